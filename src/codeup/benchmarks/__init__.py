@@ -1,0 +1,1 @@
+"""One file per benchmark; the file's name is its name in a recipe."""

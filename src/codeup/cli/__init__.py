@@ -1,0 +1,1 @@
+"""The command line: argv to one library call, output and exit codes."""

@@ -1,0 +1,1 @@
+"""Rows in, conversations out, with every dropped row counted by reason."""

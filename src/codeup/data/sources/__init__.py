@@ -1,0 +1,1 @@
+"""One file per dataset shape; the file's name is the source's name in a recipe."""

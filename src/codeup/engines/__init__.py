@@ -1,0 +1,1 @@
+"""One file per way of generating text from token ids."""

@@ -1,0 +1,1 @@
+"""The packaged nano model: its tasks, its corpus and the script that made it."""

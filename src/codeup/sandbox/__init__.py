@@ -1,0 +1,1 @@
+"""Runs hostile code and returns what it did."""

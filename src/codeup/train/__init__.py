@@ -1,0 +1,1 @@
+"""Packing, LoRA fine-tuning, checkpoints and merging."""
