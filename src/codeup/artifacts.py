@@ -1,0 +1,146 @@
+"""Fingerprints and step folders: what makes a rerun free and an interrupted run safe.
+
+A step's folder is named by its fingerprint and is complete exactly when it holds `artifact.json`, which is written last
+and by rename. A folder without it is unfinished work that the step may continue; nothing is ever overwritten by a step
+with other settings, because that step has another fingerprint and so another folder.
+
+    runs/nano/steps/train-code-3f9a1c07d2/
+        adapter/ ... metrics.jsonl ...      written by the step
+        artifact.json                       fingerprint, spec, inputs, sizes of files, summary
+
+Does not protect against somebody editing files of a finished step without changing their size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codeup.errors import UserError
+from codeup.types import Artifact, Step
+
+MARKER = "artifact.json"
+DIGITS = 10
+"""Hexadecimal digits of the fingerprint in a folder's name: 40 bits, ample for the steps of one run folder."""
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a plain value: equal values, equal fingerprints, whatever the key order.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def step_fingerprint(step: Step, inputs: Sequence[str], code: str) -> str:
+    """What a step's result depends on: its kind and settings, the fingerprints of its inputs, the code that runs it."""
+    return fingerprint({"kind": step.kind, "spec": step.spec, "inputs": list(inputs), "code": code})
+
+
+@cache
+def code_version(parts: tuple[str, ...]) -> str:
+    """Fingerprint of the package's source files under `parts` (files or folders relative to `codeup/`)."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for part in sorted(parts):
+        path = root / part
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        assert files and files[0].is_file(), f"no source under {path}"
+        for file in files:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def step_folder(run_dir: Path, step: Step, print_: str) -> Path:
+    """Where a step with this fingerprint keeps its files."""
+    return run_dir / "steps" / f"{step.name}-{print_[:DIGITS]}"
+
+
+def read_artifact(folder: Path) -> Artifact | None:
+    """The finished artifact in a folder, or None when the step has not finished or a file of it is gone.
+
+    Raises UserError when `artifact.json` itself is damaged: somebody should know before hours of work are repeated.
+    """
+    marker = folder / MARKER
+    if not marker.is_file():
+        return None
+    try:
+        record = json.loads(marker.read_text(encoding="utf-8"))
+        files = record["files"]
+        artifact = Artifact(
+            step=record["step"],
+            kind=record["kind"],
+            folder=str(folder),
+            fingerprint=record["fingerprint"],
+            summary=record["summary"],
+            seconds=record["seconds"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"damaged marker ({error})", where=str(marker), mend="delete that file; the step then runs again"
+        ) from None
+    whole = all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in files.items())
+    return artifact if whole else None
+
+
+def finish(
+    folder: Path, step: Step, print_: str, inputs: Mapping[str, str], summary: Mapping[str, Any], seconds: float
+) -> Artifact:
+    """Mark a step's folder complete. The marker lists every file with its size, so that a lost file is noticed."""
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MARKER
+    }
+    record = {
+        "step": step.name,
+        "kind": step.kind,
+        "fingerprint": print_,
+        "spec": step.spec,
+        "inputs": dict(inputs),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seconds": round(seconds, 3),
+        "files": files,
+        "summary": summary,
+    }
+    write_json(folder / MARKER, record)
+    return Artifact(step.name, step.kind, str(folder), print_, summary, round(seconds, 3))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it, even after power loss."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file atomically: temporary name, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write ({error.strerror})", where=str(path), mend="free disk space or choose another run_dir"
+        ) from None
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
