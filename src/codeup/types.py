@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -45,8 +46,8 @@ class Conversation:
 class Tokens:
     """Token ids and, for each, whether the model learns to produce it. Labels are unshifted.
 
-        ids      BOS  ### Instr ... Response:\\n   return   x   <end>
-        trained   F    F    F   ...    F              T     T     T
+    ids      BOS  ### Instr ... Response:\\n   return   x   <end>
+    trained   F    F    F   ...    F              T     T     T
     """
 
     ids: tuple[int, ...]
@@ -181,3 +182,17 @@ Emit = Callable[[Event], None]
 
 def ignore_event(event: Event) -> None:
     """The default listener: hears nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step is given besides its spec: its folder, the finished steps it builds on, and who listens."""
+
+    folder: Path
+    step: str
+    inputs: Mapping[str, Artifact]
+    emit: Emit = ignore_event
+
+    def only(self, kind: str) -> Artifact | None:
+        """The one input of a kind, or None."""
+        return next((artifact for artifact in self.inputs.values() if artifact.kind == kind), None)

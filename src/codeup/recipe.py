@@ -1,0 +1,210 @@
+"""The recipe: one YAML file that holds a whole study, as typed and documented settings.
+
+    load("recipes/nano.yaml", ["stages.code.epochs=1"])  ->  Recipe
+
+Every mistake is reported at once, each as `file:line: path: message` with the offending line and, for a misspelt key or
+name, the nearest right one. Nothing heavy is imported here: a recipe is validated before torch is.
+A setting is documented once, by the `description` of its field; `codeup list settings` and docs are made from that.
+Does not check what only the data can tell (columns, lengths); the steps do, in their own words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from codeup import recipe_text as text
+from codeup.errors import UserError
+
+Template = Literal["alpaca", "llama3", "chatml"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
+"""Names become parts of folder names, so they hold letters, digits, `_`, `.` and `-` only."""
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are not coerced from strings, instances are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Model(Section):
+    """The base model that the first stage starts from."""
+
+    base: str = Field(description="model folder, Hub id, or nano-base (the packaged demonstration model)")
+    revision: str | None = Field(None, description="Hub revision (branch, tag or commit) of the base model")
+    template: Template = Field("alpaca", description="prompt template, saved with every model that is made")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="arithmetic for training; auto takes bfloat16 where the machine supports it"
+    )
+    quantization: Literal["none", "nf4"] = Field(
+        "none", description="how the frozen base is held in memory while training; nf4 needs codeup[qlora]"
+    )
+
+
+class Source(Section):
+    """Rows of one dataset."""
+
+    source: str = Field(description="how rows are read: a name of `codeup list sources`, or a dotted module of yours")
+    path: str | None = Field(
+        None,
+        description="file, folder or glob (from data_root), hub:OWNER/NAME, or nano:SET; default: its Hub dataset",
+    )
+    rows: int | None = Field(None, ge=1, description="use at most this many rows, chosen evenly and reproducibly")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="column mapping, wanted name: name in your file (e.g. output: answer)"
+    )
+    revision: str | None = Field(None, description="Hub revision of the dataset")
+
+
+class Dataset(Section):
+    """Training examples for one stage, from one or several sources."""
+
+    sources: list[Source] = Field(min_length=1, description="what the examples are read from")
+    cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and answer together")
+    overlong: Literal["drop", "cut_turns"] = Field(
+        "drop", description="longer examples: drop them (counted), or cut whole turns from the end until they fit"
+    )
+    validation_rows: int = Field(200, ge=0, description="examples held out for evaluation loss, whole groups at a time")
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
+
+    r: int = Field(32, ge=1, description="rank of the adapters")
+    alpha: float = Field(64, gt=0, description="scale; the update is alpha / r * B A")
+    dropout: float = Field(0.05, ge=0, lt=1, description="dropout on the adapter's input")
+    targets: Literal["all-linear"] | list[str] = Field(
+        "all-linear", description="which linear layers get adapters; all-linear includes gate_proj"
+    )
+    rslora: bool = Field(False, description="scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
+
+
+class Stage(Section):
+    """One round of supervised fine-tuning, followed by a merge; the next stage starts from the merged model."""
+
+    name: Name = Field(description="the stage's name, used in variants and in the report")
+    kind: Literal["sft"] = Field("sft", description="what the stage does: supervised fine-tuning")
+    data: str = Field(description="name of an entry under data")
+    epochs: float = Field(3.0, gt=0, description="passes over the training examples")
+    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="after the warm-up")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
+    batch_tokens: int = Field(32768, ge=1, description="tokens per optimiser step, over all devices")
+    pack_length: int = Field(4096, ge=8, description="tokens per packed sequence; documents in it are isolated")
+    micro_batch_tokens: int = Field(4096, ge=1, description="tokens per forward pass, a matter of memory only")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    max_grad_norm: float = Field(1.0, ge=0, description="gradient clipping; 0 switches it off")
+    lora: Lora = Field(default_factory=Lora, description="adapter settings")
+    evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: only at the end")
+    eval_rows: int = Field(500, ge=1, description="at most this many held-out examples are evaluated")
+    checkpoint_seconds: float = Field(300, gt=0, description="seconds between checkpoints, where a kill resumes from")
+    activation_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
+
+
+class Benchmark(Section):
+    """A benchmark that every chosen model is run on."""
+
+    name: str = Field(description="a name of `codeup list benchmarks`, or a dotted module of yours")
+    path: str | None = Field(None, description="data file (relative to data_root); default: packaged or from the Hub")
+    limit: int | None = Field(None, ge=1, description="only the first problems; scores then say so")
+    samples: int = Field(1, ge=1, description="answers per problem")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling")
+    max_new_tokens: int = Field(512, ge=1, description="longest answer in tokens")
+    batch_size: int = Field(32, ge=1, description="answers generated side by side")
+    timeout_s: float = Field(10.0, gt=0, description="CPU seconds one program may use")
+    memory_mb: int = Field(2048, ge=64, description="memory one program may use")
+
+
+class Require(Section):
+    """A threshold: when it is missed, `codeup run` finishes the report and then exits 3."""
+
+    model: str = Field(description="a model of the study, e.g. the name of a variant")
+    benchmark: str = Field(description="a benchmark of the study")
+    at_least: float = Field(ge=0, le=1, description="smallest acceptable pass@1")
+
+
+class Evaluate(Section):
+    """What is measured, and how programs are run."""
+
+    benchmarks: list[Benchmark] = Field(min_length=1, description="benchmarks, each run on every model of the study")
+    base_forms: list[Literal["base", "chat"]] = Field(
+        ["base", "chat"],
+        min_length=1,
+        description="prompt forms for the base model; tuned models are always chatted to",
+    )
+    workers: int | None = Field(None, ge=1, description="judge processes; default: one per CPU core")
+    allow_unsafe: bool = Field(False, description="run programs even where this machine allows no real sandbox")
+    require: list[Require] = Field(default_factory=list, description="thresholds")
+
+
+class Report(Section):
+    """The report page."""
+
+    title: str | None = Field(None, description="title of the page; default: the recipe's name")
+    failures: int = Field(3, ge=0, description="examples shown per model, benchmark and kind of failure")
+
+
+class Recipe(Section):
+    """A whole study."""
+
+    name: Name = Field(description="the study's name")
+    seed: int = Field(0, ge=0, description="all randomness derives from this and the step's name")
+    run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
+    devices: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
+    data_root: str | None = Field(None, description="folder that relative data paths start from; default: here")
+    model: Model = Field(description="the base model")
+    data: dict[Name, Dataset] = Field(default_factory=dict, description="training data, by name")
+    stages: list[Stage] = Field(default_factory=list, description="training stages; see variants")
+    variants: dict[Name, list[str]] | None = Field(
+        None, description="chains of stages to train and evaluate, by name; default: every prefix of stages"
+    )
+    evaluate: Evaluate | None = Field(None, description="benchmarks; without it the study only trains")
+    report: Report = Field(default_factory=Report, description="the report page")
+
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """Variant name -> stage names in order.
+
+        >>> parse("{name: x, model: {base: b}, data: {d: {sources: [{source: alpaca}]}}, "
+        ...     "stages: [{name: a, data: d}, {name: b, data: d}]}").chains()
+        {'a': ('a',), 'a-b': ('a', 'b')}
+        """
+        if self.variants is not None:
+            return {name: tuple(stages) for name, stages in self.variants.items()}
+        names = [stage.name for stage in self.stages]
+        return {"-".join(names[: i + 1]): tuple(names[: i + 1]) for i in range(len(names))}
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe file, apply `key=value` overrides, and check everything. Raises UserError with every mistake."""
+    return parse(text.read(Path(path)), name=str(path), overrides=overrides or [])
+
+
+def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = None) -> Recipe:
+    """Check a recipe given as text. `name` stands for the file in messages."""
+    document = text.Document(source, name)
+    document.override(overrides or [])
+    problems = list(document.problems)
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(document.value)
+    except ValidationError as error:
+        problems += [text.explain(item, Recipe) for item in error.errors()]
+    problems += text.check_references(document.value)
+    if problems:
+        raise UserError(document.render(problems))
+    assert recipe is not None
+    return recipe
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every default written out; parsing it gives the same recipe."""
+    import yaml
+
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,316 @@
+"""The text side of a recipe: YAML with line numbers, overrides, and messages a person can act on.
+
+YAML is read as people expect: `1e-4` is a float (PyYAML alone reads a string), only true/false are booleans (a source
+named `no` stays a name), and a key given twice is an error. Knows nothing of torch, files of data, or steps.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+
+from codeup import plugins
+from codeup.errors import UserError
+
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A mistake at a place in the recipe. `at_value` points to the value rather than the key (they may differ)."""
+
+    path: Path_
+    message: str
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with the two surprises removed: floats like 1e-4, and yes/no/on/off as words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regex) for tag, regex in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+"
+        r"|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def read(path: Path) -> str:
+    """The text of a recipe file, or UserError when it is missing or not text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(
+            path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [], n=1
+        )
+        hint = (
+            f"did you mean {path.parent / near[0]}?"
+            if near
+            else "give the path of a YAML recipe, e.g. recipes/nano.yaml"
+        )
+        raise UserError("no such recipe", where=str(path), mend=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error})", where=str(path), mend="give a UTF-8 text file") from None
+
+
+def scalar(value: str) -> Any:
+    """A value as the recipe would read it.
+
+    >>> scalar("1e-4"), scalar("no"), scalar("[1, 2]")
+    (0.0001, 'no', [1, 2])
+    """
+    try:
+        return yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError:
+        return value
+
+
+class Document:
+    """A YAML document with, for every path in it, the line it stands on."""
+
+    def __init__(self, source: str, name: str) -> None:
+        self.name, self.lines = name, source.splitlines()
+        self.problems: list[Problem] = []
+        self.places: dict[Path_, str] = {}
+        self.numbers: dict[Path_, int] = {}
+        try:
+            root = yaml.compose(source, Loader=_Loader)
+            self.value: Any = self._build(root, ()) if root is not None else {}
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            message = f"{name}:{line}: not valid YAML: {error.problem or error.context}"
+            raise UserError(message + self._quote(line), mend="check indentation, colons and quotes there") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"not valid YAML: {error}", where=name, mend="give a UTF-8 text file") from None
+        if not isinstance(self.value, dict):
+            raise UserError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with `name: …`")
+
+    def _build(self, node: yaml.Node, path: Path_) -> Any:
+        """Plain values from YAML nodes, noting the line of each path and keys given twice."""
+        self.numbers.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            result: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = str(key_node.value)
+                if key in result:
+                    self.problems.append(
+                        Problem((*path, key), f"given twice, first on line {self.numbers[(*path, key)]}")
+                    )
+                self.numbers[(*path, key)] = key_node.start_mark.line + 1
+                result[key] = self._build(value_node, (*path, key))
+            return result
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(item, (*path, i)) for i, item in enumerate(node.value)]
+        return _construct(node)
+
+    def override(self, settings: list[str]) -> None:
+        """Apply `a.b.c=value`. A list item is addressed by its number or, where items have one, by its name."""
+        for setting in settings:
+            key, sign, value = setting.partition("=")
+            if not sign or not key:
+                raise UserError(f"{setting!r} is not a setting", mend="write key=value, e.g. stages.code.epochs=1")
+            path = self._set(key, scalar(value))
+            self.places[path] = setting
+
+    def _set(self, key: str, value: Any) -> Path_:
+        at: Any = self.value
+        path: list[str | int] = []
+        words = key.split(".")
+        for i, word in enumerate(words):
+            last = i == len(words) - 1
+            if isinstance(at, list):
+                index = _item(at, word)
+                if index is None:
+                    named = [
+                        str(item.get("name", n)) if isinstance(item, dict) else str(n) for n, item in enumerate(at)
+                    ]
+                    raise UserError(
+                        f"{key}: no item {word!r} in {'.'.join(map(str, path))}",
+                        where="command line",
+                        mend=f"one of: {', '.join(named) or 'the list is empty'}",
+                    )
+                step: str | int = index
+            else:
+                step = word
+            path.append(step)
+            if last:
+                at[step] = value
+            else:
+                if isinstance(at, dict) and not isinstance(at.get(word), dict | list):
+                    at[word] = {}
+                at = at[step]
+        return tuple(path)
+
+    def render(self, problems: list[Problem]) -> str:
+        """All problems, one block each, in the order of the file."""
+        seen, blocks = set(), []
+        for problem in sorted(problems, key=lambda p: self._line(p.path)):
+            origin = self._origin(problem.path)
+            where = f"command line {origin!r}" if origin else f"{self.name}:{self._line(problem.path)}"
+            head = f"{where}: {_dotted(problem.path)}: {problem.message}"
+            if head not in seen:
+                seen.add(head)
+                blocks.append(head + ("" if origin else self._quote(self._line(problem.path))))
+        count = f"{len(blocks)} mistake{'s' if len(blocks) > 1 else ''} in {self.name}"
+        return "\n".join(blocks) + f"\n{count}; nothing was run"
+
+    def _origin(self, path: Path_) -> str:
+        return next((self.places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.places), "")
+
+    def _line(self, path: Path_) -> int:
+        return next((self.numbers[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.numbers), 1)
+
+    def _quote(self, line: int) -> str:
+        return f"\n    {self.lines[line - 1].strip()}" if 0 < line <= len(self.lines) else ""
+
+
+def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
+    """A pydantic error as a sentence, with the nearest right key or value where one exists."""
+    path = tuple(part for part in item["loc"] if not _is_union_branch(part))
+    kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = list(_model_at(root, path[:-1]).model_fields)
+        return Problem(path, "unknown key" + _did_you_mean(str(path[-1]), known))
+    if kind == "missing":
+        return Problem(path, "is required")
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        return Problem(
+            path, f"{given!r} is not one of {', '.join(known)}" + _did_you_mean(str(given), known, quiet=True)
+        )
+    message = item["msg"].replace("Input should be", "should be")
+    return Problem(path, f"{message[0].lower()}{message[1:]}, not {given!r}")
+
+
+def check_references(value: Any) -> list[Problem]:
+    """Names that must exist elsewhere: data of stages, stages of variants, sources, benchmarks, thresholds.
+
+    Works on the raw mapping and ignores what has the wrong type, so that its findings come together with pydantic's.
+    """
+    data, stages = _dict(value.get("data")), [s for s in _list(value.get("stages")) if isinstance(s, dict)]
+    names = [s["name"] for s in stages if isinstance(s.get("name"), str)]
+    problems = [
+        Problem(("stages", i, "data"), f"there is no data called {s['data']!r}" + _did_you_mean(s["data"], list(data)))
+        for i, s in enumerate(stages)
+        if isinstance(s.get("data"), str) and s["data"] not in data
+    ]
+    problems += [
+        Problem(("stages", i, "name"), f"another stage is also called {n!r}")
+        for i, n in enumerate(names)
+        if n in names[:i]
+    ]
+    problems += _variant_problems(_dict(value.get("variants")), names)
+    for name, entry in data.items():
+        for i, source in enumerate(_list(_dict(entry).get("sources"))):
+            problems += _plugin_problem("sources", ("data", name, "sources", i, "source"), _dict(source).get("source"))
+    evaluate = _dict(value.get("evaluate"))
+    benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
+    for i, benchmark in enumerate(benchmarks):
+        problems += _plugin_problem("benchmarks", ("evaluate", "benchmarks", i, "name"), benchmark)
+    models = ["base", *(_dict(value.get("variants")) or ["-".join(names[: i + 1]) for i in range(len(names))])]
+    for i, need in enumerate(_list(evaluate.get("require"))):
+        for key, known in (("model", models), ("benchmark", [b for b in benchmarks if isinstance(b, str)])):
+            given = _dict(need).get(key)
+            if isinstance(given, str) and given not in known:
+                message = f"the study has no {key} {given!r}" + _did_you_mean(given, known)
+                problems.append(Problem(("evaluate", "require", i, key), message))
+    return problems
+
+
+def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:
+    seen: dict[tuple[str, ...], str] = {}
+    for name, chain in variants.items():
+        if name == "base":
+            yield Problem(("variants", name), "the name base is taken by the base model itself")
+        words = [word for word in _list(chain) if isinstance(word, str)]
+        for i, word in enumerate(words):
+            if word not in stages:
+                message = f"there is no stage called {word!r}" + _did_you_mean(word, stages)
+                yield Problem(("variants", name, i), message)
+        if tuple(words) in seen:
+            yield Problem(("variants", name), f"the same stages as variant {seen[tuple(words)]!r}")
+        if not words:
+            yield Problem(("variants", name), "names no stage")
+        seen[tuple(words)] = name
+
+
+def _plugin_problem(kind: str, path: Path_, name: Any) -> list[Problem]:
+    if not isinstance(name, str):
+        return []
+    try:
+        plugins.check(kind, name)
+    except UserError as error:
+        return [Problem(path, f"{error.what} ({error.mend})")]
+    return []
+
+
+def _did_you_mean(given: str, known: list[str], quiet: bool = False) -> str:
+    close = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return "" if quiet or not known else f" (known: {', '.join(known)})"
+
+
+def _model_at(model: type[BaseModel], path: Path_) -> type[BaseModel]:
+    """The section whose keys stand at a path of the recipe."""
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            found = _section_in(model.model_fields[part].annotation)
+            model = found or model
+    return model
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)
+
+
+def _is_union_branch(part: str | int) -> bool:
+    """Pydantic puts the branch of a union into the location, e.g. `literal['all-linear']` or `list[str]`."""
+    return isinstance(part, str) and bool(
+        re.match(r"^(literal|list|dict|str|int|float|bool|function|constrained)[\[(-]|^(str|int|float|bool)$", part)
+    )
+
+
+def _construct(node: yaml.Node) -> Any:
+    loader = _Loader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()
+
+
+def _item(items: list[Any], word: str) -> int | None:
+    if word.isdigit() and int(word) < len(items):
+        return int(word)
+    return next((i for i, item in enumerate(items) if isinstance(item, dict) and item.get("name") == word), None)
+
+
+def _dotted(path: Path_) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else (f".{p}" if i else p) for i, p in enumerate(path)) or "recipe"
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
