@@ -41,8 +41,13 @@ def fingerprint(value: Any) -> str:
 
 
 def step_fingerprint(step: Step, inputs: Sequence[str], code: str) -> str:
-    """What a step's result depends on: its kind and settings, the fingerprints of its inputs, the code that runs it."""
-    return fingerprint({"kind": step.kind, "spec": step.spec, "inputs": list(inputs), "code": code})
+    """What a step's result depends on: its kind and settings, the fingerprints of its inputs, the code that runs it.
+
+    The spec's key `at` says where things lie (paths, device), not what they are, and is left out: a moved folder of
+    data or a reinstalled package does not repeat hours of work.
+    """
+    spec = {key: value for key, value in step.spec.items() if key != "at"}
+    return fingerprint({"kind": step.kind, "spec": spec, "inputs": list(inputs), "code": code})
 
 
 @cache

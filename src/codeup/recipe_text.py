@@ -272,15 +272,15 @@ def _model_at(model: type[BaseModel], path: Path_) -> type[BaseModel]:
     """The section whose keys stand at a path of the recipe."""
     for part in path:
         if isinstance(part, str) and part in model.model_fields:
-            found = _section_in(model.model_fields[part].annotation)
+            found = section_in(model.model_fields[part].annotation)
             model = found or model
     return model
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
+def section_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)
+    return next((found for inner in get_args(annotation) if (found := section_in(inner))), None)
 
 
 def _is_union_branch(part: str | int) -> bool:

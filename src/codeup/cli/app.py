@@ -1,0 +1,244 @@
+"""The `codeup` command: each subcommand turns argv into one library call and prints what it returns.
+
+Results go to stdout, progress to stderr. With --json the last stdout line is one JSON object. Exit codes: 0 done, 1
+the work failed, 2 the input is wrong, 3 a required threshold was missed, 130 interrupted. Heavy imports wait until a
+command needs them, so that `codeup --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from codeup import __version__
+from codeup.errors import CodeUpError, UserError
+
+app = typer.Typer(
+    name="codeup",
+    help="Turn a base language model into an instruction-following code model, and say truthfully how good it is.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+sandbox_app = typer.Typer(help="The sandbox that generated programs run in.", no_args_is_help=True)
+app.add_typer(sandbox_app, name="sandbox")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[key=value …]", help="settings that override the recipe")
+]
+
+MISSED, INTERRUPTED = 3, 130
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def guarded(command: F) -> F:
+    """Turn our errors into one message and an exit code; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CodeUpError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command continues where this one stopped", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"codeup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def codeup(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and exit")
+    ] = False,
+) -> None:
+    """Nothing happens before a subcommand."""
+
+
+@app.command()
+@guarded
+def run(
+    recipe: RecipeFile,
+    settings: Settings = None,
+    only: Annotated[str | None, typer.Option(metavar="STEP", help="this step, and what it still needs")] = None,
+    force: Annotated[
+        str | None, typer.Option(metavar="STEP", help="run this step again, and what builds on it")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
+    json: Json = False,
+) -> None:
+    """Run a whole study; finished steps are skipped, interrupted ones continue."""
+    from codeup.cli import study
+
+    missed = study.run(recipe, settings or [], only=only, force=force, dry_run=dry_run, json=json)
+    if missed:
+        raise typer.Exit(MISSED)
+
+
+@app.command()
+@guarded
+def check(recipe: RecipeFile, settings: Settings = None, json: Json = False) -> None:
+    """Print every mistake of a recipe at once, or its resolved plan."""
+    from codeup.cli import study
+
+    study.run(recipe, settings or [], dry_run=True, json=json)
+
+
+@app.command()
+@guarded
+def train(
+    recipe: RecipeFile,
+    settings: Settings = None,
+    stage: Annotated[str, typer.Option(help="name of a stage")] = "",
+    json: Json = False,
+) -> None:
+    """Train one stage of a recipe, with what it needs before it."""
+    from codeup.cli import study
+
+    study.train_stage(recipe, settings or [], stage, json=json)
+
+
+@app.command()
+@guarded
+def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], json: Json = False) -> None:
+    """Build the report of a run folder again and say where it is."""
+    from codeup.cli import study
+
+    study.report(run_folder, json=json)
+
+
+@app.command()
+@guarded
+def generate(
+    model: Annotated[str, typer.Option(help="model folder, run folder, Hub id, nano or nano-base")],
+    benchmark: Annotated[str, typer.Option(help="a name of `codeup list benchmarks`")],
+    out: Annotated[Path, typer.Option(help="samples are appended to this JSONL file")],
+    data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
+    form: Annotated[str, typer.Option(help="chat, or base to let the model continue the code")] = "chat",
+    samples: Annotated[int, typer.Option(help="answers per problem")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
+    limit: Annotated[int | None, typer.Option(help="only the first problems")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the sampling")] = 0,
+    json: Json = False,
+) -> None:
+    """Let a model answer a benchmark; continues an unfinished file."""
+    from codeup.cli import scoring
+
+    scoring.generate(
+        model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
+        max_new_tokens=max_new_tokens, limit=limit, seed=seed, json=json,
+    )  # fmt: skip
+
+
+@app.command()
+@guarded
+def evaluate(
+    benchmark: Annotated[str, typer.Option(help="a name of `codeup list benchmarks`")],
+    samples: Annotated[Path, typer.Option(help="JSONL of answers")],
+    data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for verdicts and scores; default: beside the samples")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="judge processes; default: one per core")] = None,
+    timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use")] = 10.0,
+    memory_mb: Annotated[int, typer.Option(help="memory one program may use")] = 2048,
+    allow_unsafe: Annotated[bool, typer.Option(help="run even where no real sandbox is possible")] = False,
+    json: Json = False,
+) -> None:
+    """Run the programs of a samples file in the sandbox and score them."""
+    from codeup.cli import scoring
+
+    scoring.evaluate(
+        benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
+        allow_unsafe=allow_unsafe, json=json,
+    )  # fmt: skip
+
+
+@app.command()
+@guarded
+def compare(a: Path, b: Path, json: Json = False) -> None:
+    """Paired comparison of two verdict files, or folders that hold one."""
+    from codeup.cli import scoring
+
+    scoring.compare(a, b, json=json)
+
+
+@app.command()
+@guarded
+def merge(
+    model: Annotated[str, typer.Option(help="the base the adapter was trained on")],
+    adapter: Annotated[Path, typer.Option(help="adapter folder")],
+    out: Annotated[Path, typer.Option(help="folder for the merged model")],
+    json: Json = False,
+) -> None:
+    """Merge an adapter into its base, tensor by tensor in float32."""
+    from codeup.cli import study
+
+    study.merge(model, adapter, out, json=json)
+
+
+@app.command()
+@guarded
+def chat(
+    model: Annotated[str, typer.Argument(metavar="MODEL")] = "nano",
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+) -> None:
+    """Talk to a model in the terminal; one instruction per line, Ctrl-D ends."""
+    from codeup.cli import talking
+
+    talking.chat(model, max_new_tokens=max_new_tokens, temperature=temperature)
+
+
+@app.command("list")
+@guarded
+def list_(kind: Annotated[str, typer.Argument(metavar="KIND")] = "", json: Json = False) -> None:
+    """Names that a recipe may use: sources, benchmarks, languages, engines, steps; or settings."""
+    from codeup.cli import about
+
+    about.list_names(kind, json=json)
+
+
+@app.command()
+@guarded
+def doctor(json: Json = False) -> None:
+    """What this machine offers: versions, devices, sandbox level, toolchains."""
+    from codeup.cli import about
+
+    about.doctor(json=json)
+
+
+@sandbox_app.command()
+@guarded
+def selftest(json: Json = False) -> None:
+    """Run the attack corpus: none may pass, none may survive, and the control must pass."""
+    from codeup.cli import about
+
+    if not about.selftest(json=json):
+        raise typer.Exit(1)

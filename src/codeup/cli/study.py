@@ -1,0 +1,170 @@
+"""`codeup run`, `check`, `train`, `report` and `merge`: recipes, runs and what they left behind."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from codeup import artifacts, models, recipe as recipes, run as engine, study
+from codeup.cli.progress import display
+from codeup.errors import UserError
+from codeup.types import Artifact, Step
+
+
+def run(
+    path: str,
+    settings: list[str],
+    *,
+    only: str | None = None,
+    force: str | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> list[str]:
+    """Run a recipe (or print its plan) and return the thresholds that were missed, in words."""
+    recipe = recipes.load(path, settings)
+    steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
+    if dry_run:
+        _print_plan(path, engine.plan(steps, folder), json)
+        return []
+    started = time.monotonic()
+    with display() as emit:
+        done = engine.run(steps, folder, emit=emit, only=only, force=force)
+    record = _remember(recipe, path, folder, done)
+    scores = _scores(done.values())
+    missed = _missed(recipe, scores) if "report" in done else []
+    if json:
+        print(jsonlib.dumps({**record, "run_dir": str(folder), "scores": scores, "missed": missed}))
+    else:
+        _print_scores(scores)
+        print(f"{len(done)} steps in {time.monotonic() - started:.1f} s; run folder {folder}")
+        if record["report"]:
+            print(f"report: {folder / record['report']}")
+        for line in missed:
+            print(f"missed: {line}")
+    return missed
+
+
+def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> None:
+    """Run one stage of a recipe and what it still needs, without merging or evaluating it."""
+    recipe = recipes.load(path, settings)
+    chains = [chain for chain in recipe.chains().values() if stage in chain]
+    if not chains:
+        known = ", ".join(s.name for s in recipe.stages)
+        raise UserError(f"the recipe has no stage {stage!r} in a variant", where=path, mend=f"--stage one of: {known}")
+    steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
+    name = "train-" + "-".join(chains[0][: chains[0].index(stage) + 1])
+    with display() as emit:
+        artifact = engine.run(steps, folder, emit=emit, only=name)[name]
+    adapter = str(Path(artifact.folder) / "adapter")
+    print(jsonlib.dumps({"adapter": adapter, **artifact.summary}) if json else f"adapter: {adapter}")
+
+
+def report(run_folder: Path, *, json: bool) -> None:
+    """Say where a run's report is; build it again when it is gone."""
+    record = read_run(run_folder)
+    page = run_folder / (record.get("report") or "report.html")
+    if not page.is_file():
+        run(record["recipe_file"], [f"run_dir={run_folder}"], only="report", json=json)
+        return
+    print(jsonlib.dumps({"report": str(page)}) if json else f"report: {page}")
+
+
+def merge(model: str, adapter: Path, out: Path, *, json: bool) -> None:
+    """Merge an adapter outside of any run."""
+    from codeup.chat import load_renderer
+    from codeup.train.merge import merge_adapter
+
+    base = models.locate(model)
+    with display() as emit:
+        summary = merge_adapter(model=base, adapter=adapter, out=out, emit=emit, step_name="merge")
+    if (base / "chat_template.jinja").is_file():
+        load_renderer(base).save(out)
+    print(jsonlib.dumps({"model": str(out), **summary}) if json else f"model: {out}")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """The record that `codeup run` leaves in a run folder."""
+    try:
+        return dict(jsonlib.loads((folder / "run.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError("is not a run folder", where=str(folder), mend="give the run_dir of a recipe") from None
+    except ValueError:
+        raise UserError("damaged run.json", where=str(folder), mend="run `codeup run` on its recipe again") from None
+
+
+def _remember(recipe: recipes.Recipe, path: str, folder: Path, done: dict[str, Artifact]) -> dict[str, Any]:
+    """Write run.json (what chat, serve and compare read) and put the report where people look for it."""
+    chains = study.model_names(recipe)
+    where = {
+        name: str((Path(done[study.merge_name(chain)].folder) / "model").relative_to(folder))
+        for name, chain in chains.items()
+        if chain and study.merge_name(chain) in done
+    }
+    page = None
+    if "report" in done:
+        source = Path(done["report"].folder)
+        page = "report.html"
+        artifacts.write_bytes(folder / page, (source / page).read_bytes())
+        if (source / "charts").is_dir():
+            shutil.copytree(source / "charts", folder / "charts", dirs_exist_ok=True)
+    last = list(chains)[-1]
+    record = {
+        "name": recipe.name,
+        "recipe_file": path,
+        "recipe": recipes.dump(recipe),
+        "models": where,
+        "final_model": where.get(last),
+        "report": page,
+        "steps": {name: str(Path(artifact.folder).relative_to(folder)) for name, artifact in done.items()},
+    }
+    artifacts.write_json(folder / "run.json", record)
+    return {"name": recipe.name, "models": where, "final_model": record["final_model"], "report": page}
+
+
+def _scores(done: Any) -> list[dict[str, Any]]:
+    return [score for artifact in done if artifact.kind == "judge" for score in artifact.summary["scores"]]
+
+
+def _missed(recipe: recipes.Recipe, scores: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for need in recipe.evaluate.require if recipe.evaluate else []:
+        found = [
+            s["value"]
+            for s in scores
+            if (s["model"], s["benchmark"], s["metric"]) == (need.model, need.benchmark, "pass@1")
+        ]
+        if not found or max(found) < need.at_least:
+            got = f"{max(found):.3f}" if found else "no score"
+            lines.append(f"pass@1 of {need.model} on {need.benchmark} is {got}, required {need.at_least}")
+    return lines
+
+
+def _print_scores(scores: list[dict[str, Any]]) -> None:
+    if scores:
+        print(f"{'model':<28}{'benchmark':<14}{'form':<6}{'metric':<8}{'value':>6}  {'95 % interval':<16}{'n':>5}")
+    for s in scores:
+        interval = f"[{s['low']:.3f}, {s['high']:.3f}]"
+        print(
+            f"{s['model']:<28}{s['benchmark']:<14}{s['form']:<6}{s['metric']:<8}{s['value']:>6.3f}  "
+            f"{interval:<16}{s['n']:>5}"
+        )
+
+
+def _print_plan(path: str, planned: list[engine.Planned], json: bool) -> None:
+    if json:
+        rows = [
+            {"step": p.step.name, "kind": p.step.kind, "state": p.state, "inputs": list(p.step.inputs)} for p in planned
+        ]
+        print(jsonlib.dumps({"recipe": path, "steps": rows}))
+        return
+    print(f"{path}: no mistakes; {len(planned)} steps")
+    for item in planned:
+        print(f"  {item.state:<8}{item.step.kind:<10}{item.step.name:<44}{_after(item.step)}")
+
+
+def _after(step: Step) -> str:
+    shown = ", ".join(step.inputs[:3]) + (f" and {len(step.inputs) - 3} more" if len(step.inputs) > 3 else "")
+    return f"after {shown}" if shown else ""

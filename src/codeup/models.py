@@ -1,0 +1,79 @@
+"""Where a model's name leads: the packaged nano model, a folder, a finished run, or the Hub.
+
+Covers finding and identifying models. Loading weights is for engines/ and train/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from codeup.errors import UserError
+
+SAMPLE_BYTES = 1 << 16
+"""Weight files are identified by size and three samples of this many bytes; hashing 16 GB each time is too slow."""
+
+
+def locate(name: str, revision: str | None = None) -> Path:
+    """The folder of a model: `nano-base`, a model folder, a run folder (its final model), or a Hub id (downloaded).
+
+    Raises UserError when nothing is found, saying what was looked for and where.
+    """
+    if name == "nano-base":
+        from codeup import nano
+
+        return nano.base_folder()
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        return path
+    if (path / "run.json").is_file():
+        return _final_model(path)
+    if path.exists():
+        raise UserError("is not a model: it has no config.json", where=name, mend="give the folder of a saved model")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise UserError(
+            f"there is no model {name!r}", mend="give nano-base, a model folder, a run folder, or a Hub id OWNER/NAME"
+        )
+    return _download(name, revision)
+
+
+def identity(name: str, revision: str | None = None) -> str:
+    """What makes two models the same for a run: a folder's contents, a Hub id and revision. Downloads nothing."""
+    if name != "nano-base" and not Path(name).expanduser().exists():
+        return f"hub:{name}@{revision or 'main'}"
+    folder, digest = locate(name), hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".csv")):
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}\0".encode())
+        with file.open("rb") as stream:
+            for offset in sorted({0, max(0, size // 2), max(0, size - SAMPLE_BYTES)}):
+                stream.seek(offset)
+                digest.update(stream.read(SAMPLE_BYTES))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _final_model(run: Path) -> Path:
+    try:
+        final = json.loads((run / "run.json").read_text(encoding="utf-8"))["final_model"]
+    except (ValueError, KeyError):
+        raise UserError("damaged run.json", where=str(run), mend="run `codeup run` on its recipe again") from None
+    if not final:
+        raise UserError(
+            "this run has not finished a model", where=str(run), mend="run `codeup run` on its recipe again"
+        )
+    return run / final
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "tokenizer*", "*.model"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the Hub client raises many unrelated types; all of them mean "not available from here"
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"model {name!r} is not a folder here and could not be fetched from the Hub ({reason})",
+            mend="check the id and your network, log in for gated models (`hf auth login`), or give a local folder",
+        ) from None

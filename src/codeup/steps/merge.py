@@ -1,0 +1,39 @@
+"""Merge a stage's adapter into the model it was trained on; the result is a complete, ordinary model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from codeup import models
+from codeup.types import Context
+
+CODE = ("train/merge.py", "chat.py", "steps/merge.py")
+
+
+class Spec(BaseModel):
+    """The template saved with the model; `base` identifies the base model when this is the first stage."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    template: str
+    base: str
+    at: dict[str, Any]
+
+
+def run(spec: Spec, context: Context) -> dict[str, Any]:
+    """Write `model/`: merged weights, tokenizer, chat template and generation config."""
+    from codeup.chat import load_renderer
+    from codeup.train.merge import merge_adapter
+
+    trained, before = context.only("sft"), context.only("merge")
+    assert trained is not None
+    start = Path(before.folder) / "model" if before else models.locate(spec.at["base"], spec.at["revision"])
+    out = context.folder / "model"
+    summary = merge_adapter(
+        model=start, adapter=Path(trained.folder) / "adapter", out=out, emit=context.emit, step_name=context.step
+    )
+    load_renderer(start, spec.template).save(out)
+    return summary

@@ -1,0 +1,182 @@
+"""From a recipe to the steps of a run.
+
+    data-instruct   data-math   data-code
+          |             |           |
+    train-instruct -> merge-instruct -> train-instruct-math -> merge-... -> train-instruct-math-code -> merge-...
+          |
+    generate-MODEL-BENCHMARK-FORM -> judge-MODEL-BENCHMARK-FORM -> report
+
+A trained model is named by its chain of stages, so variants share their common prefixes and nothing is trained twice.
+Covers naming, order and what each step depends on; runs nothing and reads no data beyond hashing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codeup import artifacts, models
+from codeup import recipe as recipes
+from codeup.data import files
+from codeup.errors import UserError
+from codeup.types import Step
+
+
+def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
+    """The steps of a study, each after those it builds on. Raises UserError for data files that are not there."""
+    chains = recipe.chains()
+    base = models.identity(recipe.model.base, recipe.model.revision)
+    steps = list(_nano_steps(recipe, chains))
+    steps += [_prepare(recipe, name, base) for name in _used_data(recipe, chains)]
+    for chain in _prefixes(list(chains.values())):
+        steps += _train_and_merge(recipe, chain, base)
+    if recipe.evaluate is not None:
+        for model, chain in {"base": (), **chains}.items():
+            steps += _evaluations(recipe, recipe.evaluate, model, chain, base)
+    steps.append(_report(recipe, steps))
+    return steps
+
+
+def model_names(recipe: recipes.Recipe) -> dict[str, tuple[str, ...]]:
+    """Models of the study as the report names them, each with its chain of stages; the base has none."""
+    return {"base": (), **recipe.chains()}
+
+
+def merge_name(chain: tuple[str, ...]) -> str:
+    """The step that makes the model of a chain."""
+    return "merge-" + "-".join(chain)
+
+
+def run_folder(recipe: recipes.Recipe) -> Path:
+    """Where a recipe's run is kept."""
+    return Path(recipe.run_dir or f"runs/{recipe.name}")
+
+
+def _prefixes(chains: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Every prefix of every chain once, shorter before longer.
+
+    >>> _prefixes([("a", "b"), ("a", "c"), ("c",)])
+    [('a',), ('a', 'b'), ('a', 'c'), ('c',)]
+    """
+    return list(dict.fromkeys(chain[: n + 1] for chain in chains for n in range(len(chain))))
+
+
+def _used_data(recipe: recipes.Recipe, chains: dict[str, tuple[str, ...]]) -> list[str]:
+    used = {stage for chain in chains.values() for stage in chain}
+    return list(dict.fromkeys(stage.data for stage in recipe.stages if stage.name in used))
+
+
+def _nano_steps(recipe: recipes.Recipe, chains: dict[str, tuple[str, ...]]) -> Iterator[Step]:
+    """The step that writes the nano datasets, when a source's path is nano:SET."""
+    rows: dict[str, int] = {}
+    for name in _used_data(recipe, chains):
+        for i, source in enumerate(recipe.data[name].sources):
+            if source.path and source.path.startswith("nano:"):
+                set_ = source.path.removeprefix("nano:")
+                if set_ not in ("instruct", "math", "code") or source.rows is None:
+                    raise UserError(
+                        f"data.{name}.sources[{i}]: {source.path!r} with rows: {source.rows} cannot be generated",
+                        mend="give nano:instruct, nano:math or nano:code, and rows: how many to generate",
+                    )
+                rows[set_] = max(rows.get(set_, 0), source.rows)
+    if rows:
+        yield Step("nano_data", "nano-data", {"seed": recipe.seed, "rows": dict(sorted(rows.items()))})
+
+
+def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
+    dataset = recipe.data[name]
+    sources, places = [], []
+    inputs: tuple[str, ...] = ()
+    for source in dataset.sources:
+        plain = source.model_dump(exclude={"path"})
+        if source.path and source.path.startswith("nano:"):
+            plain["data"], inputs = source.path, ("nano-data",)
+            places.append(source.path)
+        elif source.path and not source.path.startswith("hub:"):
+            found = files.resolve(source.path, Path(recipe.data_root) if recipe.data_root else None, source.revision)
+            plain["data"] = [[path.name, artifacts.file_sha256(path)] for path in found]
+            places.append(source.path)
+        else:
+            plain["data"] = source.path or "hub"
+            places.append(source.path or "")
+        sources.append(plain)
+    spec = {
+        "dataset": name,
+        "sources": sources,
+        **dataset.model_dump(exclude={"sources"}),
+        "template": recipe.model.template,
+        "base": base,
+        "seed": recipe.seed,
+        "at": {"data_root": recipe.data_root, "paths": places, **_base_at(recipe)},
+    }
+    return Step("prepare", f"data-{name}", spec, inputs)
+
+
+def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) -> list[Step]:
+    stage, name = recipe.stage(chain[-1]), "-".join(chain)
+    before = (merge_name(chain[:-1]),) if len(chain) > 1 else ()
+    model = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
+    train = {
+        "stage": stage.model_dump(mode="json"),
+        "dtype": recipe.model.dtype,
+        "quantization": recipe.model.quantization,
+        "seed": recipe.seed,
+        **model,
+    }
+    merge = {"template": recipe.model.template, **model}
+    return [
+        Step(stage.kind, f"train-{name}", train, (f"data-{stage.data}", *before)),
+        Step("merge", merge_name(chain), merge, (f"train-{name}", *before)),
+    ]
+
+
+def _evaluations(
+    recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: str, chain: tuple[str, ...], base: str
+) -> Iterator[Step]:
+    for benchmark in evaluate.benchmarks:
+        data = _benchmark_data(recipe, benchmark)
+        for form in evaluate.base_forms if not chain else ["chat"]:
+            label = f"{model}-{benchmark.name}-{form}"
+            common = {"benchmark": benchmark.model_dump(mode="json", exclude={"path"}), "data": data}
+            place = {"path": benchmark.path, "data_root": recipe.data_root}
+            generate = {
+                **common,
+                "model": model,
+                "form": form,
+                "template": recipe.model.template,
+                "base": base if not chain else "",
+                "seed": recipe.seed,
+                "at": {**place, **_base_at(recipe), "device": recipe.devices},
+            }
+            judge = {
+                **common,
+                "model": model,
+                "form": form,
+                "allow_unsafe": evaluate.allow_unsafe,
+                "at": {**place, "workers": evaluate.workers},
+            }
+            yield Step("generate", f"generate-{label}", generate, (merge_name(chain),) if chain else ())
+            yield Step("judge", f"judge-{label}", judge, (f"generate-{label}",))
+
+
+def _benchmark_data(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> Any:
+    """Contents of the benchmark's file, for the fingerprint; a packaged or Hub benchmark is named by itself."""
+    if benchmark.path is None:
+        return "packaged or hub"
+    found = files.resolve(benchmark.path, Path(recipe.data_root) if recipe.data_root else None, None)
+    return [[path.name, artifacts.file_sha256(path)] for path in found]
+
+
+def _report(recipe: recipes.Recipe, steps: list[Step]) -> Step:
+    spec = {
+        "title": recipe.report.title or recipe.name,
+        "failures": recipe.report.failures,
+        "models": {name: list(chain) for name, chain in model_names(recipe).items()},
+        "recipe": recipes.dump(recipe),
+    }
+    return Step("report", "report", spec, tuple(step.name for step in steps))
+
+
+def _base_at(recipe: recipes.Recipe) -> dict[str, Any]:
+    return {"base": recipe.model.base, "revision": recipe.model.revision}
