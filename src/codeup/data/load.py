@@ -1,0 +1,325 @@
+"""Conversations out of files, with every row accounted for.
+
+    funnel = Funnel()
+    for item in load_source("alpaca", [Path("rows.json")], limit=1000, funnel=funnel):
+        ...                                    # Conversation, or Drop with reason, source and row
+    funnel.check()                             # rows in == kept + dropped, for every file
+    funnel.to_dict()                           # what goes into the report
+
+A later step that refuses a conversation (too long, a duplicate) says so with `funnel.drop(conversation, reason)`, which
+moves the row from kept to dropped. Rows come one at a time; nothing is held but the counts, eight bytes per row while a
+`limit` is drawn, and, for `shuffle`, the conversations themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from codeup import plugins
+from codeup.data import rows
+from codeup.data.files import Row, read_rows, sha256_of
+from codeup.data.resolve import resolve
+from codeup.data.rows import Drop, Repaired
+from codeup.errors import UserError
+from codeup.types import Conversation
+
+COLUMN_PEEK_ROWS = 64
+
+
+@dataclass(slots=True)
+class SourceCount:
+    """The account of one file: `rows_in == kept + sum(dropped.values())`. `repaired` counts rows that were kept."""
+
+    source: str
+    path: str
+    sha256: str
+    rows_in: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    repaired: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, most frequent reason first."""
+        return {
+            "source": self.source,
+            "path": self.path,
+            "sha256": self.sha256,
+            "rows_in": self.rows_in,
+            "kept": self.kept,
+            "dropped": _by_count(self.dropped),
+            "repaired": _by_count(self.repaired),
+        }
+
+
+class Funnel:
+    """The accounts of all files of a dataset, found by the `source` label that their conversations carry."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, SourceCount] = {}
+
+    def add(self, source: str, path: Path) -> str:
+        """Open the account of a file; its label is unique: `alpaca:rows.json`, a second one `alpaca:rows.json#2`."""
+        first = f"{source}:{path.name}"
+        numbered = (f"{first}#{number}" for number in itertools.count(2))
+        label = next(name for name in itertools.chain([first], numbered) if name not in self.counts)
+        self.counts[label] = SourceCount(source, str(path), sha256_of(path))
+        return label
+
+    def enter(self, item: Conversation | Drop) -> None:
+        """Count a row that came out of a file."""
+        count = self.counts[item.source]
+        count.rows_in += 1
+        if isinstance(item, Drop):
+            count.dropped[item.reason] = count.dropped.get(item.reason, 0) + 1
+        else:
+            count.kept += 1
+
+    def drop(self, conversation: Conversation, reason: str) -> None:
+        """A conversation that was kept so far is not used after all."""
+        count = self.counts[conversation.source]
+        assert count.kept > 0, f"{conversation.source} has no kept row left to drop"
+        count.kept -= 1
+        count.dropped[reason] = count.dropped.get(reason, 0) + 1
+
+    def repair(self, conversation: Conversation, reason: str) -> None:
+        """A conversation was mended and is kept."""
+        repaired = self.counts[conversation.source].repaired
+        repaired[reason] = repaired.get(reason, 0) + 1
+
+    @property
+    def rows_in(self) -> int:
+        return sum(count.rows_in for count in self.counts.values())
+
+    @property
+    def rows_kept(self) -> int:
+        return sum(count.kept for count in self.counts.values())
+
+    def check(self) -> None:
+        """Our own promise: no row is lost without a reason."""
+        for label, count in self.counts.items():
+            lost = count.rows_in - count.kept - sum(count.dropped.values())
+            assert lost == 0, f"{label}: {lost} of {count.rows_in} rows are unaccounted for"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`sources` (one per file) and the totals."""
+        self.check()
+        return {
+            "sources": [count.to_dict() for count in self.counts.values()],
+            "rows_in": self.rows_in,
+            "rows_kept": self.rows_kept,
+            "dropped": _total(count.dropped for count in self.counts.values()),
+            "repaired": _total(count.repaired for count in self.counts.values()),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """One source of a mix, as a recipe names it. An empty `path` means the dataset's own place on the Hub."""
+
+    source: str
+    path: str = ""
+    rows: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    revision: str | None = None
+
+
+def load_mix(
+    specs: Sequence[SourceSpec],
+    *,
+    funnel: Funnel,
+    data_root: Path | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+) -> Iterator[Conversation | Drop]:
+    """Several sources, one after another; with `shuffle`, conversations come last, in an order drawn from the seed."""
+    files = [source_files(spec, data_root) for spec in specs]  # every missing file is found before the first is read
+    kept: list[Conversation] = []
+    for spec, paths in zip(specs, files, strict=True):
+        for item in load_source(spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel):
+            if shuffle and isinstance(item, Conversation):
+                kept.append(item)
+            else:
+                yield item
+    for index in np.random.default_rng(seed).permutation(len(kept)):
+        yield kept[index]
+
+
+def source_files(spec: SourceSpec, data_root: Path | None = None) -> list[Path]:
+    """The files of a source: of its path, or of the dataset's place on the Hub."""
+    if spec.path:
+        return resolve(spec.path, data_root, spec.revision)
+    hub_id = _source(spec.source).HUB_ID
+    if hub_id is None:
+        raise UserError(f"source {spec.source!r} is a shape, not a dataset", mend="give it a path:")
+    return resolve(f"hub:{hub_id}", None, spec.revision)
+
+
+def load_source(
+    name: str,
+    paths: Sequence[Path],
+    *,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    funnel: Funnel | None = None,
+) -> Iterator[Conversation | Drop]:
+    """Every row of the files, as a conversation or as a drop; `funnel` counts along.
+
+    `columns` maps a name the source knows to the name in the file. With `limit`, that many of the usable rows are kept,
+    drawn evenly over all files by the hash of (seed, file, row), in file order; the others are dropped as "beyond
+    limit". A larger limit keeps a superset. The files are then read twice. Raises `UserError` for a column that the
+    file does not have, for damaged files, and for files in which not one row is usable.
+    """
+    module = _source(name)
+    mapping = _checked_mapping(name, module, columns or {})
+    funnel = Funnel() if funnel is None else funnel
+    labels = [funnel.add(name, path) for path in paths]
+    draws = None if limit is None else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed)
+    usable = 0
+    for label, path in zip(labels, paths, strict=True):
+        for item in _convert_file(name, module, mapping, label, path):
+            entry: Conversation | Drop = item
+            if isinstance(item, Conversation):
+                chosen = draws is None or bool(draws[usable])
+                usable += 1
+                entry = rows.plain(item, source=label, row=item.row)
+                if not chosen:
+                    entry = Drop(rows.BEYOND_LIMIT, source=label, row=item.row)
+            funnel.enter(entry)
+            if isinstance(item, Repaired) and isinstance(entry, Conversation):
+                for repair in item.repairs:
+                    funnel.repair(entry, repair)
+            yield entry
+    _refuse_nothing(name, [funnel.counts[label] for label in labels])
+
+
+def _draw(
+    name: str,
+    module: ModuleType,
+    mapping: Mapping[str, str],
+    files: Sequence[tuple[str, Path]],
+    limit: int,
+    seed: int,
+) -> np.ndarray | None:
+    """For each usable row, in order, whether it is among the `limit` with the smallest hashes; None for all."""
+    hashes: list[int] = []
+    for label, path in files:
+        for item in _convert_file(name, module, mapping, label, path):
+            if isinstance(item, Conversation):
+                hashes.append(_hash(f"{seed}:{label}:{item.row}"))
+    if len(hashes) <= limit:
+        return None
+    chosen = np.zeros(len(hashes), dtype=bool)
+    chosen[np.argsort(np.array(hashes, dtype=np.uint64), kind="stable")[:limit]] = True
+    return chosen
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _convert_file(
+    name: str, module: ModuleType, mapping: Mapping[str, str], label: str, path: Path
+) -> Iterator[Conversation | Drop]:
+    """The rows of one file, converted; both kinds of item carry `label` and row."""
+    stream = read_rows(path)
+    peeked = list(itertools.islice(stream, COLUMN_PEEK_ROWS))
+    _check_columns(module, mapping, [row.value for row in peeked if row.value is not None], path)
+    for row in itertools.chain(peeked, stream):
+        item = _convert_row(name, module, mapping, row)
+        if isinstance(item, Drop):
+            yield Drop(item.reason, item.detail, label, row.number)
+        elif isinstance(item, Repaired):
+            yield Repaired(item.messages, label, row.number, item.group, item.repairs)
+        else:
+            yield rows.plain(item, source=label, row=row.number)
+
+
+def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row: Row) -> Conversation | Drop:
+    if row.value is None:
+        return Drop(row.error)
+    item = module.convert(row.value, columns=mapping)
+    if isinstance(item, Drop):
+        return item
+    if not isinstance(item, Conversation):
+        raise UserError(f"source {name!r} made {type(item).__name__} of row {row.number}, not Conversation or Drop")
+    problem = rows.shape_problem(item.messages)
+    if problem is not None:
+        raise UserError(f"source {name!r} made a conversation of row {row.number} that is wrong: {problem}")
+    return item if rows.is_valid_unicode(item) else Drop(rows.BAD_UNICODE)
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+
+def _source(name: str) -> ModuleType:
+    module = plugins.load("sources", name)
+    missing = {"HUB_ID", "LICENCE", "COLUMNS", "FIXTURE", "convert"} - vars(module).keys()
+    if missing:
+        raise UserError(f"source {name!r} lacks {', '.join(sorted(missing))}", mend="see codeup/data/sources/alpaca.py")
+    return module
+
+
+def _checked_mapping(name: str, module: ModuleType, columns: Mapping[str, str]) -> dict[str, str]:
+    """The mapping, after a look at the names on its left."""
+    for wanted in columns:
+        if wanted not in module.COLUMNS:
+            raise UserError(
+                f"source {name!r} has no column {wanted!r}{_suggestion(wanted, module.COLUMNS)}",
+                mend=f"on the left of columns: stands one of {', '.join(module.COLUMNS)}; on the right, your file's name",
+            )
+    return dict(columns)
+
+
+def _check_columns(
+    module: ModuleType, mapping: Mapping[str, str], first: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """A column that the user named or the source needs, and that none of the first rows has, is a mistake."""
+    found = list(dict.fromkeys(column for row in first for column in row))
+    for wanted, use in module.COLUMNS.items():
+        column = mapping.get(wanted, wanted)
+        needed = use == rows.REQUIRED or (wanted in mapping and use != rows.IN_EACH_TURN)
+        if first and needed and column not in found:
+            raise UserError(
+                f"no column {column!r}{_suggestion(column, found)}; the columns are: {', '.join(map(repr, found))}",
+                where=str(path),
+                mend=f"say which column holds it: columns: {{{wanted}: NAME_IN_YOUR_FILE}}, or use another source",
+            )
+
+
+def _suggestion(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _refuse_nothing(name: str, counts: Sequence[SourceCount]) -> None:
+    """Files without one usable row are a mistake, not an empty dataset."""
+    if any(count.rows_in > count.dropped.get(rows.BEYOND_LIMIT, 0) for count in counts if count.kept):
+        return
+    rows_in = sum(count.rows_in for count in counts)
+    reasons = ", ".join(f"{reason} ({n})" for reason, n in _total(count.dropped for count in counts).items())
+    what = f"none of {rows_in} rows can be used as {name!r}: {reasons}" if rows_in else "there are no rows in it"
+    raise UserError(
+        what, where=", ".join(count.path for count in counts), mend="use another source, or map the columns"
+    )
+
+
+def _total(parts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for reason, count in part.items():
+            total[reason] = total.get(reason, 0) + count
+    return _by_count(total)
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,208 @@
+"""What a source makes of one row: a conversation, a mended conversation, or a drop with its reason.
+
+    {"instruction": "Add", "input": "1, 2", "output": "3"}   ->  Conversation(user "Add" + input "1, 2", assistant "3")
+    {"instruction": "Add", "input": "1, 2", "output": ""}    ->  Drop("empty answer")
+    gpt "Hi." human "Add" gpt "3" human "Thanks"             ->  Repaired(user "Add", assistant "3"; two repairs named)
+
+The text of a turn is never stripped, unescaped or normalised: the model learns the bytes that are in the file. A shape
+that cannot be kept whole is dropped rather than guessed at; the only things cut are whole turns with no partner.
+Covers shapes only; whether an example is too long depends on the tokenizer and is decided later (fit.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from codeup.types import Conversation, Message, Role
+
+# Why a row is dropped. A source may use a reason of its own; these are the shared ones.
+NOT_AN_OBJECT = "not an object"
+MISSING_COLUMN = "missing column"
+NOT_TEXT = "not text"
+BAD_UNICODE = "text is not valid Unicode"
+EMPTY_QUESTION = "empty question"
+EMPTY_ANSWER = "empty answer"
+NOTHING_TO_LEARN = "nothing to learn"
+UNKNOWN_ROLE = "unknown role"
+NOT_ALTERNATING = "turns do not alternate"
+MISPLACED_SYSTEM = "system turn not first"
+TOOL_CALL = "tool call"
+BEYOND_LIMIT = "beyond limit"
+TOO_LONG = "too long"
+
+# What was mended in a row that was kept.
+LEADING_TURNS_CUT = "turns before the first question cut"
+TRAILING_QUESTION_CUT = "last question without an answer cut"
+NO_INPUT_EMPTIED = "input that says there is none emptied"
+TURNS_CUT_TO_FIT = "whole turns cut to fit"
+
+# How a source uses a column that it names in COLUMNS.
+ColumnUse = Literal["required", "optional", "when mapped", "in each turn"]
+REQUIRED: ColumnUse = "required"
+OPTIONAL: ColumnUse = "optional"
+WHEN_MAPPED: ColumnUse = "when mapped"
+IN_EACH_TURN: ColumnUse = "in each turn"
+
+USER_ROLES = frozenset({"human", "user"})
+ASSISTANT_ROLES = frozenset({"gpt", "assistant", "chatgpt", "bing", "bard", "claude", "model", "ai", "bot"})
+SYSTEM_ROLES = frozenset({"system", "developer"})
+TOOL_ROLES = frozenset({"tool", "function", "function_call", "tool_call", "observation", "ipython"})
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A row that is not kept. `reason` is counted; `detail` is for the person who looks at this one row."""
+
+    reason: str
+    detail: str = ""
+    source: str = ""
+    row: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired(Conversation):
+    """A conversation that was mended on the way; `repairs` names what was done. `load` hands on the plain one."""
+
+    repairs: tuple[str, ...] = ()
+
+
+def cell(row: Mapping[str, Any], columns: Mapping[str, str], name: str) -> Any:
+    """The value of column `name`, under the name the user mapped it to; None where the row has none."""
+    return row.get(columns.get(name, name))
+
+
+def texts(
+    row: Mapping[str, Any], columns: Mapping[str, str], required: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, str] | Drop:
+    """The named columns as text. A null counts as empty text; a required column that is absent is a drop."""
+    found: dict[str, str] = {}
+    for name in (*required, *optional):
+        column = columns.get(name, name)
+        if name in required and column not in row:
+            return Drop(MISSING_COLUMN, f"no column {column!r}")
+        value = row.get(column)
+        if value is not None and not isinstance(value, str):
+            return Drop(NOT_TEXT, f"{column!r} holds {type(value).__name__}")
+        found[name] = value or ""
+    return found
+
+
+def mapped_group(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """The split group, for a generic source whose user mapped `group` to a column; empty otherwise."""
+    value = row.get(columns["group"]) if "group" in columns else None
+    return "" if value is None else str(value)
+
+
+def single_turn(
+    question: str, answer: str, *, extra_input: str = "", system: str = "", group: str = ""
+) -> Conversation | Drop:
+    """One question and one answer. Empty means nothing but white space; text that is kept is kept exactly."""
+    if not question.strip() and not extra_input.strip():
+        return Drop(EMPTY_QUESTION)
+    if not answer.strip():
+        return Drop(EMPTY_ANSWER)
+    head = (Message("system", system),) if system.strip() else ()
+    user = Message("user", question, extra_input if extra_input.strip() else "")
+    return Conversation((*head, user, Message("assistant", answer)), group=group)
+
+
+def role_of(name: Any) -> Role | Drop:
+    """The role behind the many names that dumps use (`human`, `gpt`, `bing`, ...)."""
+    lowered = name.strip().lower() if isinstance(name, str) else ""
+    if lowered in USER_ROLES:
+        return "user"
+    if lowered in ASSISTANT_ROLES:
+        return "assistant"
+    if lowered in SYSTEM_ROLES:
+        return "system"
+    return Drop(TOOL_CALL if lowered in TOOL_ROLES else UNKNOWN_ROLE, f"role {name!r}")
+
+
+def named_turns(turns: Any, role_field: str, text_field: str) -> list[Message] | Drop:
+    """A list of `{role_field: ..., text_field: ...}` as messages, roles unified, order and text as they are."""
+    if turns is None:
+        return Drop(MISSING_COLUMN, "no turns")
+    if not isinstance(turns, list):
+        return Drop(NOT_TEXT, f"the turns are {type(turns).__name__}, not a list")
+    messages: list[Message] = []
+    for number, turn in enumerate(turns):
+        if not isinstance(turn, dict) or role_field not in turn or text_field not in turn:
+            return Drop(MISSING_COLUMN, f"turn {number} has no {role_field!r} and {text_field!r}")
+        role, text = role_of(turn[role_field]), turn[text_field]
+        if isinstance(role, Drop):
+            return role
+        if text is not None and not isinstance(text, str):
+            return Drop(NOT_TEXT, f"turn {number} holds {type(text).__name__}")
+        messages.append(Message(role, text or ""))
+    return messages
+
+
+def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") -> Conversation | Drop:
+    """A conversation from turns in file order.
+
+    Answers before the first question and a last question without an answer have no partner: they are cut, and the cut
+    is named. Everything else that is out of order is a drop, because joining or inventing turns would change the text.
+    """
+    head = [Message("system", system)] if system.strip() else []
+    body = list(turns)
+    if body and body[0].role == "system":
+        first = body.pop(0)
+        if head and first.content != system:
+            return Drop(MISPLACED_SYSTEM, "the row has two system texts")
+        head = [first] if first.content.strip() else []
+    if any(turn.role == "system" for turn in body):
+        return Drop(MISPLACED_SYSTEM)
+    repairs: list[str] = []
+    start = next((index for index, turn in enumerate(body) if turn.role == "user"), len(body))
+    if 0 < start < len(body):
+        body, repairs = body[start:], [LEADING_TURNS_CUT]
+    if len(body) > 1 and body[-1].role == "user" and body[-2].role == "assistant":
+        body.pop()
+        repairs.append(TRAILING_QUESTION_CUT)
+    messages = (*head, *body)
+    problem = shape_problem(messages)
+    if problem is not None:
+        return problem
+    if repairs:
+        return Repaired(messages, group=group, repairs=tuple(repairs))
+    return Conversation(messages, group=group)
+
+
+def shape_problem(messages: Sequence[Message]) -> Drop | None:
+    """What is wrong with the order or emptiness of these turns; None for a conversation that can be learnt from."""
+    body = messages[1:] if messages and messages[0].role == "system" else messages
+    if not any(turn.role == "assistant" for turn in body):
+        return Drop(NOTHING_TO_LEARN, "no answer in it")
+    if body[0].role != "user":
+        return Drop(NOTHING_TO_LEARN, "no question in it")
+    for number, turn in enumerate(body):
+        if turn.role != ("user", "assistant")[number % 2]:
+            return Drop(NOT_ALTERNATING, f"turn {number} is {turn.role}")
+        if not turn.content.strip() and not turn.input.strip():
+            return Drop(EMPTY_ANSWER if turn.role == "assistant" else EMPTY_QUESTION, f"turn {number}")
+    if body[-1].role != "assistant":
+        return Drop(NOT_ALTERNATING, "the last turn is a question")
+    return None
+
+
+def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:
+    """The conversation without the notes on its repairs, and with where it came from."""
+    return Conversation(conversation.messages, source=source, row=row, group=conversation.group)
+
+
+def is_valid_unicode(conversation: Conversation) -> bool:
+    """False if some text holds half a surrogate pair or bytes that were not UTF-8: no tokenizer can take those."""
+    parts = [conversation.group]
+    for message in conversation.messages:
+        parts += (message.content, message.input)
+    return all(part.isascii() or _encodes(part) for part in parts)
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

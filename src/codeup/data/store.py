@@ -1,0 +1,66 @@
+"""Conversations on disk: JSON lines that come back exactly as they were.
+
+{"messages":[{"role":"user","content":"Add","input":"1, 2"},{"role":"assistant","content":"3"}],
+ "source":"alpaca:rows.json","row":7,"group":""}                                     (one line per conversation)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from codeup.data.files import read_rows
+from codeup.errors import UserError
+from codeup.types import Conversation, Message
+
+
+def to_json(conversation: Conversation) -> bytes:
+    """One line, without the line break."""
+    messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.content} for turn in conversation.messages]
+    for turn, message in zip(conversation.messages, messages, strict=True):
+        if turn.input:
+            message["input"] = turn.input
+    return orjson.dumps(
+        {
+            "messages": messages,
+            "source": conversation.source,
+            "row": conversation.row,
+            "group": conversation.group,
+        }
+    )
+
+
+def from_json(line: bytes | str) -> Conversation:
+    """What `to_json` wrote."""
+    return _conversation(orjson.loads(line))
+
+
+def write_conversations(path: Path, conversations: Iterable[Conversation]) -> int:
+    """Write a JSON lines file; the number of lines."""
+    written = 0
+    with path.open("wb") as file:
+        for conversation in conversations:
+            file.write(to_json(conversation) + b"\n")
+            written += 1
+    return written
+
+
+def read_conversations(path: Path) -> Iterator[Conversation]:
+    """The conversations of a file that `write_conversations` wrote (compressed since, if you like)."""
+    for row in read_rows(path):
+        try:
+            if row.value is None:
+                raise TypeError(row.error)
+            yield _conversation(row.value)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"line {row.number + 1} is not a conversation ({error})", where=str(path), mend="prepare the data again"
+            ) from error
+
+
+def _conversation(value: dict[str, Any]) -> Conversation:
+    messages = tuple(Message(turn["role"], turn["content"], turn.get("input", "")) for turn in value["messages"])
+    return Conversation(messages, source=value["source"], row=value["row"], group=value["group"])
