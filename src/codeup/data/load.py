@@ -199,7 +199,8 @@ def load_source(
                 for repair in item.repairs:
                     funnel.repair(entry, repair)
             yield entry
-    _refuse_nothing(name, [funnel.counts[label] for label in labels])
+    if not usable:
+        raise _nothing_usable(name, [funnel.counts[label] for label in labels])
 
 
 def _draw(
@@ -275,7 +276,7 @@ def _checked_mapping(name: str, module: ModuleType, columns: Mapping[str, str]) 
         if wanted not in module.COLUMNS:
             raise UserError(
                 f"source {name!r} has no column {wanted!r}{_suggestion(wanted, module.COLUMNS)}",
-                mend=f"on the left of columns: stands one of {', '.join(module.COLUMNS)}; on the right, your file's name",
+                mend=f"columns: maps one of {', '.join(module.COLUMNS)} to the name in your file",
             )
     return dict(columns)
 
@@ -301,16 +302,13 @@ def _suggestion(name: str, known: Any) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _refuse_nothing(name: str, counts: Sequence[SourceCount]) -> None:
+def _nothing_usable(name: str, counts: Sequence[SourceCount]) -> UserError:
     """Files without one usable row are a mistake, not an empty dataset."""
-    if any(count.rows_in > count.dropped.get(rows.BEYOND_LIMIT, 0) for count in counts if count.kept):
-        return
     rows_in = sum(count.rows_in for count in counts)
     reasons = ", ".join(f"{reason} ({n})" for reason, n in _total(count.dropped for count in counts).items())
     what = f"none of {rows_in} rows can be used as {name!r}: {reasons}" if rows_in else "there are no rows in it"
-    raise UserError(
-        what, where=", ".join(count.path for count in counts), mend="use another source, or map the columns"
-    )
+    where = ", ".join(count.path for count in counts)
+    return UserError(what, where=where, mend="use another source, or map the columns")
 
 
 def _total(parts: Any) -> dict[str, int]:

@@ -6,8 +6,8 @@
     hub:OWNER/NAME                   the train split of that dataset (`hub:` may be left out where no such path exists)
     hub:OWNER/NAME@REVISION:main/*   the files of one revision that match a pattern
 
-Files of the Hub go to its ordinary cache (HF_HOME); with HF_HUB_OFFLINE=1 only that cache is used. Where a dataset holds
-several formats or configurations nothing is guessed: the error lists them. Does not read the files, see files.py.
+Files of the Hub go to its ordinary cache (HF_HOME); with HF_HUB_OFFLINE=1 only that cache is used. Where a dataset
+holds several formats or configurations nothing is guessed: the error lists them. Does not read the files, see files.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from codeup.data.files import FORMATS, is_data_file
 from codeup.errors import UserError
@@ -79,7 +80,7 @@ def _folder_files(folder: Path) -> list[Path]:
         raise UserError(
             f"no data file in this folder; it holds: {found}",
             where=str(folder),
-            mend=f"name a folder that has {', '.join(FORMATS)} files directly in it, or a glob such as {folder}/*/*.json",
+            mend=f"name a folder with {', '.join(FORMATS)} files directly in it, or a glob: {folder}/*/*.json",
         )
     return files
 
@@ -107,26 +108,36 @@ def _missing(path: Path) -> UserError:
 def hub_files(dataset: HubDataset, revision: str | None = None) -> list[Path]:
     """The dataset's files, downloaded to the Hub's cache unless they are there. One commit for all of them."""
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class Silent(tqdm):
+        """Progress bars are drawn by the command line alone."""
+
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **{**settings, "disable": True})
 
     revision = revision or dataset.revision
     where = HUB_PREFIX + dataset.repo + (f"@{revision}" if revision else "")
     try:
         info = huggingface_hub.HfApi().dataset_info(dataset.repo, revision=revision)
-    except (OfflineModeIsEnabled, OSError, HfHubHTTPError, ValueError) as error:
-        if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code < 500:
+    except Exception as error:  # the Hub client hands on the errors of whichever HTTP library it uses
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
             raise _hub_error(error, where) from error
         return _cached_files(dataset, revision, where, error)
     names = [entry.rfilename for entry in info.siblings or []]
     chosen = choose_files(names, dataset.pattern, where)
 
     def fetch(name: str) -> Path:
-        path = huggingface_hub.hf_hub_download(dataset.repo, name, repo_type="dataset", revision=info.sha)
-        return Path(path)
+        return Path(
+            huggingface_hub.hf_hub_download(
+                dataset.repo, name, repo_type="dataset", revision=info.sha, tqdm_class=Silent
+            )
+        )
 
     try:
         return [fetch(name) for name in chosen]
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:
         raise _hub_error(error, where) from error
 
 

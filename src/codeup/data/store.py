@@ -50,6 +50,8 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> in
 
 def read_conversations(path: Path) -> Iterator[Conversation]:
     """The conversations of a file that `write_conversations` wrote (compressed since, if you like)."""
+    if path.is_file() and path.stat().st_size == 0:
+        return  # nothing was held out, say; no mistake in a file of our own
     for row in read_rows(path):
         try:
             if row.value is None:

@@ -1,7 +1,7 @@
 """OpenAI shape: `messages`, a list of turns with `role` (system, user, assistant) and `content`.
 
-`content` may be a list of text parts, which are joined. Rows with tools or tool calls, and rows that switch off learning
-for an answer with `weight: 0`, are dropped and counted: the first cannot be shown, the second would be learnt.
+`content` may be a list of text parts, which are joined. Rows with tools or tool calls, and rows that switch off
+learning for an answer with `weight: 0`, are dropped and counted: the first cannot be shown, the second would be learnt.
 """
 
 from __future__ import annotations
