@@ -93,7 +93,8 @@ class Document:
             root = yaml.compose(source, Loader=_Loader)
             self.value: Any = self._build(root, ()) if root is not None else {}
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            ended = "stream end" in str(error.problem)  # then the place where the unclosed thing began helps more
+            mark = (error.context_mark if ended else None) or error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
             message = f"{name}:{line}: not valid YAML: {error.problem or error.context}"
             raise UserError(message + self._quote(line), mend="check indentation, colons and quotes there") from None
@@ -106,19 +107,26 @@ class Document:
         """Plain values from YAML nodes, noting the line of each path and keys given twice."""
         self.numbers.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
-            result: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key = str(key_node.value)
-                if key in result:
-                    self.problems.append(
-                        Problem((*path, key), f"given twice, first on line {self.numbers[(*path, key)]}")
-                    )
-                self.numbers[(*path, key)] = key_node.start_mark.line + 1
-                result[key] = self._build(value_node, (*path, key))
-            return result
+            return self._build_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item, (*path, i)) for i, item in enumerate(node.value)]
         return _construct(node)
+
+    def _build_mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+        inherited: dict[str, Any] = {}
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, at = str(key_node.value), (*path, str(key_node.value))
+            if key_node.tag == "tag:yaml.org,2002:merge":  # {<<: *stage, …}: what the anchor has, where not said here
+                merged = self._build(value_node, path)
+                for part in reversed(merged if isinstance(merged, list) else [merged]):
+                    inherited.update(part if isinstance(part, dict) else {})
+                continue
+            if key in result:
+                self.problems.append(Problem(at, f"given twice, first on line {self.numbers[at]}"))
+            self.numbers[at] = key_node.start_mark.line + 1
+            result[key] = self._build(value_node, at)
+        return {**inherited, **result}
 
     def override(self, settings: list[str]) -> None:
         """Apply `a.b.c=value`. A list item is addressed by its number or, where items have one, by its name."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from codeup import artifacts, models
 from codeup import recipe as recipes
-from codeup.data import files
+from codeup.data.resolve import resolve
 from codeup.errors import UserError
 from codeup.types import Step
 
@@ -94,7 +94,7 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
             plain["data"], inputs = source.path, ("nano-data",)
             places.append(source.path)
         elif source.path and not source.path.startswith("hub:"):
-            found = files.resolve(source.path, Path(recipe.data_root) if recipe.data_root else None, source.revision)
+            found = resolve(source.path, Path(recipe.data_root) if recipe.data_root else None, source.revision)
             plain["data"] = [[path.name, artifacts.file_sha256(path)] for path in found]
             places.append(source.path)
         else:
@@ -164,7 +164,7 @@ def _benchmark_data(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> Any
     """Contents of the benchmark's file, for the fingerprint; a packaged or Hub benchmark is named by itself."""
     if benchmark.path is None:
         return "packaged or hub"
-    found = files.resolve(benchmark.path, Path(recipe.data_root) if recipe.data_root else None, None)
+    found = resolve(benchmark.path, Path(recipe.data_root) if recipe.data_root else None, None)
     return [[path.name, artifacts.file_sha256(path)] for path in found]
 
 

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from codeup import artifacts, models, recipe as recipes, run as engine, study
+from codeup import artifacts, models, study
+from codeup import recipe as recipes
+from codeup import run as engine
 from codeup.cli.progress import display
 from codeup.errors import UserError
 from codeup.types import Artifact, Step

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import models
 from codeup.types import Context
 
-CODE = ("train/merge.py", "chat.py", "steps/merge.py")
+CODE = ("train/merge.py", "chat", "steps/merge.py")
 
 
 class Spec(BaseModel):

@@ -1,0 +1,133 @@
+"""A recipe's mistakes come all at once, each with its line and a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codeup import recipe as recipes
+from codeup.chat import TEMPLATES
+from codeup.errors import UserError
+
+GOOD = """\
+name: study
+model:
+  base: nano-base
+data:
+  code:
+    sources: [{source: alpaca, path: rows.json}]
+stages:
+  - name: code
+    data: code
+    learning_rate: 1e-4
+evaluate:
+  benchmarks: [{name: humaneval}]
+"""
+
+FIVE_MISTAKES = """\
+name: study
+seeed: 3
+model:
+  base: nano-base
+  template: alpacca
+data:
+  code:
+    sources: [{source: alpacaa, path: rows.json}]
+stages:
+  - name: code
+    data: cod
+    epochs: many
+"""
+
+
+def errors(text: str, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        recipes.parse(text, name="r.yaml", overrides=list(overrides))
+    return str(caught.value)
+
+
+def test_five_mistakes_are_five_errors_with_lines_and_suggestions() -> None:
+    message = errors(FIVE_MISTAKES)
+    for line in [
+        "r.yaml:2: seeed: unknown key; did you mean 'seed'?",
+        "r.yaml:5: model.template: 'alpacca' is not one of alpaca, llama3, chatml; did you mean 'alpaca'?",
+        "r.yaml:8: data.code.sources[0].source: no source is called 'alpacaa'; did you mean 'alpaca'?",
+        "r.yaml:11: stages[0].data: there is no data called 'cod'; did you mean 'code'?",
+        "r.yaml:12: stages[0].epochs:",
+    ]:
+        assert line in message
+    assert "    epochs: many" in message
+    assert "5 mistakes in r.yaml" in message
+
+
+@pytest.mark.parametrize("written", ["1e-4", "1.0e-4", "0.0001", "1E-4"])
+def test_every_spelling_of_a_float_is_a_float(written: str) -> None:
+    assert recipes.parse(GOOD.replace("1e-4", written)).stages[0].learning_rate == 1e-4
+
+
+def test_words_that_yaml_1_1_calls_booleans_stay_words() -> None:
+    assert recipes.parse(GOOD.replace("name: study", "name: no")).name == "no"
+
+
+def test_overrides_reach_list_items_by_name_and_by_number() -> None:
+    by_name = recipes.parse(GOOD, overrides=["stages.code.epochs=0.5", "stages.code.lora.r=8"])
+    by_number = recipes.parse(GOOD, overrides=["stages.0.epochs=0.5", "stages.0.lora.r=8"])
+    assert by_name == by_number
+    assert (by_name.stages[0].epochs, by_name.stages[0].lora.r) == (0.5, 8)
+
+
+def test_a_wrong_override_is_blamed_on_the_command_line() -> None:
+    message = errors(GOOD, "stages.code.lora.rank=8")
+    assert "command line 'stages.code.lora.rank=8': stages[0].lora.rank: unknown key" in message
+    assert "no item 'cod'" in errors(GOOD, "stages.cod.epochs=1")
+    assert "is not a setting" in errors(GOOD, "epochs")
+
+
+def test_a_key_given_twice_is_an_error() -> None:
+    assert "r.yaml:13: name: given twice, first on line 1" in errors(GOOD + "name: again\n")
+
+
+def test_a_stage_can_inherit_from_another_by_anchor() -> None:
+    text = GOOD.replace("  - name: code\n", "  - &s\n    name: code\n").replace(
+        "evaluate:", "  - {<<: *s, name: more, epochs: 1}\nevaluate:"
+    )
+    more = recipes.parse(text).stage("more")
+    assert (more.data, more.learning_rate, more.epochs) == ("code", 1e-4, 1.0)
+
+
+def test_broken_yaml_names_the_line() -> None:
+    assert "r.yaml:2: not valid YAML" in errors("name: x\nmodel: {base: y\n")
+
+
+def test_a_missing_recipe_suggests_the_nearest_file(tmp_path: Path) -> None:
+    (tmp_path / "nano.yaml").write_text(GOOD)
+    with pytest.raises(UserError, match=r"did you mean .*nano\.yaml"):
+        recipes.load(tmp_path / "nanno.yaml")
+
+
+def test_variants_must_name_stages_and_differ() -> None:
+    message = errors(GOOD + "variants: {a: [code], b: [code], c: [coda], base: [code]}\n")
+    assert "the same stages as variant 'a'" in message
+    assert "there is no stage called 'coda'; did you mean 'code'?" in message
+    assert "the name base is taken" in message
+
+
+def test_a_threshold_must_name_a_model_and_benchmark_of_the_study() -> None:
+    message = errors(GOOD + "  require: [{model: cod, benchmark: mbpp, at_least: 0.5}]\n")
+    assert "the study has no model 'cod'; did you mean 'code'?" in message
+    assert "the study has no benchmark 'mbpp'" in message
+
+
+def test_a_dumped_recipe_parses_to_the_same_recipe() -> None:
+    recipe = recipes.parse(GOOD)
+    assert recipes.parse(recipes.dump(recipe)) == recipe
+
+
+def test_a_recipe_knows_the_templates_that_chat_knows() -> None:
+    assert set(recipes.Template.__args__) == set(TEMPLATES)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_shipped_recipe_is_valid(path: Path) -> None:
+    recipes.load(path)
