@@ -131,14 +131,18 @@ def hub_files(dataset: HubDataset, revision: str | None = None) -> list[Path]:
     def fetch(name: str) -> Path:
         return Path(
             huggingface_hub.hf_hub_download(
-                dataset.repo, name, repo_type="dataset", revision=info.sha, tqdm_class=Silent
+                dataset.repo, name, repo_type="dataset", revision=revision, tqdm_class=Silent
             )
         )
 
+    # By the name of the revision, not the commit: only so does the cache remember where that name points to.
     try:
-        return [fetch(name) for name in chosen]
+        files = [fetch(name) for name in chosen]
     except Exception as error:
         raise _hub_error(error, where) from error
+    if not all(info.sha in path.parts for path in files):
+        raise UserError("the dataset was changed while it was fetched", where=where, mend="run again")
+    return files
 
 
 def _cached_files(dataset: HubDataset, revision: str | None, where: str, reason: Exception) -> list[Path]:
