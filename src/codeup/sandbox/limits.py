@@ -1,0 +1,36 @@
+"""What one sample may use. CPU time is the main clock; the wall clock is a cap several times larger.
+
+A loaded machine makes wall time long and leaves CPU time nearly the same, so a verdict does not depend on what else runs
+(evalplus#5: one model, 0.40 on a laptop and 0.23 on a slower box, from wall limits alone).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one sample, enforced by the kernel except `wall_s`, which the referee enforces from outside.
+
+    cpu_s       whole seconds of CPU time; at the limit SIGXCPU, one second later SIGKILL
+    wall_s      seconds of wall time, for programs that sleep or wait
+    memory_mb   address space of the process (RLIMIT_AS)
+    scratch_mb  size of the private in-memory folder the program may write to; also the largest file
+    threads     processes and threads together (processes are refused anyway)
+    files       open files
+    answer_mb   one answer on the wire, so that the referee cannot be flooded
+    """
+
+    cpu_s: int = 5
+    wall_s: float = 20.0
+    memory_mb: int = 1024
+    scratch_mb: int = 16
+    threads: int = 64
+    files: int = 64
+    answer_mb: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_s", "wall_s", "memory_mb", "scratch_mb", "threads", "files", "answer_mb"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"the limit {name} must be above 0, not {getattr(self, name)}")

@@ -1,0 +1,263 @@
+"""Workers for the caller: hand out programs, get verdicts, in whatever order they finish.
+
+Each worker is a referee with its zygote. The caller is never forked; it starts light interpreters and speaks JSON lines
+to them from one thread per worker. A sample that ran out of time is judged once more alone, after all others, because a
+busy machine must not turn a right answer into a wrong one. A sandbox that breaks raises WorkFailed: never a verdict.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import queue
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import codeup
+from codeup.errors import UserError, WorkFailed
+from codeup.sandbox import layers, referee
+from codeup.sandbox.limits import Limits
+from codeup.types import Outcome, Verdict
+
+SOURCE = str(Path(codeup.__file__).resolve().parent.parent)
+ONLY_PACKAGES = ("numpy", "numpy.libs")
+"""Third-party packages a program may import, with the folder of their shared libraries."""
+
+
+class Job(NamedTuple):
+    """One program and the problem that judges it. `reference` is code whose names the tests may use."""
+
+    task_id: str
+    index: int
+    program: str
+    entry_point: str
+    tests: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """What a pool reached: strong, confined or weak, and the layers it is made of."""
+
+    level: str
+    layers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.level} ({', '.join(self.layers)})"
+
+
+def packages() -> dict[str, str]:
+    """Where the importable packages are, without importing them."""
+    found = importlib.util.find_spec(ONLY_PACKAGES[0])
+    if found is None or not found.submodule_search_locations:
+        return {}
+    home = os.path.dirname(os.path.realpath(found.submodule_search_locations[0]))
+    return {name: os.path.join(home, name) for name in ONLY_PACKAGES if os.path.isdir(os.path.join(home, name))}
+
+
+@dataclass
+class _Worker:
+    """One referee process and the pipe of its verdicts."""
+
+    config: dict[str, Any]
+    patience_s: float
+    process: subprocess.Popen[bytes] = field(init=False)
+    layers: list[str] = field(init=False, default_factory=list)
+
+    def start(self) -> None:
+        """Start the referee, wait until its sandbox stands. Raises WorkFailed."""
+        folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self.config["home"]))
+        os.chmod(folder, 0o755)
+        read, write = os.pipe()
+        boot = referee.BOOT.format(source=SOURCE, module="referee", number=write)
+        self.errors = open(folder.with_suffix(".err"), "w+b")  # noqa: SIM115  kept open as long as the process
+        self.process = subprocess.Popen(
+            [sys.executable, *referee.FLAGS, "-c", boot], env=referee.environment(self.config["marker"]),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,), start_new_session=True,
+        )  # fmt: skip
+        os.close(write)
+        self.answers = os.fdopen(read, "rb")
+        self._send({**self.config, "folder": str(folder)})
+        self.layers = self._receive(60.0)["layers"]
+
+    def judge(self, job: Job) -> dict[str, Any]:
+        """One verdict. A referee that hangs or dies is replaced and asked once more."""
+        for attempt in (1, 2):
+            try:
+                self._send({**job._asdict()})
+                return self._receive(self.patience_s)
+            except TimeoutError:
+                self.stop()
+                self.start()
+                if attempt == 2:
+                    return {"outcome": "TIMEOUT", "detail": "the tests did not finish on the answers", "checks": 0, "seconds": self.patience_s}
+            except EOFError:
+                why = self.stop()
+                self.start()
+                if attempt == 2:
+                    raise WorkFailed(f"the referee died twice on {job.task_id} (sample {job.index}): {why}") from None
+        raise AssertionError("unreachable")
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise EOFError from None
+
+    def _receive(self, patience_s: float) -> dict[str, Any]:
+        if not select.select([self.answers], [], [], patience_s)[0]:
+            raise TimeoutError
+        line = self.answers.readline()
+        if not line:
+            raise EOFError
+        message: dict[str, Any] = json.loads(line)
+        if "broken" in message:
+            raise WorkFailed(f"the sandbox failed: {message['broken']}")
+        return message
+
+    def stop(self) -> str:
+        """Kill the referee and, through it, its sandbox; what it said on standard error."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        with suppress(OSError):
+            self.process.stdin.close()  # type: ignore[union-attr]
+        self.answers.close()
+        self.errors.seek(0)
+        said = self.errors.read()[-2000:].decode(errors="replace")
+        self.errors.close()
+        return said
+
+
+class Pool:
+    """`workers` sandboxes, kept warm until closed. Use as a context manager.
+
+    Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where a
+    sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the others.
+    `hide` are further paths that programs must not be able to read.
+    """
+
+    def __init__(
+        self, workers: int = 1, limits: Limits | None = None, *, allow_unsafe: bool = False, off: Sequence[str] = (),
+        hide: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self.limits = limits or Limits()
+        self.home = tempfile.mkdtemp(prefix="codeup-")
+        os.chmod(self.home, 0o755)
+        self.marker = uuid.uuid4().hex
+        config = {
+            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(), "off": list(off),
+            "hide": list(hide), "import_path": [path for path in sys.path if path.endswith("-packages")],
+        }  # fmt: skip
+        self.workers = [_Worker(config, 2 * self.limits.wall_s + 30) for _ in range(workers)]
+        try:
+            self._start(allow_unsafe)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, allow_unsafe: bool) -> None:
+        starters = [threading.Thread(target=_quietly, args=(worker.start,)) for worker in self.workers]
+        for thread in starters:
+            thread.start()
+        for thread in starters:
+            thread.join()
+        for worker in self.workers:
+            if not worker.layers:
+                why = worker.stop() if hasattr(worker, "answers") else ""
+                raise WorkFailed(f"a sandbox could not start: {why.strip() or 'see codeup doctor'}")
+        reached = self.workers[0].layers
+        self.isolated = Isolated(layers.level(reached), tuple(reached))
+        if self.isolated.level == "weak" and not allow_unsafe:
+            raise UserError(
+                f"this machine cannot isolate generated programs: {', '.join(reached)}",
+                mend="run where user namespaces or Landlock are allowed, or accept the risk with --allow-unsafe",
+            )
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill every process of the pool and remove its folders."""
+        for worker in self.workers:
+            if hasattr(worker, "answers") and not worker.answers.closed:
+                worker.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+        """Verdicts as they are reached, the retried ones last."""
+        late: list[Job] = []
+        for job, message in self._spread(jobs):
+            if message["outcome"] == "TIMEOUT":
+                late.append(job)
+            else:
+                yield _verdict(job, message)
+        for job in late:
+            message = self.workers[0].judge(job)
+            yield _verdict(job, message, " (judged twice, the second time alone)")
+
+    def _spread(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[Job, dict[str, Any]] | BaseException] = queue.SimpleQueue()
+        count = 0
+        for job in jobs:
+            waiting.put(job)
+            count += 1
+        threads = [threading.Thread(target=_work, args=(worker, waiting, done), daemon=True) for worker in self.workers]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(count):
+                result = done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            _drain(waiting)
+
+
+def _work(worker: _Worker, waiting: queue.SimpleQueue[Job], done: queue.SimpleQueue[Any]) -> None:
+    while True:
+        try:
+            job = waiting.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            done.put((job, worker.judge(job)))
+        except BaseException as error:
+            done.put(error)
+            return
+
+
+def _drain(waiting: queue.SimpleQueue[Job]) -> None:
+    with suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
+
+
+def _quietly(start: Any) -> None:
+    with suppress(WorkFailed, EOFError, TimeoutError):
+        start()
+
+
+def _verdict(job: Job, message: dict[str, Any], note: str = "") -> Verdict:
+    outcome = Outcome(message["outcome"])
+    detail = message["detail"] + (note if outcome is Outcome.TIMEOUT else "")
+    return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"])

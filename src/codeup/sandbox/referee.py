@@ -1,0 +1,339 @@
+"""The trusted side of one worker: holds the tests, runs them on a stand-in that asks the child for each answer.
+
+    tests:  def check(candidate):                 candidate is `Candidate`: it ships the arguments to the child and
+                assert candidate([1, 2]) == 3     returns the decoded plain value, so `==` is decided here
+
+The namespace of the tests is the problem's own reference program, because some tests call its helpers. The program under
+test is never compiled, imported or executed here. A run of `check` that asked for no answer proves nothing and fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import linecache
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from codeup.sandbox import layers, wire
+
+BOOT = "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; main({number}, {source!r})"
+FLAGS = ("-S", "-s", "-P", "-B", "-X", "utf8")
+TESTS = "<tests>"
+
+
+def environment(marker: str) -> dict[str, str]:
+    """The whole environment of the processes below: nothing is inherited. The marker finds survivors."""
+    single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {"PYTHONHASHSEED": "0", "CODEUP_SANDBOX": marker, **single}
+
+
+class SandboxBroken(Exception):
+    """The sandbox itself failed: never a verdict."""
+
+
+class CandidateError(Exception):
+    """The function under test raised; the message is `Type: text`."""
+
+
+class Ended(BaseException):
+    """The sample is over with the given outcome. Not an Exception, so that tests do not catch it by accident."""
+
+    def __init__(self, outcome: str, detail: str) -> None:
+        self.outcome, self.detail = outcome, detail
+        super().__init__(outcome)
+
+
+class Zygote:
+    """The isolated process of this worker, seen from the trusted side."""
+
+    def __init__(self, config: Mapping[str, Any], source: str) -> None:
+        ours, theirs = socket.socketpair()
+        boot = BOOT.format(source=source, module="zygote", number=theirs.fileno())
+        self.process = subprocess.Popen(
+            [sys.executable, *FLAGS, "-c", boot], env=environment(config["marker"]), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), cwd="/",
+        )  # fmt: skip
+        theirs.close()
+        self.control = ours
+        self.control.settimeout(60)
+        try:
+            wire.send(self.control, dict(config))
+            reply = wire.receive(self.control)
+            if "map" in reply:
+                wire.send(self.control, {"mapped": self._map_ids()})
+                reply = wire.receive(self.control)
+        except (wire.Closed, TimeoutError) as error:
+            self.stop()
+            raise SandboxBroken(f"the sandbox process did not start ({type(error).__name__})") from None
+        if "error" in reply:
+            self.stop()
+            raise SandboxBroken(f"the sandbox process did not start: {reply['error']}")
+        self.layers: list[str] = reply["layers"]
+
+    def _map_ids(self) -> bool:
+        """As root, make uid and gid 0 of the zygote's user namespace be nobody outside."""
+        try:
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/{self.process.pid}/{name}", "w") as file:
+                    file.write(f"0 {layers.OUTSIDE_UID} 1")
+        except OSError:
+            return False
+        return True
+
+    def begin(self) -> socket.socket:
+        """Fork a fresh child; the socket to it."""
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self.control, [b"b"], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise SandboxBroken(f"the sandbox process is gone ({error})") from None
+        finally:
+            theirs.close()
+        return ours
+
+    def end(self) -> dict[str, Any]:
+        """Kill what is left of the sample; how its child ended."""
+        try:
+            wire.send(self.control, {"end": True})
+            reply: dict[str, Any] = wire.receive(self.control)
+            return reply
+        except (wire.Closed, TimeoutError) as error:
+            raise SandboxBroken(f"the sandbox process is gone ({type(error).__name__})") from None
+
+    def stop(self) -> None:
+        """End the zygote and everything in it."""
+        self.control.close()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+class Candidate:
+    """The stand-in for the function under test."""
+
+    def __init__(self, channel: socket.socket, limits: Mapping[str, Any], entry_point: str) -> None:
+        self.channel, self.entry_point = channel, entry_point
+        self.deadline = time.monotonic() + limits["wall_s"]
+        self.wall_s, self.largest = limits["wall_s"], limits["answer_mb"] << 20
+        self.calls = 0
+        self.ended: Ended | None = None
+        self.last = ""
+
+    def load(self, program: str) -> None:
+        """Send the program; raises Ended unless it loads and defines the function."""
+        reply = self._ask({"program": program, "entry_point": self.entry_point})
+        if reply[0] != "ready":
+            self._answer(reply)
+            self._end("FAILED", "the program spoke out of turn")
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if self.ended:
+            raise self.ended
+        try:
+            request = {"call": [wire.encode(list(arguments)), wire.encode(keywords)]}
+        except wire.Unencodable as error:
+            raise SandboxBroken(f"the tests pass what cannot be sent to the sandbox: {error}") from None
+        self.calls += 1
+        shown = ", ".join([*map(_short, arguments), *(f"{name}={_short(value)}" for name, value in keywords.items())])
+        self.last = f"{self.entry_point}({shown})"
+        value = self._answer(self._ask(request))
+        self.last += f" returned {_short(value)}"
+        return value
+
+    def _answer(self, reply: list[Any]) -> Any:
+        """The value in a reply, or the exception it stands for."""
+        kind, words = reply[0], [str(word)[:400] for word in reply[1:]]
+        if kind == "value" and len(reply) == 2:
+            try:
+                return wire.decode(reply[1])
+            except (ValueError, RecursionError) as error:
+                self._end("FAILED", f"{self.last} sent what is not an answer: {error}")
+        if kind == "broken":
+            raise SandboxBroken(f"a child could not be isolated: {words}")
+        if kind == "raised" and words[:1] == ["MemoryError"]:
+            self._end("MEMORY", f"{self.last or 'loading'} needed more memory than allowed")
+        if kind == "raised" and len(words) == 2:
+            self.last += f" raised {words[0]}: {words[1]}"
+            if self.calls == 0:
+                self._end("FAILED", f"raised {words[0]}: {words[1]}")
+            raise CandidateError(f"{words[0]}: {words[1]}")
+        outcomes = {"compile": "COMPILE", "exited": "EXITED", "missing": "FAILED", "odd": "FAILED"}
+        if kind in outcomes and len(words) == 1:
+            self._end(outcomes[kind], f"{self.last} returned {words[0]}" if kind == "odd" else words[0])
+        self._end("FAILED", "the program spoke out of turn")
+
+    def _ask(self, message: Any) -> list[Any]:
+        """One exchange with the child. Whatever breaks it ends the sample; why is known once the child is reaped."""
+        try:
+            self.channel.settimeout(max(0.001, self.deadline - time.monotonic()))
+            wire.send(self.channel, message)
+            self.channel.settimeout(max(0.001, self.deadline - time.monotonic()))
+            reply = wire.receive(self.channel, self.largest)
+        except TimeoutError:
+            self._end("TIMEOUT", f"{self.last or 'loading'} did not finish in {self.wall_s:g} s of wall time")
+        except wire.Closed:
+            self._end("GONE", self.last or "while loading")
+        except wire.TooLarge:
+            self._end("MEMORY", f"{self.last} answered with more than {self.largest >> 20} MB")
+        except (ValueError, RecursionError) as error:
+            self._end("FAILED", f"{self.last} sent what is not an answer: {_short(error)}")
+        if not (isinstance(reply, list) and reply and isinstance(reply[0], str)):
+            self._end("FAILED", "the program spoke out of turn")
+        return reply
+
+    def _end(self, outcome: str, detail: str) -> NoReturn:
+        self.ended = Ended(outcome, detail)
+        raise self.ended
+
+
+def _short(value: Any, most: int = 120) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}: {type(error).__name__}>"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+class Referee:
+    """Judges one job at a time with one zygote, replaced when it breaks."""
+
+    def __init__(self, config: Mapping[str, Any], source: str) -> None:
+        self.config, self.limits, self.source = config, config["limits"], source
+        self.zygote = Zygote(config, source)
+        self.compiled: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """The verdict on one program; a broken sandbox is replaced once, then raises SandboxBroken."""
+        try:
+            return self._judge(job)
+        except SandboxBroken:
+            self.zygote.stop()
+            self.zygote = Zygote(self.config, self.source)
+            return self._judge(job)
+
+    def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        start = time.monotonic()
+        check = self._tests(job)
+        channel = self.zygote.begin()
+        candidate = Candidate(channel, self.limits, job["entry_point"])
+        try:
+            outcome, detail = self._run(candidate, check, job["program"])
+        finally:
+            channel.close()
+        usage = self.zygote.end()
+        if outcome == "GONE":
+            outcome, detail = self._why_gone(usage, detail)
+        return {
+            "outcome": outcome, "detail": detail[:600], "checks": candidate.calls,
+            "seconds": round(time.monotonic() - start, 4), "cpu_s": usage["cpu_s"], "memory_mb": usage["memory_mb"],
+        }  # fmt: skip
+
+    def _tests(self, job: Mapping[str, Any]) -> Any:
+        """The problem's `check`, in a namespace made fresh from its reference program."""
+        key = (job["reference"], job["tests"])
+        try:
+            if key not in self.compiled:
+                self.compiled[key] = compile(key[0], "<reference>", "exec"), compile(key[1], TESTS, "exec")
+            namespace: dict[str, Any] = {"__name__": "tests"}
+            linecache.cache[TESTS] = (len(key[1]), None, key[1].splitlines(keepends=True), TESTS)
+            random.seed(0)  # some tests draw their inputs: the same ones for every program
+            for code in self.compiled[key]:
+                exec(code, namespace)
+            return namespace["check"]
+        except BaseException as error:
+            raise SandboxBroken(f"the tests themselves do not load: {type(error).__name__}: {error}") from None
+
+    def _run(self, candidate: Candidate, check: Any, program: str) -> tuple[str, str]:
+        """Run the tests; the outcome does not depend on whether they swallow the end of the sample."""
+        slow = f"the tests did not finish on the answers: {candidate.wall_s + 5:g} s"
+
+        def too_slow(number: int, frame: Any) -> NoReturn:
+            candidate.ended = candidate.ended or Ended("TIMEOUT", slow)
+            raise candidate.ended
+
+        signal.signal(signal.SIGALRM, too_slow)
+        signal.setitimer(signal.ITIMER_REAL, candidate.wall_s + 5)
+        failure: tuple[str, str] | None = None
+        try:
+            candidate.load(program)
+            check(candidate)
+        except SandboxBroken:
+            raise
+        except Ended as end:
+            failure = (end.outcome, end.detail)
+        except BaseException as error:
+            failure = ("FAILED", self._explain(error, candidate))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if candidate.ended:
+            return candidate.ended.outcome, candidate.ended.detail
+        if failure:
+            return failure
+        if candidate.calls == 0:
+            return "FAILED", "the tests asked for no answer, so nothing was proved"
+        return "PASSED", ""
+
+    @staticmethod
+    def _explain(error: BaseException, candidate: Candidate) -> str:
+        """The line of the tests that failed, and what the last call did."""
+        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == TESTS]
+        line = " ".join((lines[-1] or "").split()) if lines else ""
+        why = "" if isinstance(error, AssertionError | CandidateError) else f"{type(error).__name__}: {_short(error)}"
+        return "; ".join(part for part in (candidate.last, line[:200], why) if part)
+
+    def _why_gone(self, usage: Mapping[str, Any], last: str) -> tuple[str, str]:
+        """What the kernel says about a child that ended before it answered."""
+        status = usage["status"]
+        if os.WIFEXITED(status):
+            code = os.WEXITSTATUS(status)
+            if code == 71:
+                return "CRASHED", f"{last}: Python itself failed in the program's process"
+            return "EXITED", f"{last}: ended its process with exit code {code} instead of answering"
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and usage["cpu_s"] >= self.limits["cpu_s"]):
+            return "TIMEOUT", f"{last}: used {self.limits['cpu_s']} s of CPU time"
+        if number == signal.SIGKILL and usage["memory_mb"] >= self.limits["memory_mb"]:
+            return "MEMORY", f"{last}: killed at {usage['memory_mb']} MB"
+        name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
+        return "CRASHED", f"{last}: killed by {name}"
+
+
+def main(number: int, source: str) -> None:
+    """Read jobs, one JSON object per line, and write verdicts, until standard input closes."""
+    channel = os.fdopen(number, "w", encoding="utf-8")
+    os.set_inheritable(number, False)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what tests print leads nowhere
+    config = json.loads(sys.stdin.readline())
+    sys.path += config["import_path"]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+
+    def say(message: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    referee: Referee | None = None
+    try:
+        referee = Referee(config, source)
+        say({"layers": referee.zygote.layers})
+        for line in sys.stdin:
+            try:
+                say(referee.judge(json.loads(line)))
+            except SandboxBroken as error:
+                say({"broken": str(error)})
+    except SandboxBroken as error:
+        say({"broken": str(error)})
+    finally:
+        if referee is not None:
+            referee.zygote.stop()

@@ -1,0 +1,138 @@
+"""The process that is isolated once and forks a fresh child for every sample.
+
+Started by the referee as `python -S -s -P -B` with an environment of its own. Its orders come over one Unix socket:
+
+    {"begin": true} + a socket   fork a child that talks over that socket
+    {"end": true}                kill whatever is left of the sample; reply {"status", "cpu_s", "memory_mb"}
+
+When that socket closes, because the referee ended or was killed, everything here ends. It never reads what a child says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from codeup.sandbox import layers, root, runner, wire
+
+WARM = ("collections", "copy", "functools", "itertools", "heapq", "bisect", "math", "cmath", "random", "re", "string",
+        "typing", "operator", "fractions", "decimal", "statistics", "datetime", "hashlib", "json", "dataclasses", "enum",
+        "abc", "types", "traceback", "textwrap", "unicodedata", "queue", "threading", "time", "sys", "os", "io")  # fmt: skip
+"""Modules that programs ask for most; imported once here so that no child has to."""
+
+
+def main(number: int, source: str) -> None:
+    """Isolate this process, say what was reached, then serve samples until the control socket closes."""
+    control = socket.socket(fileno=number)
+    control.set_inheritable(False)
+    try:
+        config = wire.receive(control)
+        sys.path[:] = [path for path in sys.path if path != source]
+        for name in WARM:
+            __import__(name)
+        isolation = layers.isolate_zygote(config, lambda: _ask_for_ids(control))
+        packages = root.PACKAGES if isolation.scratch_is_private else os.path.join(config["folder"], "packages")
+        sys.path.append(packages)
+        sys.path_importer_cache.clear()
+    except wire.Closed:
+        return
+    except Exception as error:
+        wire.send(control, {"error": f"{type(error).__name__}: {error}"})
+        return
+    _quiet()
+    wire.send(control, {"layers": isolation.layers})
+    with contextlib.suppress(wire.Closed):
+        while True:
+            _one_sample(control, isolation, config["limits"])
+
+
+def _ask_for_ids(control: socket.socket) -> None:
+    wire.send(control, {"map": True})
+    if not wire.receive(control).get("mapped"):
+        raise OSError("the parent could not map user ids")
+
+
+def _quiet() -> None:
+    runner.silence()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let a child interrupt process 1
+    sys.argv, sys.orig_argv = [""], [""]
+    gc.collect()
+    gc.freeze()
+
+
+def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+    channel = _begin(control)
+    child = os.fork()
+    if child == 0:
+        _child(control, channel, isolation, limits)
+    channel.close()
+    try:
+        wire.receive(control)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        _, status, usage = os.wait4(child, 0)
+        _no_survivors(isolation)
+    if not isolation.scratch_is_private:
+        _empty(isolation.scratch)
+    used = usage.ru_utime + usage.ru_stime
+    wire.send(control, {"status": status, "cpu_s": round(used, 4), "memory_mb": usage.ru_maxrss >> 10})
+
+
+def _begin(control: socket.socket) -> socket.socket:
+    """Wait for a sample's socket. The order is one byte, so that it and the socket arrive together."""
+    data, numbers, _, _ = socket.recv_fds(control, 1, 1)
+    if not data or not numbers:
+        raise wire.Closed
+    return socket.socket(fileno=numbers[0])
+
+
+def _child(control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+    """Everything the forked child does; never returns."""
+    code = 0
+    try:
+        control.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            layers.isolate_child(isolation, limits)
+        except BaseException as error:
+            wire.send(channel, ["broken", f"{type(error).__name__}: {error}"])
+            os._exit(70)
+        runner.serve(channel)
+    except wire.Closed:
+        pass
+    except BaseException:
+        code = 71
+    finally:
+        os._exit(code)
+
+
+def _no_survivors(isolation: layers.Isolation) -> None:
+    """Kill and reap every process the sample left behind.
+
+    Process 1 of a pid namespace can say so in one call. Elsewhere seccomp has refused every fork, and there is no one.
+    """
+    if "pid-namespace" in isolation.layers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, 0 if "pid-namespace" in isolation.layers else os.WNOHANG)[0]:
+            pass
+
+
+def _empty(folder: str) -> None:
+    """Remove everything in the scratch; a folder that resists stops this zygote, and the referee starts another."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.chmod(path, 0o700)
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
