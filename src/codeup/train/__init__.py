@@ -1,1 +1,14 @@
-"""Packing, LoRA fine-tuning, checkpoints and merging."""
+"""Training: token ids in, adapter out (sft.py), adapter and base in, model out (merge.py).
+
+    tokens.py      token ids on disk, memory-mapped
+    packing.py     documents -> packs -> steps, a pure function of (seed, epoch)
+    batch.py       packs -> one flat row (1, T) without padding
+    attention.py   each document attends to itself only, and the self-test that proves it
+    lora.py        the adapter: targets, a lean forward, files
+    loss.py        cross entropy of the trained positions only
+    checkpoint.py  atomic checkpoints, resume
+    sft.py         the loop
+    merge.py       base + adapter -> model folder, with the drift measured
+
+Covers LoRA on one device. Not covered: full fine-tuning, several devices.
+"""

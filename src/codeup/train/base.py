@@ -1,0 +1,119 @@
+"""Loading the frozen base model: where it runs, in which precision, and which weights exactly (its fingerprint)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from codeup.errors import UserError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+WIDE = 1024
+"""From this hidden size on, a CPU with bf16 instructions trains in bf16. Narrower models stay in fp32 everywhere: their
+products are small, the casts are not, and the result is then the same on every kind of machine."""
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto`: CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {device!r} was asked for and PyTorch sees no CUDA device", mend="use device: auto")
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str, device: torch.device, hidden_size: int) -> torch.dtype:
+    """`auto`: bf16 where the machine is good at it. On AVX2 without bf16 instructions fp32 was 9 times faster."""
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise UserError(f"unknown dtype {dtype!r}", mend=f"choose from: auto, {', '.join(DTYPES)}")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if hidden_size >= WIDE and _cpu_has_bf16() else torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def weight_files(model: Path) -> list[Path]:
+    """The .safetensors files of a model folder, in the order of their names."""
+    if not (model / "config.json").exists():
+        raise UserError("not a model folder: no config.json", where=str(model))
+    index = model / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [model / name for name in names]
+    else:
+        files = sorted(model.glob("model*.safetensors"))
+    missing = [file.name for file in files if not file.exists()]
+    if missing or not files:
+        raise UserError(
+            f"weights missing: {', '.join(missing) or 'no .safetensors file'}",
+            where=str(model),
+            mend="download the model again",
+        )
+    return files
+
+
+def check_weights(file: Path) -> None:
+    """UserError naming the file if its header or its length is wrong (an interrupted download or copy)."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            opened.keys()
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"damaged weight file ({error})", where=str(file), mend="fetch or make it again") from None
+
+
+def fingerprint(model: Path) -> str:
+    """sha256 over the weight files: the identity of a base. An adapter records it, a merge compares it."""
+    state = hashlib.sha256()
+    for file in weight_files(model):
+        with file.open("rb") as opened:
+            state.update(hashlib.file_digest(opened, "sha256").digest())
+    return state.hexdigest()
+
+
+def load_base(
+    model: Path, *, dtype: str, device: torch.device, quantization: str = "none", activation_checkpointing: bool = False
+) -> PreTrainedModel:
+    """A frozen causal language model, in training mode, with its own attention (sft.py switches it)."""
+    for file in weight_files(model):
+        check_weights(file)
+    config = AutoConfig.from_pretrained(model, local_files_only=True)
+    chosen = pick_dtype(dtype, device, getattr(config, "hidden_size", WIDE))
+    options: dict[str, Any] = {"dtype": chosen, "local_files_only": True, "use_safetensors": True}
+    if quantization == "nf4":
+        options |= {"quantization_config": _nf4(chosen), "device_map": {"": device}}
+    elif quantization != "none":
+        raise UserError(f"unknown quantization {quantization!r}", mend="choose none or nf4")
+    loaded = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa", **options)
+    if quantization == "none":
+        loaded.to(device)
+    loaded.requires_grad_(False)
+    if activation_checkpointing:
+        loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return loaded.train()
+
+
+def _nf4(compute: torch.dtype) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise UserError("quantization nf4 needs the package bitsandbytes", mend="pip install 'codeup[qlora]'") from None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )

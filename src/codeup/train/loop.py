@@ -1,0 +1,213 @@
+"""One training run in memory: a step, an evaluation, its state as a checkpoint and back.
+
+A step, for packs p1 p2 p3 with 40, 25 and 35 trained tokens in two micro-batches:
+
+    row [p1 p2] -> sum of losses / 100 -> backward     row [p3] -> sum of losses / 100 -> backward
+    clip -> AdamW -> zero.        The loss is read from the device once per step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from codeup.errors import UserError, WorkFailed
+from codeup.train import checkpoint, packing
+from codeup.train.attention import segments_of
+from codeup.train.batch import collate_packs
+from codeup.train.loss import loss_sum
+from codeup.train.plan import Plan, StepReader, learning_rate
+from codeup.train.tokens import TokenStore
+from codeup.types import Pack
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """Counters that survive a restart. `epoch_loss` is a sum over `epoch_trained` tokens of the epoch under way."""
+
+    step: int = 0
+    tokens: int = 0
+    trained_tokens: int = 0
+    epoch_loss: float = 0.0
+    epoch_trained: int = 0
+    seconds: float = 0.0
+    last_epoch_loss: float | None = None
+    eval_loss: float | None = None
+    best_eval_loss: float | None = None
+    best_eval_step: int | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimiser step did; `loss` is the mean over its trained tokens."""
+
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    trained_tokens: int
+    seconds: float
+
+
+@dataclass
+class Run:
+    """Everything a step needs. `clean` is False from the first changed weight until the step is fully reported."""
+
+    model: PreTrainedModel
+    adapter: PeftModel
+    store: TokenStore
+    plan: Plan
+    out: Path
+    learning_rate: float
+    warmup_ratio: float
+    schedule: str
+    weight_decay: float
+    max_grad_norm: float
+    micro_batch_tokens: int
+    seed: int
+    progress: Progress = field(default_factory=Progress)
+    clean: bool = True
+
+    def __post_init__(self) -> None:
+        self.named = {name: p for name, p in self.adapter.named_parameters() if p.requires_grad}
+        self.parameters = list(self.named.values())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+        self.reader: StepReader = self.plan.reader()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.model.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.model.dtype)
+
+
+def train_step(run: Run) -> StepResult:
+    """One optimiser step. WorkFailed, before any weight changes, if the loss or the gradient is not a number."""
+    started = time.perf_counter()
+    step = run.progress.step
+    packs = run.reader(step)
+    trained = run.reader.targets(packs)
+    torch.manual_seed(step_seed(run.seed, step))
+    total = torch.zeros((), dtype=torch.float64, device=run.device)
+    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
+        batch = collate_packs(run.store, micro).to(run.device)
+        with run.precision():
+            loss = loss_sum(run.model, batch, segments_of(batch))
+        (loss / trained).backward()
+        total += loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(run.parameters, run.max_grad_norm or math.inf)
+    loss_value, norm_value = torch.stack([total / trained, norm.double()]).tolist()
+    _refuse_not_finite(run, packs, loss_value, norm_value)
+    rate = learning_rate(
+        step, peak=run.learning_rate, total=run.plan.total_steps, warmup_ratio=run.warmup_ratio, schedule=run.schedule
+    )
+    run.clean = False
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    tokens = sum(item.length for item in packs)
+    seconds = time.perf_counter() - started
+    _count(run, tokens=tokens, trained=trained, loss=loss_value, seconds=seconds)
+    return StepResult(loss_value, rate, norm_value, tokens, trained, seconds)
+
+
+def _count(run: Run, *, tokens: int, trained: int, loss: float, seconds: float) -> None:
+    now = run.progress
+    now.step += 1
+    now.tokens += tokens
+    now.trained_tokens += trained
+    now.seconds += seconds
+    now.epoch_loss += loss * trained
+    now.epoch_trained += trained
+    if now.step % run.plan.steps_per_epoch == 0:
+        now.last_epoch_loss = now.epoch_loss / now.epoch_trained
+        now.epoch_loss, now.epoch_trained = 0.0, 0
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The state of all randomness (dropout) of a step, from its number alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:7], "big")
+
+
+def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float) -> None:
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    path = run.out / "nan_batch.npz"
+    collate_packs(run.store, packs).save(path)
+    raise WorkFailed(
+        f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. The batch is in {path}. Nothing of this "
+        "step was kept; a lower learning_rate, a longer warmup_ratio or max_grad_norm 1.0 usually help."
+    )
+
+
+@torch.no_grad()
+def evaluate(run: Run, store: TokenStore, documents: Sequence[int]) -> float:
+    """Mean loss over the trained tokens of `documents`: same rows, same loss path, same memory as training."""
+    run.adapter.eval()
+    total = torch.zeros((), dtype=torch.float64, device=run.device)
+    trained = 0
+    packs = [Pack((document,), len(store[document][0])) for document in documents]
+    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
+        batch = collate_packs(store, micro).to(run.device)
+        with run.precision():
+            total += loss_sum(run.model, batch, segments_of(batch))
+        trained += len(batch.targets)
+    run.adapter.train()
+    return float(total) / trained
+
+
+def note_evaluation(progress: Progress, loss: float) -> None:
+    progress.eval_loss = loss
+    if progress.best_eval_loss is None or loss < progress.best_eval_loss:
+        progress.best_eval_loss, progress.best_eval_step = loss, progress.step
+
+
+def evaluation_steps(plan: Plan, per_epoch: int) -> set[int]:
+    """Numbers of finished steps after which to evaluate: the end of every epoch and evenly between."""
+    size = plan.steps_per_epoch
+    inside = {max(1, size * (i + 1) // per_epoch) for i in range(per_epoch)} if per_epoch else set()
+    return {epoch * size + at for epoch in range(plan.epochs) for at in inside}
+
+
+def save_state(run: Run, root: Path, identity: str) -> None:
+    """Adapter, moments and counters into a checkpoint. `identity` is what a later run must share to continue it."""
+    tensors = {f"adapter/{name}": p for name, p in run.named.items()}
+    for name, p in run.named.items():
+        tensors |= {f"{moment}/{name}": run.optimizer.state[p][moment] for moment in MOMENTS}
+    state = {"progress": asdict(run.progress), "identity": identity, "threads": torch.get_num_threads()}
+    checkpoint.save(root, run.progress.step, tensors, state)
+
+
+def restore_state(run: Run, saved: checkpoint.Checkpoint, identity: str, root: Path) -> None:
+    """Continue `saved`. UserError if it belongs to other data, another base or other settings."""
+    if saved.state["identity"] != identity:
+        raise UserError(
+            "the checkpoints here belong to a training with other data, another base model or other settings",
+            where=str(root),
+            mend="delete this folder to start afresh, or train into another one",
+        )
+    torch.set_num_threads(saved.state["threads"])
+    run.progress = Progress(**saved.state["progress"])
+    for name, p in run.named.items():
+        p.data.copy_(saved.tensors[f"adapter/{name}"])
+        moments = {moment: saved.tensors[f"{moment}/{name}"].to(p.device) for moment in MOMENTS}
+        step = torch.tensor(float(saved.step), device=p.device)
+        run.optimizer.state[p] = {"step": step, **moments}
