@@ -28,6 +28,7 @@ from codeup.data.rows import BAD_UNICODE, NOT_AN_OBJECT
 from codeup.errors import UserError
 
 CHUNK = 1 << 20
+HEAD_BYTES = 64  # enough to tell a byte order mark and a Git LFS pointer
 FORMATS = (".json", ".jsonl", ".ndjson", ".parquet")
 COMPRESSIONS = (".gz", ".zst")
 PARQUET_BATCH_ROWS = 512
@@ -149,7 +150,7 @@ def _checked_start(path: Path) -> tuple[bytes, Iterator[bytes]]:
     start = b""
     for chunk in chunks:
         start += chunk
-        if start.removeprefix(codecs.BOM_UTF8).strip():
+        if len(start) >= HEAD_BYTES and start.removeprefix(codecs.BOM_UTF8).strip():
             break
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UserError("the file is UTF-16 text", where=str(path), mend="save it as UTF-8")

@@ -49,8 +49,10 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
         group=rows.mapped_group(row, columns),
     )
     earlier = _history(rows.cell(row, columns, "history"))
-    if isinstance(last, rows.Drop) or isinstance(earlier, rows.Drop):
-        return last if isinstance(last, rows.Drop) else earlier  # type: ignore[return-value]
+    if isinstance(last, rows.Drop):
+        return last
+    if isinstance(earlier, rows.Drop):
+        return earlier
     head = last.messages[:-2]
     messages = (*head, *earlier, *last.messages[-2:])
     problem = rows.shape_problem(messages)
@@ -68,6 +70,8 @@ def _bare(text: str) -> str:
 def _history(value: Any) -> tuple[Message, ...] | rows.Drop:
     """Earlier turns of the conversation."""
     turns: list[Message] = []
+    if value is not None and not isinstance(value, list):
+        return rows.Drop(rows.NOT_TEXT, f"the history is {type(value).__name__}, not a list")
     for pair in value or ():
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             return rows.Drop(rows.NOT_TEXT, "the history is not a list of [question, answer] pairs")
