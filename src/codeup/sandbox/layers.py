@@ -180,6 +180,7 @@ def _landlock(isolation: Isolation) -> None:
     if isolation.landlock_paths:
         packages = os.path.join(os.path.dirname(isolation.scratch), "packages")
         rules.allow_all([*isolation.landlock_paths, packages], read)
+        rules.allow_all(root.readable(), linux.READ_DIR)  # names may be listed everywhere, or imports find nothing
         rules.allow_all(root.DEVICES[1:], linux.READ_FILE)
     else:
         rules.allow("/", read)

@@ -113,6 +113,8 @@ class Landlock:
             return
         try:
             wanted = access & self.handled & (-1 if os.path.isdir(path) else _ON_FILES)
+            if not wanted:  # listing, on something that is not a folder
+                return
             rule = struct.pack("=Qi", wanted, handle)
             check(LIBC.syscall(_SYS_LANDLOCK[1], self.ruleset, 1, rule, 0), f"landlock {path}")
         finally:

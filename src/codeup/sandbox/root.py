@@ -16,7 +16,7 @@ from codeup.sandbox import linux
 
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-SCRATCH, PACKAGES = "/tmp", "/packages"
+SCRATCH, PACKAGES = "/scratch", "/packages"
 
 
 def readable() -> list[str]:
@@ -90,6 +90,8 @@ class PrivateRoot:
         for path in DEVICES:
             self._bind_file(path, devices=True)
         os.mkdir(self.base + SCRATCH)
+        if not os.path.lexists(self.base + "/tmp"):  # it exists where Python itself is installed below /tmp
+            os.symlink("scratch", self.base + "/tmp")
 
     def enter(self) -> None:
         """Make it the root, read-only; nothing outside it can be named any more."""
