@@ -1,0 +1,110 @@
+"""Write the report: `report.html` (one file, no request leaves it), `report.json` (the study) and `charts/*.png`.
+
+The page holds its style and script inline; its content security policy names them by hash and allows nothing else, so
+that even text that slipped past the escaping could neither run nor load. Does not judge the study: the numbers come in
+finished, and only the comparisons are checked against their own counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from codeup.report import numbers, png, sections, view
+
+HERE = Path(__file__).parent
+
+
+def build_report(study: Mapping[str, Any], out: Path) -> Path:
+    """Write out/charts/*.png, out/report.json and, last, out/report.html; returns the path of the page.
+
+    Each file is replaced whole. Raises KeyError where a score lacks value, low, high or n, and ValueError where a
+    comparison contradicts its own counts.
+    """
+    page = render(study)
+    (out / "charts").mkdir(parents=True, exist_ok=True)
+    for name, data in png.charts(study).items():
+        replace(out / "charts" / name, data)
+    text = json.dumps(finite(study), indent=1, allow_nan=False)
+    replace(out / "report.json", text.encode("ascii"))
+    replace(out / "report.html", page.encode("utf-8", "backslashreplace"))
+    return out / "report.html"
+
+
+def render(study: Mapping[str, Any]) -> str:
+    """The page as text."""
+    called, found = view.names(study), view.findings(study)
+    style, script = (read(name) for name in ("style.css", "page.js"))
+    policy = f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:"
+    context = {
+        "study": study,
+        "policy": f"{policy}; base-uri 'none'; form-action 'none'",
+        "style": Markup(style),
+        "script": Markup(script),
+        "n": numbers,
+        "called": called,
+        "hero": view.hero(study, called, found),
+        "keys": view.key_numbers(study, called),
+        "table": view.study_table(study, called, found),
+        "comparisons": view.comparison_groups(called, found),
+        "forest": view.forest(study, called),
+        "outcomes": view.outcomes(study, called),
+        "provenance": view.provenance(study, called),
+        "prompts": view.prompts(study, called),
+        "stages": sections.stages(study),
+        "stage_table": sections.stage_table(study),
+        "all_stages": sections.all_stages(study),
+        "merges": sections.merges(study),
+        "funnels": sections.funnels(study),
+        "timeline": sections.timeline(study),
+        "failures": sections.failures(study, called),
+        "facts": sections.facts(study),
+    }
+    return environment().get_template("page.html").render(context)
+
+
+def environment() -> jinja2.Environment:
+    """Autoescape everywhere; a name the template spells wrong is an error, not an empty string."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def digest(text: str) -> str:
+    """The source expression that allows exactly this inline text (W3C Content Security Policy, hash sources)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def finite(value: Any) -> Any:
+    """The same value with NaN and infinity as text, which JSON cannot hold as numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.write_bytes(data)
+    os.replace(beside, path)
