@@ -24,7 +24,7 @@ ARROW = " → "
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How things are called on this page: benchmark titles, each model's stages and the prompt forms it was asked in."""
+    """How things are called on this page: benchmark titles, each model's stages and prompt forms."""
 
     labels: Mapping[str, str]
     stages: Mapping[str, list[str]]

@@ -1,0 +1,123 @@
+"""The page in a real browser: quiet, themed, filterable, narrow. Skips where Chromium or playwright is absent."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_fixture import make_study
+
+from codeup.report.build import build_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ATTACK = "</code></pre><img src=http://attack.invalid/x onerror='window.hacked=1'><script>window.hacked=1</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = make_study()
+    study["failures"][0] |= {"raw": ATTACK, "code": ATTACK, "detail": ATTACK, "task_id": ATTACK}
+    return build_report(study, tmp_path_factory.mktemp("report"))
+
+
+class Visit:
+    """An open page with what it asked for and complained about."""
+
+    def __init__(self, browser: Any, report: Path, *, width: int = 1280, scheme: str = "light") -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.blocked: dict[str, str] = {}
+        self.page.on("requestfailed", lambda request: self.blocked.update({request.url: request.failure}))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(report.as_uri())
+
+    def colours(self) -> dict[str, str]:
+        return self.page.evaluate(
+            """() => { const of = (s, p) => getComputedStyle(document.querySelector(s))[p];
+            return {paper: of("body", "backgroundColor"), ink: of("body", "color"),
+                    line: of("path.train", "stroke"), tick: of(".tick", "fill"), bar: of(".fill-PASSED", "fill")} }"""
+        )
+
+
+def test_the_page_asks_for_nothing_complains_of_nothing_and_runs_no_foreign_code(browser: Any, report: Path) -> None:
+    visit = Visit(browser, report)
+    assert visit.requests == [report.as_uri()]
+    assert visit.complaints == []
+    assert visit.page.evaluate("window.hacked === undefined && document.images.length === 0")
+    visit.page.close()
+
+
+def test_a_smuggled_script_or_image_would_be_stopped_by_the_policy(browser: Any, report: Path, tmp_path: Path) -> None:
+    """The second wall: even markup that was not escaped neither runs nor loads."""
+    leaky = tmp_path / "leaky.html"
+    leaky.write_text(report.read_text().replace("</main>", f"{ATTACK}</main>"))
+    visit = Visit(browser, leaky)
+    assert visit.page.evaluate("document.images.length") == 1, "the attack is on the page"
+    assert visit.page.evaluate("window.hacked") is None
+    assert visit.blocked == {"http://attack.invalid/x": "csp"}, "refused by the policy, before any network"
+    assert any("Content Security Policy" in line for line in visit.complaints)
+    visit.page.close()
+
+
+def test_light_and_dark_differ_in_paper_ink_and_every_chart_colour(browser: Any, report: Path) -> None:
+    light, dark = (Visit(browser, report, scheme=scheme) for scheme in ("light", "dark"))
+    pairs = [(value, dark.colours()[name]) for name, value in light.colours().items()]
+    assert len(pairs) == 5 and all(a != b for a, b in pairs)
+    dark.page.emulate_media(media="print")
+    assert dark.colours()["paper"] == "rgb(255, 255, 255)", "paper is white even for those who read in the dark"
+    light.page.close()
+    dark.page.close()
+
+
+def test_filters_show_only_what_was_asked_for(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    visible = ".failure:not([hidden])"
+    everything = page.locator(visible).count()
+    assert everything == 30 and page.locator(".filters output").inner_text() == "30 of 30 shown"
+    page.select_option("select[name=outcome]", "TIMEOUT")
+    page.select_option("select[name=model]", "code")
+    assert page.locator(visible).count() == 2 and page.locator(".filters output").inner_text() == "2 of 30 shown"
+    assert (
+        page.locator(visible).evaluate_all("all => all.map(e => e.dataset.outcome + e.dataset.model)")
+        == ["TIMEOUTcode"] * 2
+    )
+    page.select_option("select[name=outcome]", "")
+    page.select_option("select[name=model]", "")
+    assert page.locator(visible).count() == everything
+    page.close()
+
+
+def test_pointing_at_a_chart_reads_out_the_losses(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    chart = page.locator("svg.chart").first
+    chart.scroll_into_view_if_needed()
+    chart.hover(position={"x": 150, "y": 60})
+    assert page.locator(".readout").first.inner_text().startswith("step ")
+    words = page.locator(".readout").first.inner_text()
+    assert "train 0." in words and "eval 0." in words
+    page.close()
+
+
+@pytest.mark.parametrize("width", [320, 420, 768, 1280])
+def test_the_page_never_scrolls_sideways(browser: Any, report: Path, width: int) -> None:
+    page = Visit(browser, report, width=width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
