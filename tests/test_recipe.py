@@ -71,10 +71,10 @@ def test_words_that_yaml_1_1_calls_booleans_stay_words() -> None:
 
 
 def test_overrides_reach_list_items_by_name_and_by_number() -> None:
-    by_name = recipes.parse(GOOD, overrides=["stages.code.epochs=0.5", "stages.code.lora.r=8"])
-    by_number = recipes.parse(GOOD, overrides=["stages.0.epochs=0.5", "stages.0.lora.r=8"])
+    by_name = recipes.parse(GOOD, overrides=["stages.code.epochs=2", "stages.code.lora.r=8"])
+    by_number = recipes.parse(GOOD, overrides=["stages.0.epochs=2", "stages.0.lora.r=8"])
     assert by_name == by_number
-    assert (by_name.stages[0].epochs, by_name.stages[0].lora.r) == (0.5, 8)
+    assert (by_name.stages[0].epochs, by_name.stages[0].lora.r) == (2, 8)
 
 
 def test_a_wrong_override_is_blamed_on_the_command_line() -> None:
@@ -93,7 +93,7 @@ def test_a_stage_can_inherit_from_another_by_anchor() -> None:
         "evaluate:", "  - {<<: *s, name: more, epochs: 1}\nevaluate:"
     )
     more = recipes.parse(text).stage("more")
-    assert (more.data, more.learning_rate, more.epochs) == ("code", 1e-4, 1.0)
+    assert (more.data, more.learning_rate, more.epochs) == ("code", 1e-4, 1)
 
 
 def test_broken_yaml_names_the_line() -> None:

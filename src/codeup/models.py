@@ -53,6 +53,11 @@ def identity(name: str, revision: str | None = None) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def is_tuned(folder: Path) -> bool:
+    """Whether a model folder says which template it answers in (every model that CodeUp writes does)."""
+    return (folder / "chat_template.jinja").is_file()
+
+
 def _final_model(run: Path) -> Path:
     try:
         final = json.loads((run / "run.json").read_text(encoding="utf-8"))["final_model"]

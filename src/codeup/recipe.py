@@ -87,7 +87,7 @@ class Stage(Section):
     name: Name = Field(description="the stage's name, used in variants and in the report")
     kind: Literal["sft"] = Field("sft", description="what the stage does: supervised fine-tuning")
     data: str = Field(description="name of an entry under data")
-    epochs: float = Field(3.0, gt=0, description="passes over the training examples")
+    epochs: int = Field(3, ge=1, description="passes over the training examples")
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="after the warm-up")
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises from 0")

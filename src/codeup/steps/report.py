@@ -1,0 +1,173 @@
+"""Gather what the steps of a study left behind and build its report."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from codeup import __version__, stats
+from codeup.types import Artifact, Context
+
+CODE = ("report", "steps/report.py", "stats.py")
+LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pydantic")
+LONGEST_TEXT = 4000
+"""Characters of a prompt, answer or program shown in the report; the rest is in the run folder."""
+
+
+class Spec(BaseModel):
+    """Title, models with their chains of stages, and the resolved recipe."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str
+    failures: int
+    models: dict[str, list[str]]
+    recipe: str
+
+
+def run(spec: Spec, context: Context) -> dict[str, Any]:
+    """Write report.html, report.json and charts/."""
+    from codeup.report.build import build_report
+
+    study = assemble(spec, context)
+    build_report(study, context.folder)
+    return {"scores": len(study["scores"]), "comparisons": len(study["comparisons"])}
+
+
+def assemble(spec: Spec, context: Context) -> dict[str, Any]:
+    """The study as plain JSON; the shape is described in report/__init__.py."""
+    inputs = list(context.inputs.values())
+    judged = [artifact for artifact in inputs if artifact.kind == "judge"]
+    trained = [artifact for artifact in inputs if artifact.kind == "sft"]
+    recipe = yaml.safe_load(spec.recipe)
+    return {
+        "name": recipe["name"],
+        "title": spec.title,
+        "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "command": "codeup run RECIPE (the resolved recipe is below)",
+        "seconds": round(sum(artifact.seconds for artifact in inputs), 1),
+        "seed": recipe["seed"],
+        "recipe_yaml": spec.recipe,
+        "versions": {"codeup": __version__, "python": platform.python_version(), **_versions()},
+        "machine": _machine(),
+        "models": [{"name": name, "stages": stages} for name, stages in spec.models.items()],
+        "scores": [score for artifact in judged for score in artifact.summary["scores"]],
+        "comparisons": list(_comparisons(judged, list(spec.models))),
+        "stages": [
+            {
+                "name": artifact.step.removeprefix("train-").split("-")[-1],
+                "model": artifact.step.removeprefix("train-"),
+                "summary": dict(artifact.summary),
+                "metrics": _lines(Path(artifact.folder) / "metrics.jsonl"),
+            }
+            for artifact in trained
+        ],
+        "merges": [
+            {"name": artifact.step.removeprefix("merge-"), "summary": dict(artifact.summary)}
+            for artifact in inputs
+            if artifact.kind == "merge"
+        ],
+        "data": [
+            {"name": artifact.summary["name"], "summary": dict(artifact.summary)}
+            for artifact in inputs
+            if artifact.kind == "prepare"
+        ],
+        "steps": [
+            {"name": artifact.step, "kind": artifact.kind, "seconds": artifact.seconds, "skipped": False}
+            for artifact in inputs
+        ],
+        "failures": [row for artifact in judged for row in _failures(artifact, spec.failures)],
+    }
+
+
+def _comparisons(judged: list[Artifact], models: list[str]) -> Iterator[dict[str, Any]]:
+    """Every later model against every earlier one on the same benchmark; the base in its better form."""
+    best: dict[tuple[str, str], Artifact] = {}
+    for artifact in judged:
+        score = artifact.summary["scores"][0]
+        key = (score["model"], score["benchmark"])
+        if key not in best or score["value"] > best[key].summary["scores"][0]["value"]:
+            best[key] = artifact
+    for benchmark in dict.fromkeys(benchmark for _, benchmark in best):
+        chosen = [best[model, benchmark] for model in models if (model, benchmark) in best]
+        for earlier, later in itertools.combinations(chosen, 2):
+            a, b = _passed(later), _passed(earlier)
+            shared = sorted(a.keys() & b.keys())
+            pair = stats.compare_paired([a[task] for task in shared], [b[task] for task in shared])
+            one, two = later.summary["scores"][0], earlier.summary["scores"][0]
+            yield {
+                "a": one["model"],
+                "b": two["model"],
+                "benchmark": benchmark,
+                "form_a": one["form"],
+                "form_b": two["form"],
+                "both": pair.both,
+                "only_a": pair.only_a,
+                "only_b": pair.only_b,
+                "neither": pair.neither,
+                "p_value": pair.p_value,
+                "difference": pair.difference,
+                "low": pair.low,
+                "high": pair.high,
+            }
+
+
+def _passed(judged: Artifact) -> dict[str, bool]:
+    """Task -> did its first answer pass."""
+    rows = _lines(Path(judged.folder) / "verdicts.jsonl")
+    return {row["task_id"]: row["outcome"] == "PASSED" for row in rows if row["index"] == 0}
+
+
+def _failures(judged: Artifact, per_kind: int) -> Iterator[dict[str, Any]]:
+    """The first few failures of each outcome, with everything needed to understand them."""
+    shown: dict[str, int] = {}
+    score = judged.summary["scores"][0]
+    for row in _lines(Path(judged.folder) / "examples.jsonl"):
+        if row["outcome"] != "PASSED" and shown.get(row["outcome"], 0) < per_kind:
+            shown[row["outcome"]] = shown.get(row["outcome"], 0) + 1
+            texts = {key: _shorten(row[key]) for key in ("prompt", "raw", "code", "detail")}
+            names = {key: row[key] for key in ("task_id", "outcome")}
+            yield {"model": score["model"], "benchmark": score["benchmark"], "form": score["form"], **names, **texts}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}\n… {len(text) - LONGEST_TEXT} more characters"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    import psutil
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": ", ".join(gpus) or "none",
+        "python": platform.python_version(),
+    }
