@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
 
 from codeup.errors import UserError
 
@@ -89,6 +93,7 @@ def load_base(
     model: Path, *, dtype: str, device: torch.device, quantization: str = "none", activation_checkpointing: bool = False
 ) -> PreTrainedModel:
     """A frozen causal language model, in training mode, with its own attention (sft.py switches it)."""
+    quiet_progress_bars()
     for file in weight_files(model):
         check_weights(file)
     config = AutoConfig.from_pretrained(model, local_files_only=True)
@@ -103,8 +108,22 @@ def load_base(
         loaded.to(device)
     loaded.requires_grad_(False)
     if activation_checkpointing:
-        loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with renamed_in_transformers_6():
+            loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return loaded.train()
+
+
+@contextlib.contextmanager
+def renamed_in_transformers_6() -> Iterator[None]:
+    """Quiet about gradient_checkpointing_*, which PEFT and older 5.x releases still know by this name only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
+        yield
+
+
+def quiet_progress_bars() -> None:
+    """Progress leaves through events; transformers would draw its own bars on stderr."""
+    logging.disable_progress_bar()
 
 
 def _nf4(compute: torch.dtype) -> Any:

@@ -105,13 +105,7 @@ def train_step(run: Run) -> StepResult:
     packs = run.reader(step)
     trained = run.reader.targets(packs)
     torch.manual_seed(step_seed(run.seed, step))
-    total = torch.zeros((), dtype=torch.float64, device=run.device)
-    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
-        batch = collate_packs(run.store, micro).to(run.device)
-        with run.precision():
-            loss = loss_sum(run.model, batch, segments_of(batch))
-        (loss / trained).backward()
-        total += loss.detach()
+    total = accumulate(run, packs, trained)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, run.max_grad_norm or math.inf)
     loss_value, norm_value = torch.stack([total / trained, norm.double()]).tolist()
     _refuse_not_finite(run, packs, loss_value, norm_value)
@@ -127,6 +121,18 @@ def train_step(run: Run) -> StepResult:
     seconds = time.perf_counter() - started
     _count(run, tokens=tokens, trained=trained, loss=loss_value, seconds=seconds)
     return StepResult(loss_value, rate, norm_value, tokens, trained, seconds)
+
+
+def accumulate(run: Run, packs: Sequence[Pack], trained: int) -> torch.Tensor:
+    """Add the gradient of the mean loss over `trained` tokens; returns the summed loss, still on the device."""
+    total = torch.zeros((), dtype=torch.float64, device=run.device)
+    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
+        batch = collate_packs(run.store, micro).to(run.device)
+        with run.precision():
+            loss = loss_sum(run.model, batch, segments_of(batch))
+        (loss / trained).backward()
+        total += loss.detach()
+    return total
 
 
 def _count(run: Run, *, tokens: int, trained: int, loss: float, seconds: float) -> None:

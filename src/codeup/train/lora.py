@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError
+from codeup.train.base import renamed_in_transformers_6
 
 ADAPTER_FILE = "adapter_model.safetensors"
 
@@ -121,7 +122,8 @@ def attach(
     if not getattr(model, "is_quantized", False):  # a 4-bit layer is an nn.Linear too, and PEFT has its own for it
         config._register_custom_module({torch.nn.Linear: MergedLinear})
     torch.manual_seed(seed)
-    return get_peft_model(model, config)
+    with renamed_in_transformers_6():
+        return get_peft_model(model, config)
 
 
 def save_adapter(model: PeftModel, folder: Path, *, facts: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@
     out/train.json        the summary, written last: a run that finds it has nothing to do
 
 Interrupted by Ctrl-C, kill -9 or power loss, the next call with the same arguments goes on from the last checkpoint;
-on a CPU the final adapter has the same bytes as an uninterrupted one. Not covered: several devices, full fine-tuning, trained embeddings or heads.
+on a CPU the final adapter has the same bytes as an uninterrupted one. Not covered: several devices, full fine-tuning,
+trained embeddings or heads.
 """
 
 from __future__ import annotations
