@@ -91,6 +91,13 @@ def test_a_row_that_is_not_an_object_is_named_and_the_others_are_read(tmp_path: 
     assert {row.error for row in found if row.value is None} == {"not an object"}
 
 
+def test_a_number_that_goes_on_behind_the_window_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "CHUNK", 3)
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(list(range(10**6, 10**6 + 100))))
+    assert len(list(read_rows(path))) == 100
+
+
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
 def test_bytes_that_are_not_utf8_damage_only_their_own_row(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

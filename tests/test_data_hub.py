@@ -81,10 +81,11 @@ except UserError as error:
 
 def ask(hub: str, cache: Path, wanted: str, offline: bool = False) -> str:
     """`resolve(wanted)` in a process of its own, because the Hub client reads its settings when it is imported."""
+    bars = {"TQDM_POSITION": "-1"}  # with this the Hub client draws its bars even where nobody looks
     settings = {"HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_OFFLINE": str(int(offline)), "no_proxy": "*"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, wanted],
-        env={**os.environ, **settings, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+        env={**os.environ, **settings, **bars, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
         capture_output=True,
         text=True,
         check=True,

@@ -204,6 +204,13 @@ def test_a_conversation_that_cannot_be_kept_whole_is_dropped_by_name(conversatio
     assert isinstance(item, Drop) and item.reason == reason
 
 
+def test_a_shape_is_only_right_if_an_answer_ends_it_and_follows_each_question() -> None:
+    ask, answer, system = Message("user", "a"), Message("assistant", "b"), Message("system", "s")
+    assert rows.shape_problem((system, ask, answer, ask, answer)) is None
+    for wrong in ((), (system,), (ask,), (answer,), (ask, answer, ask), (ask, answer, system), (ask, ask, answer)):
+        assert rows.shape_problem(wrong) is not None, wrong
+
+
 def test_turn_fields_can_be_mapped() -> None:
     row = {"talk": [{"who": "human", "what": "a"}, {"who": "gpt", "what": "b"}]}
     assert turns(convert("sharegpt", row, **{"conversations": "talk", "from": "who", "value": "what"})) == [
