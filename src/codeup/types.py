@@ -80,6 +80,16 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class BenchmarkData:
+    """The problems of one benchmark file, with what identifies it: a readable version and the file's sha256."""
+
+    name: str
+    version: str
+    sha256: str
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One answer of a model. `raw` is the generated text exactly as decoded; `finish` says why generation ended."""
 
