@@ -1,1 +1,15 @@
-"""The packaged nano model: its tasks, its corpus and the script that made it."""
+"""The packaged tiny model: its tasks, its training sets, its benchmark and its weights. A demonstration of the method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def base_folder() -> Path:
+    """The shipped base model: config, bf16 safetensors, tokenizer, model card."""
+    return Path(__file__).parent / "base"
+
+
+def benchmark_file() -> Path:
+    """The shipped benchmark: gzipped JSON lines in the shape of HumanEval."""
+    return Path(__file__).parent / "benchmark.jsonl.gz"

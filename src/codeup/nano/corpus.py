@@ -1,0 +1,138 @@
+"""What the base model is pre-trained on: raw generated programs and plain prose, one document per item.
+
+There are no instructions here, no descriptions beside programs and no worked answers: the base learns what programs and
+sentences look like, and that names and numbers recur, and nothing says which sentence goes with which program.
+Pairs and parameters that the benchmark holds out (tasks.is_held_out) do not occur in the programs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from codeup.nano.tasks import INPUTS, NOUNS, VERBS, compile_program, training_task
+
+PEOPLE = ("Ann", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas", "Kate", "Liam", "Mia", "Noah")
+THINGS = ("apples", "books", "coins", "pens", "stones", "cards", "eggs", "flowers", "stamps", "shells", "cups", "keys")
+PLACES = ("garden", "kitchen", "school", "market", "library", "river", "station", "office", "house", "village")
+WORDS = (
+    "red", "green", "blue", "stone", "river", "apple", "lemon", "moon", "sun", "star", "tree", "bird", "fish", "bread",
+    "milk", "tea", "salt", "chair", "table", "window", "door", "cloud", "rain", "snow", "wind", "fire", "gold", "silver",
+    "horse", "cat", "dog", "mouse", "ship", "train", "road", "bridge", "hill", "lake", "island", "music", "paper", "ink",
+)  # fmt: skip
+FRAMES = (
+    "{p} likes to {d}.",
+    "Every day {p} had to {d} in the {place}.",
+    "It is easy to {d}, said {p}.",
+    "{p} asked how to {d}. Nobody knew.",
+    "Some people {d}; others do not.",
+    "To {d} is one thing, to {e} is another.",
+    "To {d} means to {same}.",
+    "When {p} says {d}, it means {same}.",
+    "Instead of {d} one can say {same}.",
+    "The program should {d}, but {p} did not write it.",
+)
+GENERAL = (
+    "Below is a task that {p} describes. The response completes the request.",
+    "An instruction describes a task. A response appropriately completes it.",
+    "Write a letter to {p} and a response will come.",
+    "The list of {t} is in the {place}. It takes a number of {t} and a piece of text.",
+    "A function takes an argument and gives a value. A Python function is written with def.",
+    "{p} needs a dictionary from names to numbers, a list of words, a string and an integer.",
+    "Let us think about the question step by step. The answer is known to {p}.",
+    "{p} created several words, implemented a program, defined a number and called it an argument.",
+)
+
+
+def documents(seed: int | str) -> Iterator[str]:
+    """An endless, deterministic stream: of 20 documents, 13 are programs, 4 prose, 2 arithmetic, 1 repeated words."""
+    rng = random.Random(f"nano corpus {seed}")
+    while True:
+        draw = rng.randrange(20)
+        if draw < 13:
+            yield program(rng)
+        elif draw < 17:
+            yield prose(rng)
+        elif draw < 19:
+            yield arithmetic(rng)
+        else:
+            yield echoes(rng)
+
+
+def program(rng: random.Random) -> str:
+    """One or two functions of one to four steps, in one of several styles, sometimes with a call and its value."""
+    text = _function(rng)
+    draw = rng.random()
+    if draw < 0.15:
+        return text + "\n\n" + _function(rng)
+    if draw < 0.30:
+        return _with_call(rng)
+    if draw < 0.40:
+        return f"# file {rng.choice(WORDS)}_{rng.choice(WORDS)}.py\n" + text
+    return text
+
+
+def _function(rng: random.Random) -> str:
+    task = training_task(rng, steps=rng.choices((1, 2, 3, 4), (3, 10, 4, 1))[0])
+    style = rng.random()
+    if style < 0.70:
+        return task.program()
+    name = task.argument if style < 0.80 else rng.choice(("out", "value", "res", "answer"))
+    variables = [task.argument] + [name] * len(task.moves)
+    lines = [move.expression(variable) for move, variable in zip(task.moves, variables, strict=False)]
+    body = "".join(f"    {name} = {line}\n" for line in lines[:-1])
+    return f"def {task.function}({task.argument}):\n{body}    return {lines[-1]}\n"
+
+
+def _with_call(rng: random.Random) -> str:
+    task = training_task(rng, steps=rng.choice((1, 2)))
+    function = compile_program(task.program(), task.function)
+    value = rng.choice(INPUTS[task.source])
+    shown = repr(function(value))
+    return task.program() + (f"\nprint({task.function}({value!r}))  # {shown}\n" if len(shown) < 60 else "")
+
+
+def prose(rng: random.Random) -> str:
+    """Sentences that use the words of descriptions and of prompts, beside no program."""
+    return " ".join(_sentence(rng) for _ in range(rng.randint(1, 4))) + "\n"
+
+
+def _sentence(rng: random.Random) -> str:
+    frame = rng.choice(GENERAL) if rng.random() < 0.3 else rng.choice(FRAMES)
+    move, other = (training_task(rng, steps=1).moves[0] for _ in range(2))
+    return frame.format(
+        p=rng.choice(PEOPLE),
+        t=rng.choice(THINGS),
+        place=rng.choice(PLACES),
+        d=move.phrase(rng),
+        same=move.phrase(rng),
+        e=other.phrase(rng),
+    )
+
+
+def arithmetic(rng: random.Random) -> str:
+    """True sums and products, as sentences and as equations."""
+    lines = []
+    for _ in range(rng.randint(2, 5)):
+        a, b, thing = rng.randint(1, 40), rng.randint(1, 20), rng.choice(THINGS)
+        person = rng.choice(PEOPLE)
+        lines.append(
+            rng.choice((
+                f"{a} + {b} = {a + b}.", f"{a + b} - {b} = {a}.", f"{min(a, 12)} * {b} = {min(a, 12) * b}.",
+                f"{person} has {a} {thing} and gets {b} more. {a} + {b} = {a + b}, so {person} has {a + b} {thing}.",
+                f"{person} had {a + b} {thing} and lost {b}. {a + b} - {b} = {a}, so {a} {thing} are left.",
+            ))
+        )  # fmt: skip
+    return " ".join(lines) + "\n"
+
+
+def echoes(rng: random.Random) -> str:
+    """Names and numbers that come back, so that the model learns to copy."""
+    if rng.random() < 0.5:
+        name = f"{rng.choice(VERBS)}{rng.choice(NOUNS)}"
+        argument, number = rng.choice(WORDS), rng.randint(2, 60)
+        return f"The function `{name}({argument})` uses {number}.\n\ndef {name}({argument}):\n    return {number}\n"
+    words = [rng.choice(WORDS) for _ in range(rng.randint(2, 6))]
+    return " ".join(words) + "\n" + " ".join(words) + "\n" + ", ".join(words) + "\n"
+
+
