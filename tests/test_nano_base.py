@@ -46,8 +46,15 @@ def test_the_tokenizer_gives_every_text_back(text: str) -> None:
 
 def test_the_special_tokens_are_single_ids_and_one_bos_comes_first() -> None:
     tokenizer = AutoTokenizer.from_pretrained(base_folder())
-    names = ["<|begin_of_text|>", "<|end_of_text|>", "<|pad|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
-             "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]  # fmt: skip
+    names = [
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<|pad|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+    ]
+    names += ["<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
     assert tokenizer.convert_tokens_to_ids(names) == list(range(len(names)))
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 1, 2)
     ids = tokenizer("def")["input_ids"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,29 @@ import pytest
 
 from codeup.nano import benchmark_file
 from codeup.nano.benchmark import (
-    NEAR, Likeness, benchmark_rows, masked, normal_form, programs_in, read_benchmark, write_benchmark,
-)  # fmt: skip
-from codeup.nano.corpus import documents
+    NEAR,
+    Likeness,
+    benchmark_rows,
+    masked,
+    normal_form,
+    programs_in,
+    read_benchmark,
+    write_benchmark,
+)
+from codeup.nano.corpus import DOCSTRINGS, documents
 from codeup.nano.datasets import code_rows, instruct_rows, math_rows, write_datasets
 from codeup.nano.tasks import (
-    BY_SOURCE, FAMILIES, INPUTS, Move, Task, compile_program, held_out_pair, held_out_parameter, is_held_out, training_task,
-)  # fmt: skip
+    BY_SOURCE,
+    FAMILIES,
+    INPUTS,
+    Move,
+    Task,
+    compile_program,
+    held_out_pair,
+    held_out_parameter,
+    is_held_out,
+    training_task,
+)
 
 ROWS = {"instruct": 300, "math": 300, "code": 6000}
 PYTHON_TYPES = {"ints": list, "words": list, "int": int, "str": str, "dict": dict}
@@ -144,9 +161,13 @@ def test_the_examples_in_a_prompt_are_true(problems: list[dict[str, Any]]) -> No
             assert repr(eval(call, {problem["entry_point"]: function})) == value
 
 
-def test_no_training_program_equals_a_benchmark_program(problems: list[dict[str, Any]], code: list[dict[str, Any]]) -> None:
+def test_no_training_program_equals_a_benchmark_program(
+    problems: list[dict[str, Any]], code: list[dict[str, Any]]
+) -> None:
     held = {normal_form(problem["prompt"] + problem["canonical_solution"]) for problem in problems}
-    without_docstring = {normal_form(problem["prompt"].split("\n")[0] + "\n" + problem["canonical_solution"]) for problem in problems}
+    without_docstring = {
+        normal_form(problem["prompt"].split("\n")[0] + "\n" + problem["canonical_solution"]) for problem in problems
+    }
     assert len(without_docstring) == len(held) == len(problems)
     trained = {normal_form(program) for row in code for program in programs_in(row["output"])}
     assert len(trained) > 1000
@@ -169,7 +190,7 @@ def test_training_tasks_never_cross_the_wall_and_problems_always_do(problems: li
     for steps in (1, 2, 3) * 400:
         moves = training_task(rng, steps=steps).moves
         assert not any(held_out_parameter(m.family, m.parameter) for m in moves)
-        assert not any(held_out_pair(a.family, b.family) for a, b in zip(moves, moves[1:], strict=False))
+        assert not any(held_out_pair(a.family, b.family) for a, b in pairwise(moves))
     for problem in problems:
         named = [name.partition("=") for name in problem["families"]]
         assert is_held_out([Move(FAMILIES[name], parameter) for name, _, parameter in named]), problem["task_id"]
@@ -182,7 +203,16 @@ def test_pre_training_holds_no_benchmark_program_and_no_instruction(problems: li
         if problem["held_out"] == "composition":
             assert f"result = {steps[0]}\n    result = {steps[1]}\n" not in text, problem["task_id"]
         assert problem["instruction"] not in text
-    assert '"""' not in text and "### Instruction" not in text and "```" not in text
+    assert "### Instruction" not in text and "```" not in text
+
+
+def test_docstrings_of_the_corpus_never_say_what_the_function_does() -> None:
+    sentences = set()
+    for document, _ in zip(documents("0 train"), range(20_000), strict=False):
+        sentences |= {part.split("\n")[0].split('"""')[0] for part in document.split('    """')[1::2]}
+    starts = tuple(sentence.split("{")[0] for sentence in DOCSTRINGS)
+    assert len(sentences) > 50
+    assert all(sentence.startswith(starts) for sentence in sentences)
 
 
 def test_trained_answers_are_right_by_the_meaning_of_their_moves() -> None:

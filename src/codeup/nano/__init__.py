@@ -1,4 +1,4 @@
-"""The packaged tiny model: its tasks, its training sets, its benchmark and its weights. A demonstration of the method."""
+"""The packaged tiny model: tasks, training sets, benchmark and weights. A demonstration of the method."""
 
 from __future__ import annotations
 

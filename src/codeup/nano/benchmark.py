@@ -1,8 +1,8 @@
 """The nano benchmark: held-out problems in the shape of HumanEval, and the measures that prove them held out.
 
-114 problems join two families that no training row joins in that order; 50 use a parameter that no training row uses with
-that family (25 alone, 25 within a pair that training may use). Every problem has 8 to 10 checks whose expected values come
-from running the canonical program, at least 3 of them different, and each step of a pair changes some expected value.
+114 problems join two families that no training row joins in that order; 50 use a parameter that no training row uses
+with that family (25 alone, 25 within a pair that training may use). Every problem has 8 to 10 checks whose expected
+values come from running the canonical program, at least 3 of them different, and each step of a pair changes one.
 Does not claim distance in meaning: the sentences are made of the same phrasings as the training sets.
 """
 
@@ -19,8 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from codeup.nano.tasks import (
-    BY_SOURCE, FAMILIES, INPUTS, Move, Task, choose_move, choose_names, compile_program, held_out_pair, is_held_out,
-)  # fmt: skip
+    BY_SOURCE,
+    FAMILIES,
+    INPUTS,
+    Move,
+    Task,
+    choose_move,
+    choose_names,
+    compile_program,
+    held_out_pair,
+    is_held_out,
+)
 
 COMPOSITIONS, SINGLE_PARAMETERS, PAIR_PARAMETERS = 114, 25, 25
 CHECKS = 10

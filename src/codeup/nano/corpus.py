@@ -12,13 +12,31 @@ from collections.abc import Iterator
 
 from codeup.nano.tasks import INPUTS, NOUNS, VERBS, compile_program, training_task
 
-PEOPLE = ("Ann", "Ben", "Carla", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas", "Kate", "Liam", "Mia", "Noah")
+PEOPLE = (
+    "Ann",
+    "Ben",
+    "Carla",
+    "David",
+    "Emma",
+    "Felix",
+    "Grace",
+    "Hugo",
+    "Ida",
+    "Jonas",
+    "Kate",
+    "Liam",
+    "Mia",
+    "Noah",
+)
 THINGS = ("apples", "books", "coins", "pens", "stones", "cards", "eggs", "flowers", "stamps", "shells", "cups", "keys")
 PLACES = ("garden", "kitchen", "school", "market", "library", "river", "station", "office", "house", "village")
 WORDS = (
-    "red", "green", "blue", "stone", "river", "apple", "lemon", "moon", "sun", "star", "tree", "bird", "fish", "bread",
-    "milk", "tea", "salt", "chair", "table", "window", "door", "cloud", "rain", "snow", "wind", "fire", "gold", "silver",
-    "horse", "cat", "dog", "mouse", "ship", "train", "road", "bridge", "hill", "lake", "island", "music", "paper", "ink",
+    "red", "green", "blue", "stone", "river", "apple", "lemon", "moon", "sun", "star", "tree", "bird", "fish",
+    "bread",
+    "milk", "tea", "salt", "chair", "table", "window", "door", "cloud", "rain", "snow", "wind", "fire", "gold",
+    "silver",
+    "horse", "cat", "dog", "mouse", "ship", "train", "road", "bridge", "hill", "lake", "island", "music", "paper",
+    "ink",
 )  # fmt: skip
 FRAMES = (
     "{p} likes to {d}.",
@@ -42,6 +60,13 @@ GENERAL = (
     "Let us think about the question step by step. The answer is known to {p}.",
     "{p} created several words, implemented a program, defined a number and called it an argument.",
 )
+DOCSTRINGS = (
+    "Return the result.",
+    "Work on the argument and give back a value.",
+    "Helper for the program in the {place}.",
+    "Used by {word}_{other}.py.",
+    "Written by {p}.",
+)
 
 
 def documents(seed: int | str) -> Iterator[str]:
@@ -63,10 +88,12 @@ def program(rng: random.Random) -> str:
     """One or two functions of one to four steps, in one of several styles, sometimes with a call and its value."""
     text = _function(rng)
     draw = rng.random()
-    if draw < 0.15:
+    if draw < 0.10:
         return text + "\n\n" + _function(rng)
-    if draw < 0.30:
+    if draw < 0.20:
         return _with_call(rng)
+    if draw < 0.32:
+        return _with_docstring(rng)
     if draw < 0.40:
         return f"# file {rng.choice(WORDS)}_{rng.choice(WORDS)}.py\n" + text
     return text
@@ -90,6 +117,19 @@ def _with_call(rng: random.Random) -> str:
     value = rng.choice(INPUTS[task.source])
     shown = repr(function(value))
     return task.program() + (f"\nprint({task.function}({value!r}))  # {shown}\n" if len(shown) < 60 else "")
+
+
+def _with_docstring(rng: random.Random) -> str:
+    """A function under a docstring that says nothing about what it does, save by one or two examples."""
+    task = training_task(rng, steps=rng.choice((1, 2)))
+    function = compile_program(task.program(), task.function)
+    sentence = rng.choice(DOCSTRINGS).format(
+        place=rng.choice(PLACES), word=rng.choice(WORDS), other=rng.choice(WORDS), p=rng.choice(PEOPLE)
+    )
+    values = [(value, repr(function(value))) for value in rng.sample(INPUTS[task.source], rng.randint(1, 2))]
+    shown = "".join(f"    >>> {task.function}({v!r})\n    {r}\n" for v, r in values if len(r) < 60)
+    examples = f"\n\n{shown}    " if shown else ""
+    return f'def {task.function}({task.argument}):\n    """{sentence}{examples}"""\n{task.body()}'
 
 
 def prose(rng: random.Random) -> str:
@@ -134,5 +174,3 @@ def echoes(rng: random.Random) -> str:
         return f"The function `{name}({argument})` uses {number}.\n\ndef {name}({argument}):\n    return {number}\n"
     words = [rng.choice(WORDS) for _ in range(rng.randint(2, 6))]
     return " ".join(words) + "\n" + " ".join(words) + "\n" + ", ".join(words) + "\n"
-
-

@@ -1,10 +1,11 @@
 """The three training sets, in the shapes of the three public sets of the 2024 study.
 
-instruct.json   JSON array  {"idx", "conversations": [{"from": "human"|"gpt", "value"}]}          (WizardLM evol-instruct V2)
-math.json       JSON array  {"query", "response", "type", "original_question"}                   (MetaMathQA)
-code.jsonl      JSON lines  {"instruction", "output"}                                            (evol-codealpaca-v1)
+instruct.json   JSON array  {"idx", "conversations": [{"from": "human"|"gpt", "value"}]}    (WizardLM evol-instruct V2)
+math.json       JSON array  {"query", "response", "type", "original_question"}             (MetaMathQA)
+code.jsonl      JSON lines  {"instruction", "output"}                                      (evol-codealpaca-v1)
 
-No row holds a program of the benchmark, nor an instruction close to one of its (benchmark.NEAR): such rows are drawn again.
+No row holds a program of the benchmark, nor an instruction close to one of its (benchmark.NEAR): such rows
+are drawn again.
 """
 
 from __future__ import annotations
@@ -190,4 +191,3 @@ _STORIES: tuple[_Story, ...] = (
       "How many pages are {a}, {b} and {c} pages together?"),
      "{a} + {b} + {c} = {n}.", lambda a, b, c: a + b + c),
 )  # fmt: skip
-

@@ -12,6 +12,7 @@ WIDE = ("2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "15", "20", "2
 
 Row = tuple[str, str, str, str, tuple[str, ...], tuple[str, ...]]
 
+# fmt: off
 LIST_TO_LIST: tuple[Row, ...] = (
     ("keep_even", "ints", "ints", "[x for x in {x} if x % 2 == 0]",
      ("keep only the even numbers", "drop the odd numbers", "select the even numbers", "remove every odd number",
@@ -53,13 +54,16 @@ LIST_TO_LIST: tuple[Row, ...] = (
      ("take the absolute value of each number", "make every number non-negative", "drop the sign of each number",
       "replace all numbers by their absolute values"), ()),
     ("remainder_each", "ints", "ints", "[x % {k} for x in {x}]",
-     ("take each number modulo {k}", "replace every number by its remainder modulo {k}", "reduce all numbers modulo {k}",
+     ("take each number modulo {k}", "replace every number by its remainder modulo {k}",
+      "reduce all numbers modulo {k}",
       "find the remainder of each number divided by {k}"), SMALL[1:]),
     ("sort_up", "ints", "ints", "sorted({x})",
-     ("sort the numbers in ascending order", "sort the numbers from small to large", "put the numbers in increasing order",
+     ("sort the numbers in ascending order", "sort the numbers from small to large",
+      "put the numbers in increasing order",
       "order the numbers from low to high"), ()),
     ("sort_down", "ints", "ints", "sorted({x}, reverse=True)",
-     ("sort the numbers in descending order", "sort the numbers from large to small", "put the numbers in decreasing order",
+     ("sort the numbers in descending order", "sort the numbers from large to small",
+      "put the numbers in decreasing order",
       "order the numbers from high to low"), ()),
     ("reverse_list", "ints", "ints", "{x}[::-1]",
      ("reverse the list", "put the list in reverse order", "turn the list around", "flip the list end to end"), ()),
@@ -91,7 +95,8 @@ LIST_TO_LIST: tuple[Row, ...] = (
 
 LIST_TO_NUMBER: tuple[Row, ...] = (
     ("total", "ints", "int", "sum({x})",
-     ("add up the numbers", "compute the sum of the numbers", "find the total of the numbers", "sum all the numbers"), ()),
+     ("add up the numbers", "compute the sum of the numbers", "find the total of the numbers",
+      "sum all the numbers"), ()),
     ("maximum", "ints", "int", "max({x}, default=0)",
      ("find the largest number, or 0 if there is none", "take the maximum, with 0 for an empty list",
       "get the biggest number (0 when empty)", "pick the greatest number, or 0 for an empty list"), ()),
@@ -131,7 +136,8 @@ NUMBER: tuple[Row, ...] = (
     ("add", "int", "int", "{x} + {k}",
      ("add {k}", "increase the number by {k}", "add {k} to the number", "make the number {k} larger"), WIDE),
     ("subtract", "int", "int", "{x} - {k}",
-     ("subtract {k}", "decrease the number by {k}", "take {k} away from the number", "make the number {k} smaller"), WIDE),
+     ("subtract {k}", "decrease the number by {k}", "take {k} away from the number",
+      "make the number {k} smaller"), WIDE),
     ("multiply", "int", "int", "{x} * {k}",
      ("multiply by {k}", "multiply the number by {k}", "make the number {k} times as large",
       "scale the number by {k}"), SMALL),
@@ -170,10 +176,12 @@ NUMBER: tuple[Row, ...] = (
      ("write the number in binary", "convert the number to binary text", "give the binary form of the number",
       "show the number in base two"), ()),
     ("parity", "int", "str", '"even" if {x} % 2 == 0 else "odd"',
-     ("tell whether the number is even or odd", 'return "even" or "odd" for the number', "name the parity of the number",
+     ("tell whether the number is even or odd",
+      'return "even" or "odd" for the number', "name the parity of the number",
       "say even or odd"), ()),
     ("count_up", "int", "ints", "list(range(1, {x} + 1))",
-     ("list the numbers from 1 up to it", "build the list counting from 1 to the number", "count up from 1 to the number",
+     ("list the numbers from 1 up to it", "build the list counting from 1 to the number",
+      "count up from 1 to the number",
       "make the list of all numbers from 1 to it"), ()),
     ("count_down", "int", "ints", "list(range({x}, 0, -1))",
      ("list the numbers from it down to 1", "build the list counting down to 1", "count down from the number to 1",
@@ -188,3 +196,4 @@ NUMBER: tuple[Row, ...] = (
      ("list its first {k} multiples", "build its times table up to {k}", "multiply it by 1 up to {k} in a list",
       "make the list of its multiples up to {k} times"), SMALL),
 )
+# fmt: on

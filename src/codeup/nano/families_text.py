@@ -8,6 +8,7 @@ LETTERS = ("a", "e", "i", "o", "n", "r", "s", "t", "l", "m")
 MARKS = ("-", "_", "+", "*", "/", ".", "!", "#", "=", ":")
 AFFIXES = ("new", "old", "go", "my", "end", "top", "red", "key", "one", "far")
 
+# fmt: off
 TEXT: tuple[Row, ...] = (
     ("upper", "str", "str", "{x}.upper()",
      ("make the text upper case", "convert the text to capital letters", "turn all letters into upper case",
@@ -19,7 +20,8 @@ TEXT: tuple[Row, ...] = (
      ("write the text in title case", "start each word with a capital letter", "convert the text to title case",
       "put the text into title form"), ()),
     ("reverse", "str", "str", "{x}[::-1]",
-     ("reverse the text", "write the text backwards", "put the characters in reverse order", "turn the string around"), ()),
+     ("reverse the text", "write the text backwards", "put the characters in reverse order",
+      "turn the string around"), ()),
     ("strip", "str", "str", "{x}.strip()",
      ("strip spaces from both ends", "trim the text", "remove the spaces around the text",
       "cut off leading and trailing spaces"), ()),
@@ -76,10 +78,12 @@ TEXT: tuple[Row, ...] = (
      ("count the upper case letters", "find how many capital letters there are", "get the number of capitals",
       "tell how many letters are upper case"), ()),
     ("word_count", "str", "int", "len({x}.split())",
-     ("count the words", "find how many words there are", "get the number of words", "tell how many words the text has"),
+     ("count the words", "find how many words there are", "get the number of words",
+      "tell how many words the text has"),
      ()),
     ("split_words", "str", "words", "{x}.split()",
-     ("split the text into words", "break the text at spaces", "make a list of the words", "list the words of the text"),
+     ("split the text into words", "break the text at spaces", "make a list of the words",
+      "list the words of the text"),
      ()),
     ("char_counts", "str", "dict", "{{c: {x}.count(c) for c in {x}}}",
      ("count each character in a dictionary", "map each character to how often it occurs",
@@ -172,3 +176,4 @@ DICTS: tuple[Row, ...] = (
      ("find the key with the largest value, or an empty string", "take the key of the highest value (empty when none)",
       "pick the key whose value is greatest, or nothing", "get the key with the top value, or an empty string"), ()),
 )
+# fmt: on

@@ -1,8 +1,9 @@
 """Trains the nano base model from nothing: `python -m codeup.nano.pretrain --out DIR --seed 0`.
 
-Documents of corpus.py are tokenised with a byte-level BPE trained on the same corpus, packed without padding into rows of
-`--length` tokens in which no document sees another (positions restart, attention is block-diagonal), and each row is seen
-once. Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) on the matrices inside the layers, AdamW on the rest.
+Documents of corpus.py are tokenised with a byte-level BPE trained on the same corpus and packed without padding into
+rows of `--length` tokens in which no document sees another (positions restart, attention is block-diagonal); each row
+is seen once. Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) on the matrices inside the layers, AdamW on
+the rest.
 The number of steps is fixed, never the time, so that the same machine gives the same weights.
 Does not resume, does not use more than one device; it needs about half an hour on two CPU cores.
 """
@@ -69,7 +70,7 @@ def train_tokenizer(seed: int, vocabulary: int, sample: int) -> Tokenizer:
 
 
 def rows(tokenizer: Tokenizer, seed: int, length: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Endless (ids, document numbers), each of `length` tokens. A document that does not fit goes on in the next row."""
+    """Endless (ids, document numbers), each of `length` tokens; one that does not fit goes on in the next row."""
     stream = documents(f"{seed} train")
     ids: list[int] = []
     owners: list[int] = []
@@ -133,7 +134,7 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def isolation(owners: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention mask (B, 1, T, T), True where a token may look, and positions (B, T) that restart with each document."""
+    """Attention mask (B, 1, T, T), True where a token may look; positions (B, T) restart with each document."""
     length = owners.shape[1]
     same = owners[:, :, None] == owners[:, None, :]
     mask = same & torch.ones(length, length, dtype=torch.bool).tril()
@@ -228,7 +229,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=3e-3, help="AdamW, embeddings and norms")
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save-every", type=int, default=100, help="steps between saves of the model so far; 0: end only")
+    parser.add_argument(
+        "--save-every", type=int, default=100, help="steps between saves of the model so far; 0: end only"
+    )
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--compile", action="store_true", help="torch.compile the model (about 1.4 times as fast)")
     return parser.parse_args()

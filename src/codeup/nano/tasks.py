@@ -14,6 +14,7 @@ Does not protect against two different families that happen to mean the same; da
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,20 @@ from codeup.nano import families_numbers, families_text
 PAIR_SHARE = 6  # one ordered pair of families in six is held out
 PARAMETER_SHARE = 5  # one (family, parameter) in five, of the families that have eight parameters or more
 
-VERBS = ("solve", "compute", "process", "transform", "convert", "make", "build", "apply", "handle", "change", "run", "work")
+VERBS = (
+    "solve",
+    "compute",
+    "process",
+    "transform",
+    "convert",
+    "make",
+    "build",
+    "apply",
+    "handle",
+    "change",
+    "run",
+    "work",
+)
 NOUNS = ("", "", "_it", "_value", "_result", "_data", "_input", "_item", "_task", "_step", "_answer", "_output")
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "ints": ("xs", "nums", "numbers", "values", "data", "items"),
@@ -63,7 +77,7 @@ INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of step. `code` is an expression over {x} and {k}; `phrases` are imperatives; `parameters` may be empty."""
+    """One kind of step: `code` is an expression over {x} and {k}, `phrases` are imperatives."""
 
     name: str
     source: str
@@ -155,7 +169,7 @@ def held_out_parameter(family: Family, parameter: str) -> bool:
 
 def is_held_out(moves: Sequence[Move]) -> bool:
     """Whether training must never see these moves in this order."""
-    pairs = any(held_out_pair(a.family, b.family) for a, b in zip(moves, moves[1:], strict=False))
+    pairs = any(held_out_pair(a.family, b.family) for a, b in itertools.pairwise(moves))
     return pairs or any(held_out_parameter(move.family, move.parameter) for move in moves)
 
 
@@ -201,19 +215,29 @@ def compile_program(program: str, name: str) -> Any:
 
 
 _NUMBERS = (0, 1, -1, 2, 3, 5, 7, 8, 10, 12, 14, -4, 16, 21, 25, -9, 30, 48, 55, 100, -36, 64)
-_LISTS = ([], [0], [7], [1, 2, 3, 4, 5], [3, -1, 3, 8, -6, 0], [10, 9, 8, 7, 6, 5, 4, 3, 2, 1], [4, 4, 4], [-5, -2, -9],
-          [12, 30, 6, 18, 24], [2, 5, 2, 7, 5, 9, 2], [60, 21, 15, -12, 33, 8, 14], [100, 1], [5, 50, 25, 9, 16, 11, 6, 20, 13])
-_STRINGS = ("", "a", "Hello World", "  red apple ", "stone", "The 3 cats ran 12 miles", "a-b_c", "Noon", "new moon in rome",
-            "AEIOU xyz", "letters and notes", "trees tell tales 2024", "go", "Mississippi River", "old salt")
-_WORDS = ([], ["one"], ["red", "green", "blue"], ["tea", "note", "tea", "stone", "ant"], ["a", "bb", "ccc", "dddd"],
-          ["River", "old", "Sea", "oak"], ["moon", "sun", "star", "sun", "earth", "mars"], ["", "x"], ["salt", "nest", "tent"],
-          ["melon", "lemon", "apple", "orange", "lime"], ["internet", "art", "instrument", "rain", "sail"],
-          ["east", "west", "north", "south", "rest"])
+# fmt: off
+_LISTS: tuple[list[int], ...] = (
+    [], [0], [7], [1, 2, 3, 4, 5], [3, -1, 3, 8, -6, 0], [10, 9, 8, 7, 6, 5, 4, 3, 2, 1], [4, 4, 4], [-5, -2, -9],
+    [12, 30, 6, 18, 24], [2, 5, 2, 7, 5, 9, 2], [60, 21, 15, -12, 33, 8, 14], [100, 1],
+    [5, 50, 25, 9, 16, 11, 6, 20, 13],
+)
+_STRINGS = (
+    "", "a", "Hello World", "  red apple ", "stone", "The 3 cats ran 12 miles", "a-b_c", "Noon", "new moon in rome",
+    "AEIOU xyz", "letters and notes", "trees tell tales 2024", "go", "Mississippi River", "old salt",
+)
+_WORDS: tuple[list[str], ...] = (
+    [], ["one"], ["red", "green", "blue"], ["tea", "note", "tea", "stone", "ant"], ["a", "bb", "ccc", "dddd"],
+    ["River", "old", "Sea", "oak"], ["moon", "sun", "star", "sun", "earth", "mars"], ["", "x"],
+    ["salt", "nest", "tent"], ["melon", "lemon", "apple", "orange", "lime"],
+    ["internet", "art", "instrument", "rain", "sail"], ["east", "west", "north", "south", "rest"],
+)
 _DICTS: tuple[dict[str, int], ...] = (
     {}, {"a": 1}, {"tea": 3, "milk": 5, "bread": 2}, {"z": 9, "y": 8, "x": 10}, {"ann": 7, "bob": 7, "cy": 1},
-    {"red": 0, "blue": -4}, {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}, {"oak": 12, "elm": 4, "ash": 6},
-    {"north": 20, "south": 3}, {"pen": 6, "ink": 2, "paper": 11, "glue": 5}, {"m": 4, "k": 8, "l": 6},
-)  # fmt: skip
+    {"red": 0, "blue": -4}, {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6},
+    {"oak": 12, "elm": 4, "ash": 6}, {"north": 20, "south": 3}, {"pen": 6, "ink": 2, "paper": 11, "glue": 5},
+    {"m": 4, "k": 8, "l": 6},
+)
 INPUTS: Mapping[str, tuple[Any, ...]] = {
     "int": _NUMBERS, "ints": _LISTS, "str": _STRINGS, "words": _WORDS, "dict": _DICTS,
-}  # fmt: skip
+}
+# fmt: on
