@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train.base import check_weights, fingerprint, quiet_progress_bars, weight_files
+from codeup.train.base import check_weights, fingerprint, quiet_progress_bars, renamed_in_transformers_6, weight_files
 from codeup.train.lora import ADAPTER_FILE
 from codeup.types import Emit, Event, ignore_event
 
@@ -114,26 +114,34 @@ def merge_adapter(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    drift, tensors, left = Drift(), 0, dict(updates)
-    for number, file in enumerate(files, 1):
-        tensors += _merge_file(file, partial / file.name, left, drift)
-        emit(Event("progress", step_name, done=number, total=len(files), unit="files"))
+    try:
+        drift, tensors, left = Drift(), 0, dict(updates)
+        for number, file in enumerate(files, 1):
+            tensors += _merge_file(file, partial / file.name, left, drift)
+            emit(Event("progress", step_name, done=number, total=len(files), unit="files"))
+        _refuse_left_over(left, adapter)
+        _copy_rest(model, partial, files)
+        difference = logit_difference(model, adapter, partial) if check_logits else None
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    extra = {"logit_difference": difference, "base_verified": verified, "trained_on": _quantization(origin)}
+    return {"tensors": tensors, **drift.summary(), **extra}
+
+
+def _quantization(origin: dict[str, Any]) -> str:
+    """nf4 means: the adapter saw rounded weights in training, and is merged into the exact ones."""
+    return origin["precision"][-1] if "precision" in origin else "not recorded"
+
+
+def _refuse_left_over(left: dict[str, LowRank], adapter: Path) -> None:
     if left:
         raise UserError(
             f"the adapter changes {len(left)} layers the model does not have, e.g. {min(left)}",
             where=str(adapter),
             mend="merge it into the model it was trained on",
         )
-    _copy_rest(model, partial, files)
-    difference = logit_difference(model, adapter, partial) if check_logits else None
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
-    extra = {
-        "logit_difference": difference,
-        "base_verified": verified,
-        "trained_on": origin.get("quantization", "none"),
-    }
-    return {"tensors": tensors, **drift.summary(), **extra}
 
 
 def read_updates(adapter: Path, settings: dict[str, Any]) -> dict[str, LowRank]:
@@ -256,7 +264,9 @@ def logit_difference(model: Path, adapter: Path, merged: Path) -> float:
     base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", local_files_only=True).eval()
     vocabulary = base.config.vocab_size
     ids = torch.randint(vocabulary, (1, CHECK_TOKENS), generator=torch.Generator().manual_seed(0))
-    expected = PeftModel.from_pretrained(base, adapter).eval()(input_ids=ids).logits.float()
-    del base
+    with renamed_in_transformers_6():
+        adapted = PeftModel.from_pretrained(base, adapter).eval()
+    expected = adapted(input_ids=ids).logits.float()
+    del base, adapted
     result = AutoModelForCausalLM.from_pretrained(merged, dtype="auto", local_files_only=True).eval()
     return float((result(input_ids=ids).logits.float() - expected).abs().max())
