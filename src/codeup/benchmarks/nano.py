@@ -23,7 +23,9 @@ program_from_completion = shape.program_from_completion
 def load(path: Path | None = None) -> BenchmarkData:
     """The packaged problems, or a file of the same shape."""
     if path is None and not PACKAGED.is_file():
-        raise UserError("this installation lacks its packaged benchmark", where=str(PACKAGED), mend="install codeup again")
+        raise UserError(
+            "this installation lacks its packaged benchmark", where=str(PACKAGED), mend="install codeup again"
+        )
     data = shape.read(path or PACKAGED, name=NAME, version={}, more=("instruction",))
     return BenchmarkData(data.name, f"nano, {len(data.problems)} problems", data.sha256, data.problems)
 

@@ -3,13 +3,14 @@
     zygote   user, mount, network, pid, ipc, uts namespaces; a private root with only the interpreter in it
     child    its own in-memory scratch folder; limits; no capabilities; no_new_privs; Landlock; seccomp
 
-A layer that the machine refuses is left out and is missing from the list that every result carries. `floor` says whether
-what is left still keeps files and the network apart; below it the pool refuses to run.
+A layer that the machine refuses is left out and is missing from the list that every result carries. `level` says
+whether what is left still keeps files and the network apart; where it does not, the pool refuses to run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import sys
@@ -43,8 +44,10 @@ class Isolation:
 def level(layers: list[str]) -> str:
     """One word for a list of layers: strong, confined or weak.
 
-    >>> level(["private-root", "network-namespace", "pid-namespace", "seccomp"]), level(["landlock-7", "seccomp"]), level([])
-    ('strong', 'confined', 'weak')
+    >>> level(["private-root", "network-namespace", "pid-namespace", "seccomp"])
+    'strong'
+    >>> level(["landlock-7", "seccomp"]), level(["limits"])
+    ('confined', 'weak')
     """
     files = "private-root" in layers, any(layer.startswith("landlock") for layer in layers)
     network = "network-namespace" in layers or "seccomp" in layers
@@ -70,7 +73,12 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
         isolation.add(f"landlock-{linux.landlock_abi()}")
         if "private-root" not in isolation.layers:
             isolation.landlock_paths = [*root.without(root.readable(), secret), *config["packages"].values()]
-    if sys.platform == "linux" and "seccomp" not in off and seccomp.available() and linux.LIBC.prctl(21, 0, 0, 0, 0) >= 0:
+    if (
+        sys.platform == "linux"
+        and "seccomp" not in off
+        and seccomp.available()
+        and linux.LIBC.prctl(21, 0, 0, 0, 0) >= 0
+    ):
         isolation.seccomp = True
         isolation.add("seccomp")
     isolation.add("limits", "empty-environment")
@@ -192,9 +200,10 @@ def _landlock(isolation: Isolation) -> None:
 def set_limits(limits: Mapping[str, Any], isolation: Isolation) -> None:
     """Kernel limits of one process, never above the hard limits already in force."""
     memory, size = limits["memory_mb"] << 20, limits["scratch_mb"] << 20
+    seconds = math.ceil(limits["cpu_s"])
     wanted: list[tuple[str, int, int]] = [
         ("RLIMIT_AS", memory, memory),
-        ("RLIMIT_CPU", limits["cpu_s"], limits["cpu_s"] + 1),
+        ("RLIMIT_CPU", seconds, seconds + 1),
         ("RLIMIT_FSIZE", size, size),
         ("RLIMIT_STACK", 64 << 20, 64 << 20),
         ("RLIMIT_NOFILE", limits["files"], limits["files"]),

@@ -1,7 +1,7 @@
 """What one sample may use. CPU time is the main clock; the wall clock is a cap several times larger.
 
-A loaded machine makes wall time long and leaves CPU time nearly the same, so a verdict does not depend on what else runs
-(evalplus#5: one model, 0.40 on a laptop and 0.23 on a slower box, from wall limits alone).
+A loaded machine makes wall time long and leaves CPU time nearly the same, so a verdict does not depend on what else
+runs (evalplus#5: one model, 0.40 on a laptop and 0.23 on a slower box, from wall limits alone).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Limits:
     """Limits of one sample, enforced by the kernel except `wall_s`, which the referee enforces from outside.
 
-    cpu_s       whole seconds of CPU time; at the limit SIGXCPU, one second later SIGKILL
+    cpu_s       seconds of CPU time, rounded up; at the limit SIGXCPU, one second later SIGKILL
     wall_s      seconds of wall time, for programs that sleep or wait
     memory_mb   address space of the process (RLIMIT_AS)
     scratch_mb  size of the private in-memory folder the program may write to; also the largest file
@@ -22,9 +22,9 @@ class Limits:
     answer_mb   one answer on the wire, so that the referee cannot be flooded
     """
 
-    cpu_s: int = 5
-    wall_s: float = 20.0
-    memory_mb: int = 1024
+    cpu_s: float = 10.0
+    wall_s: float = 40.0
+    memory_mb: int = 2048
     scratch_mb: int = 16
     threads: int = 64
     files: int = 64

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import codeup
 from codeup.errors import UserError, WorkFailed
@@ -36,7 +36,8 @@ ONLY_PACKAGES = ("numpy", "numpy.libs")
 """Third-party packages a program may import, with the folder of their shared libraries."""
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Job:
     """One program and the problem that judges it. `reference` is code whose names the tests may use."""
 
     task_id: str
@@ -85,7 +86,8 @@ class _Worker:
         self.errors = open(folder.with_suffix(".err"), "w+b")  # noqa: SIM115  kept open as long as the process
         self.process = subprocess.Popen(
             [sys.executable, *referee.FLAGS, "-c", boot], env=referee.environment(self.config["marker"]),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,), start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,),
+            start_new_session=True,
         )  # fmt: skip
         os.close(write)
         self.answers = os.fdopen(read, "rb")
@@ -96,13 +98,18 @@ class _Worker:
         """One verdict. A referee that hangs or dies is replaced and asked once more."""
         for attempt in (1, 2):
             try:
-                self._send({**job._asdict()})
+                self._send(asdict(job))
                 return self._receive(self.patience_s)
             except TimeoutError:
                 self.stop()
                 self.start()
                 if attempt == 2:
-                    return {"outcome": "TIMEOUT", "detail": "the tests did not finish on the answers", "checks": 0, "seconds": self.patience_s}
+                    return {
+                        "outcome": "TIMEOUT",
+                        "detail": "the tests did not finish on the answers",
+                        "checks": 0,
+                        "seconds": self.patience_s,
+                    }
             except EOFError:
                 why = self.stop()
                 self.start()
@@ -146,9 +153,9 @@ class _Worker:
 class Pool:
     """`workers` sandboxes, kept warm until closed. Use as a context manager.
 
-    Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where a
-    sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the others.
-    `hide` are further paths that programs must not be able to read.
+    Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where
+    a sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the
+    others. `hide` are further paths that programs must not be able to read.
     """
 
     def __init__(
@@ -160,10 +167,11 @@ class Pool:
         os.chmod(self.home, 0o755)
         self.marker = uuid.uuid4().hex
         config = {
-            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(), "off": list(off),
-            "hide": list(hide), "import_path": [path for path in sys.path if path.endswith("-packages")],
+            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(),
+            "off": list(off), "hide": list(hide),
+            "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip
-        self.workers = [_Worker(config, 2 * self.limits.wall_s + 30) for _ in range(workers)]
+        self.workers = [_Worker(config, (referee.STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
         try:
             self._start(allow_unsafe)
         except BaseException:
@@ -201,11 +209,11 @@ class Pool:
                 worker.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
-        """Verdicts as they are reached, the retried ones last."""
+    def judge(self, jobs: Iterable[Job], *, retry: bool = True) -> Iterator[Verdict]:
+        """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone."""
         late: list[Job] = []
         for job, message in self._spread(jobs):
-            if message["outcome"] == "TIMEOUT":
+            if retry and message["outcome"] == "TIMEOUT":
                 late.append(job)
             else:
                 yield _verdict(job, message)

@@ -3,8 +3,8 @@
     tests:  def check(candidate):                 candidate is `Candidate`: it ships the arguments to the child and
                 assert candidate([1, 2]) == 3     returns the decoded plain value, so `==` is decided here
 
-The namespace of the tests is the problem's own reference program, because some tests call its helpers. The program under
-test is never compiled, imported or executed here. A run of `check` that asked for no answer proves nothing and fails.
+The namespace of the tests is the problem's own reference program, because some tests call its helpers. The program
+under test is never compiled, imported or executed here. A run of `check` that asked for no answer proves nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from typing import Any, NoReturn
 
 from codeup.sandbox import layers, wire
 
-BOOT = "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; main({number}, {source!r})"
+BOOT = (
+    "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; main({number}, {source!r})"
+)
 FLAGS = ("-S", "-s", "-P", "-B", "-X", "utf8")
 TESTS = "<tests>"
+STARVED = 10
 
 
 def environment(marker: str) -> dict[str, str]:
@@ -102,10 +105,17 @@ class Zygote:
             theirs.close()
         return ours
 
+    def cpu_s(self) -> float:
+        """CPU seconds that the running child has used so far."""
+        return float(self._order("cpu")["cpu_s"])
+
     def end(self) -> dict[str, Any]:
         """Kill what is left of the sample; how its child ended."""
+        return self._order("end")
+
+    def _order(self, name: str) -> dict[str, Any]:
         try:
-            wire.send(self.control, {"end": True})
+            wire.send(self.control, {name: True})
             reply: dict[str, Any] = wire.receive(self.control)
             return reply
         except (wire.Closed, TimeoutError) as error:
@@ -120,11 +130,15 @@ class Zygote:
 
 
 class Candidate:
-    """The stand-in for the function under test."""
+    """The stand-in for the function under test.
 
-    def __init__(self, channel: socket.socket, limits: Mapping[str, Any], entry_point: str) -> None:
-        self.channel, self.entry_point = channel, entry_point
-        self.deadline = time.monotonic() + limits["wall_s"]
+    The wall limit is for programs that wait. One that computes and is merely starved of CPU by other work (it used at
+    least 1 % of the time that passed) gets up to STARVED times as long, and the CPU limit ends it.
+    """
+
+    def __init__(self, zygote: Zygote, limits: Mapping[str, Any], entry_point: str) -> None:
+        self.zygote, self.channel, self.entry_point = zygote, zygote.begin(), entry_point
+        self.start, self.windows, self.used_s = time.monotonic(), 1, 0.0
         self.wall_s, self.largest = limits["wall_s"], limits["answer_mb"] << 20
         self.calls = 0
         self.ended: Ended | None = None
@@ -176,12 +190,9 @@ class Candidate:
     def _ask(self, message: Any) -> list[Any]:
         """One exchange with the child. Whatever breaks it ends the sample; why is known once the child is reaped."""
         try:
-            self.channel.settimeout(max(0.001, self.deadline - time.monotonic()))
-            wire.send(self.channel, message)
-            self.channel.settimeout(max(0.001, self.deadline - time.monotonic()))
-            reply = wire.receive(self.channel, self.largest)
-        except TimeoutError:
-            self._end("TIMEOUT", f"{self.last or 'loading'} did not finish in {self.wall_s:g} s of wall time")
+            self._wait_on()
+            wire.send(self.channel, message, self._late)
+            reply = wire.receive(self.channel, self.largest, self._late)
         except wire.Closed:
             self._end("GONE", self.last or "while loading")
         except wire.TooLarge:
@@ -191,6 +202,20 @@ class Candidate:
         if not (isinstance(reply, list) and reply and isinstance(reply[0], str)):
             self._end("FAILED", "the program spoke out of turn")
         return reply
+
+    def _wait_on(self) -> None:
+        self.channel.settimeout(max(0.001, self.start + self.windows * self.wall_s - time.monotonic()))
+
+    def _late(self) -> None:
+        """The wall limit passed: end the sample, unless it computes and only lacked the CPU to."""
+        before, self.used_s = self.used_s, self.zygote.cpu_s()
+        if self.windows == STARVED or self.used_s - before < 0.01 * self.wall_s:
+            passed = self.windows * self.wall_s
+            self._end(
+                "TIMEOUT", f"{self.last or 'loading'} did not finish in {passed:g} s ({self.used_s:.1f} s of CPU time)"
+            )
+        self.windows += 1
+        self._wait_on()
 
     def _end(self, outcome: str, detail: str) -> NoReturn:
         self.ended = Ended(outcome, detail)
@@ -225,14 +250,18 @@ class Referee:
     def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
         start = time.monotonic()
         check = self._tests(job)
-        channel = self.zygote.begin()
-        candidate = Candidate(channel, self.limits, job["entry_point"])
+        candidate = Candidate(self.zygote, self.limits, job["entry_point"])
         try:
             outcome, detail = self._run(candidate, check, job["program"])
         finally:
-            channel.close()
+            candidate.channel.close()
         usage = self.zygote.end()
-        if outcome == "GONE":
+        if usage["overflow"]:
+            outcome, detail = (
+                "FAILED",
+                f"{detail or candidate.last}: wrote more than {self.limits['scratch_mb']} MB of files",
+            )
+        elif outcome == "GONE":
             outcome, detail = self._why_gone(usage, detail)
         return {
             "outcome": outcome, "detail": detail[:600], "checks": candidate.calls,
@@ -256,14 +285,14 @@ class Referee:
 
     def _run(self, candidate: Candidate, check: Any, program: str) -> tuple[str, str]:
         """Run the tests; the outcome does not depend on whether they swallow the end of the sample."""
-        slow = f"the tests did not finish on the answers: {candidate.wall_s + 5:g} s"
+        slow = f"the tests did not finish on the answers in {candidate.wall_s:g} s of CPU time"
 
         def too_slow(number: int, frame: Any) -> NoReturn:
             candidate.ended = candidate.ended or Ended("TIMEOUT", slow)
             raise candidate.ended
 
-        signal.signal(signal.SIGALRM, too_slow)
-        signal.setitimer(signal.ITIMER_REAL, candidate.wall_s + 5)
+        signal.signal(signal.SIGPROF, too_slow)
+        signal.setitimer(signal.ITIMER_PROF, candidate.wall_s)
         failure: tuple[str, str] | None = None
         try:
             candidate.load(program)
@@ -275,7 +304,7 @@ class Referee:
         except BaseException as error:
             failure = ("FAILED", self._explain(error, candidate))
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         if candidate.ended:
             return candidate.ended.outcome, candidate.ended.detail
         if failure:
@@ -302,7 +331,9 @@ class Referee:
             return "EXITED", f"{last}: ended its process with exit code {code} instead of answering"
         number = os.WTERMSIG(status)
         if number == signal.SIGXCPU or (number == signal.SIGKILL and usage["cpu_s"] >= self.limits["cpu_s"]):
-            return "TIMEOUT", f"{last}: used {self.limits['cpu_s']} s of CPU time"
+            return "TIMEOUT", f"{last}: used {self.limits['cpu_s']:g} s of CPU time"
+        if usage["alive"]:
+            return "EXITED", f"{last}: closed its channel instead of answering"
         if number == signal.SIGKILL and usage["memory_mb"] >= self.limits["memory_mb"]:
             return "MEMORY", f"{last}: killed at {usage['memory_mb']} MB"
         name = signal.Signals(number).name if number in signal.valid_signals() else str(number)

@@ -1,8 +1,8 @@
 """Which files a program may see, and a private root that holds only those.
 
-Visible: the standard library, the system's shared libraries, the packages named by the caller (numpy), four device files
-and an empty scratch folder. Hidden even where they lie below a visible folder: every site-packages and dist-packages, and
-CodeUp itself, because a package folder can hold benchmark files with the answers in them.
+Visible: the standard library, the system's shared libraries, the packages named by the caller (numpy), four device
+files and an empty scratch folder. Hidden even where they lie below a visible folder: every site-packages and
+dist-packages, and CodeUp itself, because a package folder can hold benchmark files with the answers in them.
 """
 
 from __future__ import annotations

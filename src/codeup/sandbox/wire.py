@@ -7,8 +7,8 @@ decoded is therefore a plain value whose `==` is Python's own: an object with it
     2**70           -> {"int": "400..0"}  hex   {1: "a"}      -> {"dict": [[1, "a"]]}
     float("nan")    -> NaN                      [b"x"]        -> [{"bytes": "78"}]
 
-A few standard types that compare as one of these are sent as it: Counter, defaultdict and OrderedDict as dict, and numpy
-scalars as the number they hold. Everything else raises Unencodable. Does not carry object identity or shared references.
+A few standard types that compare as one of these are sent as it: Counter, defaultdict and OrderedDict as dict,
+numpy scalars as the number they hold. Everything else raises Unencodable. Object identity is lost.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import socket
 import struct
 from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 MAX_DEPTH = 200
@@ -60,7 +61,7 @@ def encode(value: Any, depth: int = 0) -> Any:
 
 
 def _numpy_scalar(value: Any, kind: type) -> Any:
-    """The number in a numpy scalar. A class that only pretends to be one gains nothing: the result is still plain data."""
+    """The number in a numpy scalar. A class that pretends to be one gains nothing: what leaves is plain."""
     name = kind.__name__
     if kind.__module__ == "numpy" and name.rstrip("_0123456789") in ("bool", "int", "uint", "float", "complex"):
         plain = value.item()
@@ -112,32 +113,49 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
     raise ValueError(f"unknown tag {tag[:20]!r}")
 
 
-def send(channel: socket.socket, message: Any) -> None:
-    """Write one frame: four bytes of length, then JSON."""
+def send(channel: socket.socket, message: Any, on_timeout: Callable[[], None] | None = None) -> None:
+    """Write one frame: four bytes of length, then JSON. Raises Closed; for `on_timeout` see `receive`."""
     data = json.dumps(message, separators=(",", ":")).encode()
-    try:
-        channel.sendall(_HEADER.pack(len(data)) + data)
-    except (BrokenPipeError, ConnectionResetError):
-        raise Closed from None
+    rest = memoryview(_HEADER.pack(len(data)) + data)
+    while rest:
+        try:
+            rest = rest[channel.send(rest) :]
+        except (BrokenPipeError, ConnectionResetError):
+            raise Closed from None
+        except TimeoutError:
+            _late(on_timeout)
 
 
-def receive(channel: socket.socket, limit: int = 1 << 28) -> Any:
-    """Read one frame; raises Closed, TooLarge, ValueError on bad JSON, and TimeoutError if the socket has a timeout."""
-    (size,) = _HEADER.unpack(_exactly(channel, _HEADER.size))
+def receive(channel: socket.socket, limit: int = 1 << 28, on_timeout: Callable[[], None] | None = None) -> Any:
+    """Read one frame; raises Closed, TooLarge, and ValueError on bad JSON.
+
+    When the socket's own timeout passes, `on_timeout` is called and waiting goes on unless it raises; without it
+    TimeoutError is raised.
+    """
+    (size,) = _HEADER.unpack(_exactly(channel, _HEADER.size, on_timeout))
     if size > limit:
         raise TooLarge(f"{size} bytes announced, {limit} allowed")
-    return json.loads(_exactly(channel, size))
+    return json.loads(_exactly(channel, size, on_timeout))
 
 
-def _exactly(channel: socket.socket, size: int) -> bytes:
+def _exactly(channel: socket.socket, size: int, on_timeout: Callable[[], None] | None) -> bytes:
     parts, missing = [], size
     while missing:
         try:
             part = channel.recv(min(missing, 1 << 20))
         except ConnectionResetError:
             raise Closed from None
+        except TimeoutError:
+            _late(on_timeout)
+            continue
         if not part:
             raise Closed
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def _late(on_timeout: Callable[[], None] | None) -> None:
+    if on_timeout is None:
+        raise TimeoutError
+    on_timeout()

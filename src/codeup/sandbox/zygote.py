@@ -3,9 +3,11 @@
 Started by the referee as `python -S -s -P -B` with an environment of its own. Its orders come over one Unix socket:
 
     {"begin": true} + a socket   fork a child that talks over that socket
-    {"end": true}                kill whatever is left of the sample; reply {"status", "cpu_s", "memory_mb"}
+    {"cpu": true}                reply {"cpu_s"}: what the child has used so far
+    {"end": true}                kill whatever is left of the sample; reply what it used and how it ended
 
-When that socket closes, because the referee ended or was killed, everything here ends. It never reads what a child says.
+When that socket closes, because the referee ended or was killed, everything here ends. What a child says is
+never read here.
 """
 
 from __future__ import annotations
@@ -17,15 +19,21 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from codeup.sandbox import layers, root, runner, wire
 
-WARM = ("collections", "copy", "functools", "itertools", "heapq", "bisect", "math", "cmath", "random", "re", "string",
-        "typing", "operator", "fractions", "decimal", "statistics", "datetime", "hashlib", "json", "dataclasses", "enum",
-        "abc", "types", "traceback", "textwrap", "unicodedata", "queue", "threading", "time", "sys", "os", "io")  # fmt: skip
+WARM = (
+    "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "os", "queue", "random", "re", "statistics",
+    "string", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata",
+)  # fmt: skip
 """Modules that programs ask for most; imported once here so that no child has to."""
+
+
+WATCH_S = 0.02
 
 
 def main(number: int, source: str) -> None:
@@ -73,17 +81,68 @@ def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Map
     if child == 0:
         _child(control, channel, isolation, limits)
     channel.close()
+    alive, watch = False, Watch(child, isolation, limits)
     try:
-        wire.receive(control)
+        control.settimeout(None if isolation.scratch_is_private else WATCH_S)
+        while "cpu" in wire.receive(control, on_timeout=watch.look):
+            wire.send(control, {"cpu_s": _cpu_s(child)})
+        alive = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         _, status, usage = os.wait4(child, 0)
         _no_survivors(isolation)
+    control.settimeout(None)
     if not isolation.scratch_is_private:
+        watch.look()
         _empty(isolation.scratch)
     used = usage.ru_utime + usage.ru_stime
-    wire.send(control, {"status": status, "cpu_s": round(used, 4), "memory_mb": usage.ru_maxrss >> 10})
+    reply = {"status": status, "alive": alive, "cpu_s": round(used, 4), "memory_mb": usage.ru_maxrss >> 10}
+    wire.send(control, {**reply, "overflow": watch.overflow})
+
+
+class Watch:
+    """The size limit of a scratch that is a real folder: looked at every WATCH_S; too much in it ends the sample.
+
+    A scratch in memory has its size from the kernel and needs no watching.
+    """
+
+    def __init__(self, child: int, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+        self.child, self.folder, self.most = child, isolation.scratch, limits["scratch_mb"] << 20
+        self.overflow = False
+
+    def look(self) -> None:
+        """Kill the child if its files are too large together, or too many."""
+        if not self.overflow and _size(self.folder) > self.most:
+            self.overflow = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.child, signal.SIGKILL)
+
+
+def _size(folder: str) -> int:
+    """Bytes on disk below a folder; more than 4096 entries count as endless."""
+    total, entries, waiting = 0, 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                for entry in found:
+                    entries += 1
+                    if entries > 4096:
+                        return 1 << 62
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError:  # gone meanwhile, or a folder made unreadable: an entry without contents
+            continue
+    return total
+
+
+def _cpu_s(child: int) -> float:
+    """CPU seconds of a running child: its process clock, whose number Linux derives from the pid."""
+    try:
+        return time.clock_gettime((~child << 3) | 2)
+    except (OSError, AttributeError):
+        return 0.0
 
 
 def _begin(control: socket.socket) -> socket.socket:
@@ -94,7 +153,9 @@ def _begin(control: socket.socket) -> socket.socket:
     return socket.socket(fileno=numbers[0])
 
 
-def _child(control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+def _child(
+    control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]
+) -> None:
     """Everything the forked child does; never returns."""
     code = 0
     try:

@@ -1,0 +1,159 @@
+"""Files of answers: our own samples.jsonl and EvalPlus-like lines, read with every mistake named.
+
+    {"task_id", "index", "form", "raw", "finish", "tokens"}     written by generate.py
+    {"task_id", "solution"}                                      a whole program, graded as it is
+    {"task_id", "completion"}                                    continues the prompt, as human-eval reads it
+
+`Answer.program` is what will run; `Answer.sample` keeps what the model said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from codeup import plugins
+from codeup.errors import UserError
+from codeup.evaluate.extract import extract
+from codeup.types import BenchmarkData, Problem, Program, Sample
+
+OURS = frozenset(("task_id", "index", "form", "raw", "finish", "tokens"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer and the program taken from it."""
+
+    sample: Sample
+    program: Program
+
+
+def read_lines(path: Path, *, drop_unfinished: bool = False) -> list[dict[str, Any]]:
+    """Rows of a JSONL file. Raises UserError naming the line; `drop_unfinished` forgives a last line cut short."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError("no such file of samples", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"is not UTF-8 text: {error}", where=str(path)) from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("not a JSON object")
+        except ValueError as error:
+            if drop_unfinished and number == len(lines):
+                continue
+            last = number == len(lines)
+            mend = (
+                "generate again: finished lines are kept, the cut one is made again"
+                if last
+                else "mend or remove the line"
+            )
+            raise UserError(
+                f"{'the file ends in the middle: ' if last else ''}{error}", where=f"{path}:{number}", mend=mend
+            ) from None
+        rows.append(row)
+    return rows
+
+
+def append_line(stream: Any, value: Mapping[str, Any]) -> None:
+    """One JSON line, on disk before this returns to the caller's buffer."""
+    stream.write(json.dumps(value, ensure_ascii=False) + "\n")
+    stream.flush()
+
+
+def repair_end(path: Path) -> None:
+    """Cut a last line that was not written to its end, so that appending continues cleanly."""
+    if path.exists():
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) != len(data):
+            path.write_bytes(whole)
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """The JSON object of a sample."""
+    return asdict(sample)
+
+
+def read_answers(path: Path, benchmark: ModuleType, data: BenchmarkData, *, partial: bool = False) -> list[Answer]:
+    """Every answer in a file, in the benchmark's order. Raises UserError for what does not fit the benchmark."""
+    rows = read_lines(path)
+    problems = {problem.task_id: problem for problem in data.problems}
+    _check_tasks(path, rows, problems, partial=partial)
+    seen: Counter[str] = Counter()
+    answers = []
+    for number, row in enumerate(rows, 1):
+        task = row["task_id"]
+        answers.append(_answer(row, problems[task], benchmark, seen[task], where=f"{path}: sample {number}"))
+        seen[task] += 1
+    places = {task: place for place, task in enumerate(problems)}
+    answers.sort(key=lambda answer: (places[answer.sample.task_id], answer.sample.index))
+    twice = [key for key, n in Counter((a.sample.task_id, a.sample.index) for a in answers).items() if n > 1]
+    if twice:
+        raise UserError(f"sample {twice[0][1]} of {twice[0][0]} occurs twice", where=str(path))
+    return answers
+
+
+def _check_tasks(path: Path, rows: list[dict[str, Any]], problems: Mapping[str, Problem], *, partial: bool) -> None:
+    tasks = [row.get("task_id") for row in rows]
+    unknown = list(dict.fromkeys(str(task) for task in tasks if task not in problems))
+    if unknown:
+        raise UserError(
+            f"{len(unknown)} task ids are not in this benchmark: {_some(unknown)}",
+            where=str(path),
+            mend=f"name the benchmark the samples are for; this one has {_some(list(problems), 2)}",
+        )
+    missing = [task for task in problems if task not in set(tasks)]
+    if missing and (not partial or not rows):
+        raise UserError(
+            f"{len(missing)} of {len(problems)} tasks have no sample: {_some(missing)}",
+            where=str(path),
+            mend="generate the rest, or ask for a partial evaluation, whose score counts only the tasks present",
+        )
+
+
+def _some(names: Iterable[str], most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
+
+
+def _answer(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, index: int, *, where: str) -> Answer:
+    if "raw" in row:
+        return _own(row, problem, benchmark, where=where)
+    for key in ("solution", "completion"):
+        if isinstance(row.get(key), str):
+            text = row[key]
+            code = text if key == "solution" else problem.prompt + text
+            sample = Sample(problem.task_id, index, "base" if key == "completion" else "chat", text, "given")
+            return Answer(sample, Program(problem.task_id, index, code if text.strip() else "", f"given-{key}"))
+    raise UserError('has neither "raw", "solution" nor "completion" as text', where=where)
+
+
+def _own(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, *, where: str) -> Answer:
+    lacking = OURS - row.keys()
+    if lacking or row["form"] not in ("base", "chat") or not isinstance(row["raw"], str):
+        raise UserError(f"is not a sample: check {', '.join(sorted(lacking)) or 'form and raw'}", where=where)
+    sample = Sample(**{key: row[key] for key in OURS})
+    return Answer(sample, program_of(sample, problem, benchmark))
+
+
+def program_of(sample: Sample, problem: Problem, benchmark: ModuleType) -> Program:
+    """The program in an answer: continued from the prompt (base form), or taken from the text (chat form)."""
+    if sample.form == "base":
+        code = benchmark.program_from_completion(problem, sample.raw)
+        rule = "completion" if sample.raw.strip() else "empty"
+        return Program(problem.task_id, sample.index, code if rule == "completion" else "", rule)
+    language = plugins.load("languages", problem.language)
+    found = extract(sample.raw, problem.entry_point, language)
+    code = language.assemble(problem.prompt, problem.entry_point, found.code) if found.code else ""
+    return Program(problem.task_id, sample.index, code, found.rule)
