@@ -189,15 +189,14 @@ def load_source(
         for item in _convert_file(name, module, mapping, label, path):
             entry: Conversation | Drop = item
             if isinstance(item, Conversation):
-                chosen = draws is None or bool(draws[usable])
                 usable += 1
-                entry = rows.plain(item, source=label, row=item.row)
-                if not chosen:
+                if draws is not None and not draws[usable - 1]:
                     entry = Drop(rows.BEYOND_LIMIT, source=label, row=item.row)
+                elif isinstance(item, Repaired):
+                    entry = rows.plain(item, source=label, row=item.row)
+                    for repair in item.repairs:
+                        funnel.repair(entry, repair)
             funnel.enter(entry)
-            if isinstance(item, Repaired) and isinstance(entry, Conversation):
-                for repair in item.repairs:
-                    funnel.repair(entry, repair)
             yield entry
     if not usable:
         raise _nothing_usable(name, [funnel.counts[label] for label in labels])

@@ -68,6 +68,11 @@ class Repaired(Conversation):
     repairs: tuple[str, ...] = ()
 
 
+def blank(text: str) -> bool:
+    """Nothing but white space. Looks no further than the first character that is not, and copies nothing."""
+    return not text or text.isspace()
+
+
 def cell(row: Mapping[str, Any], columns: Mapping[str, str], name: str) -> Any:
     """The value of column `name`, under the name the user mapped it to; None where the row has none."""
     return row.get(columns.get(name, name))
@@ -99,12 +104,12 @@ def single_turn(
     question: str, answer: str, *, extra_input: str = "", system: str = "", group: str = ""
 ) -> Conversation | Drop:
     """One question and one answer. Empty means nothing but white space; text that is kept is kept exactly."""
-    if not question.strip() and not extra_input.strip():
+    if blank(question) and blank(extra_input):
         return Drop(EMPTY_QUESTION)
-    if not answer.strip():
+    if blank(answer):
         return Drop(EMPTY_ANSWER)
-    head = (Message("system", system),) if system.strip() else ()
-    user = Message("user", question, extra_input if extra_input.strip() else "")
+    head = () if blank(system) else (Message("system", system),)
+    user = Message("user", question, "" if blank(extra_input) else extra_input)
     return Conversation((*head, user, Message("assistant", answer)), group=group)
 
 
@@ -145,13 +150,13 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     Answers before the first question and a last question without an answer have no partner: they are cut, and the cut
     is named. Everything else that is out of order is a drop, because joining or inventing turns would change the text.
     """
-    head = [Message("system", system)] if system.strip() else []
+    head = [] if blank(system) else [Message("system", system)]
     body = list(turns)
     if body and body[0].role == "system":
         first = body.pop(0)
         if head and first.content != system:
             return Drop(MISPLACED_SYSTEM, "the row has two system texts")
-        head = [first] if first.content.strip() else []
+        head = [] if blank(first.content) else [first]
     if any(turn.role == "system" for turn in body):
         return Drop(MISPLACED_SYSTEM)
     repairs: list[str] = []
@@ -180,7 +185,7 @@ def shape_problem(messages: Sequence[Message]) -> Drop | None:
     for number, turn in enumerate(body):
         if turn.role != ("user", "assistant")[number % 2]:
             return Drop(NOT_ALTERNATING, f"turn {number} is {turn.role}")
-        if not turn.content.strip() and not turn.input.strip():
+        if blank(turn.content) and blank(turn.input):
             return Drop(EMPTY_ANSWER if turn.role == "assistant" else EMPTY_QUESTION, f"turn {number}")
     if body[-1].role != "assistant":
         return Drop(NOT_ALTERNATING, "the last turn is a question")
@@ -194,10 +199,11 @@ def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:
 
 def is_valid_unicode(conversation: Conversation) -> bool:
     """False if some text holds half a surrogate pair or bytes that were not UTF-8: no tokenizer can take those."""
-    parts = [conversation.group]
     for message in conversation.messages:
-        parts += (message.content, message.input)
-    return all(part.isascii() or _encodes(part) for part in parts)
+        for text in (message.content, message.input):
+            if not text.isascii() and not _encodes(text):
+                return False
+    return conversation.group.isascii() or _encodes(conversation.group)
 
 
 def _encodes(text: str) -> bool:
