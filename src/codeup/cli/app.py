@@ -169,6 +169,7 @@ def evaluate(
     timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use")] = 10.0,
     memory_mb: Annotated[int, typer.Option(help="memory one program may use")] = 2048,
     allow_unsafe: Annotated[bool, typer.Option(help="run even where no real sandbox is possible")] = False,
+    partial: Annotated[bool, typer.Option(help="the file answers only some problems; the score counts those")] = False,
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -176,7 +177,7 @@ def evaluate(
 
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
-        allow_unsafe=allow_unsafe, json=json,
+        allow_unsafe=allow_unsafe, partial=partial, json=json,
     )  # fmt: skip
 
 

@@ -1,0 +1,66 @@
+"""Let one model answer one benchmark in one prompt form; appends to samples.jsonl and continues there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from codeup import models, plugins
+from codeup.types import BenchmarkData, Context
+
+CODE = ("engines", "chat", "benchmarks", "evaluate/generate.py", "steps/generate.py")
+
+
+class Spec(BaseModel):
+    """A benchmark of the recipe and how it is asked; `base` identifies the base model when it is the one asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    benchmark: dict[str, Any]
+    data: Any
+    model: str
+    form: Literal["base", "chat"]
+    template: str
+    base: str
+    seed: int
+    at: dict[str, Any]
+
+
+def run(spec: Spec, context: Context) -> dict[str, Any]:
+    """Write samples.jsonl."""
+    from codeup.chat import load_renderer
+    from codeup.engines.hf import Engine
+    from codeup.evaluate.generate import first, generate_samples
+
+    asked = spec.benchmark
+    merged = context.only("merge")
+    folder = Path(merged.folder) / "model" if merged else models.locate(spec.at["base"], spec.at["revision"])
+    started = time.monotonic()
+    summary = generate_samples(
+        Engine(folder, device=spec.at["device"]),
+        load_renderer(folder, spec.template),
+        plugins.load("benchmarks", asked["name"]),
+        first(load_benchmark(asked["name"], spec.at), asked["limit"]),
+        form=spec.form,
+        out=context.folder / "samples.jsonl",
+        n_samples=asked["samples"],
+        temperature=asked["temperature"],
+        top_p=asked["top_p"],
+        max_new_tokens=asked["max_new_tokens"],
+        batch_size=asked["batch_size"],
+        seed=spec.seed,
+        model=spec.model,
+        emit=context.emit,
+        step_name=context.step,
+    )
+    return {**summary, "seconds": round(time.monotonic() - started, 3)}
+
+
+def load_benchmark(name: str, at: dict[str, Any]) -> BenchmarkData:
+    """The problems, from the recipe's path (relative to data_root) or wherever the benchmark itself finds them."""
+    path = Path(at["data_root"] or ".") / at["path"] if at["path"] else None
+    data: BenchmarkData = plugins.load("benchmarks", name).load(path)
+    return data

@@ -1,0 +1,54 @@
+"""Run the programs of one model's answers in the sandbox and score them; verdicts reached are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from codeup import plugins
+from codeup.types import BenchmarkData, Context
+
+CODE = ("sandbox", "languages", "benchmarks", "evaluate", "stats.py", "steps/judge.py")
+PROMPT = ("prompt0", "prompt0_ids", "prompt0_tokens")
+
+
+class Spec(BaseModel):
+    """A benchmark of the recipe and the limits its programs run under."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    benchmark: dict[str, Any]
+    data: Any
+    model: str
+    form: str
+    allow_unsafe: bool
+    at: dict[str, Any]
+
+
+def run(spec: Spec, context: Context) -> dict[str, Any]:
+    """Write verdicts.jsonl, examples.jsonl and scores.json; every score carries the prompt of problem 0."""
+    from codeup.evaluate.generate import first
+    from codeup.evaluate.judge import judge_samples
+    from codeup.sandbox.limits import Limits
+
+    asked, generated = spec.benchmark, context.only("generate")
+    assert generated is not None
+    path = Path(spec.at["data_root"] or ".") / spec.at["path"] if spec.at["path"] else None
+    benchmark = plugins.load("benchmarks", asked["name"])
+    data: BenchmarkData = first(benchmark.load(path), asked["limit"])
+    summary = judge_samples(
+        Path(generated.folder) / "samples.jsonl",
+        benchmark,
+        data,
+        context.folder,
+        workers=spec.at["workers"],
+        limits=Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"]),
+        allow_unsafe=spec.allow_unsafe,
+        model=spec.model,
+        emit=context.emit,
+        step_name=context.step,
+    )
+    prompt = {key: generated.summary[key] for key in PROMPT}
+    return {**summary, "scores": [{**score, **prompt} for score in summary["scores"]]}
