@@ -33,7 +33,7 @@ class Conversation:
     """A training example: an optional system turn, then user and assistant turns in strict alternation.
 
     `group` names rows that must fall on the same side of a train/validation split (rewrites of one question);
-    empty means the row is its own group. `row` is the 0-based row number in its source file.
+    empty means it is grouped by its first question. `row` is the 0-based row number in its source file.
     """
 
     messages: tuple[Message, ...]
