@@ -27,8 +27,8 @@ from codeup.sandbox import layers, root, runner, wire
 
 WARM = (
     "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
-    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "os", "queue", "random", "re", "statistics",
-    "string", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata",
+    "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "os", "queue", "random", "re",
+    "statistics", "string", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata",
 )  # fmt: skip
 """Modules that programs ask for most; imported once here so that no child has to."""
 

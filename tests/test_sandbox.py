@@ -1,0 +1,253 @@
+"""The sandbox: outcomes, limits, what the referee believes, and what it refuses to guess."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeup.errors import UserError, WorkFailed
+from codeup.sandbox import layers, root, wire
+from codeup.sandbox.limits import Limits
+from codeup.sandbox.pool import SOURCE, Job, Pool
+from codeup.types import Outcome, Verdict
+
+TESTS = "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(a=5, b=-5) == 0\n"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(1, Limits(cpu_s=1, wall_s=3, memory_mb=512)) as opened:
+        yield opened
+
+
+def judge(pool: Pool, program: str, tests: str = TESTS, reference: str = "", entry_point: str = "add") -> Verdict:
+    (verdict,) = pool.judge([Job("t/0", 0, program, entry_point, tests, reference)], retry=False)
+    return verdict
+
+
+OUTCOMES = {
+    "a right answer": ("def add(a, b): return a + b", "PASSED", ""),
+    "a wrong answer": ("def add(a, b): return a - b", "FAILED", "add(1, 2) returned -1; assert candidate(1, 2) == 3"),
+    "an exception": ("def add(a, b): return a + missing", "FAILED", "raised NameError: name 'missing'"),
+    "an exception while loading": ("raise ValueError('at import')", "FAILED", "raised ValueError: while loading"),
+    "another name": ("def plus(a, b): return a + b", "FAILED", "defines no function add"),
+    "a name that is no function": ("add = 3", "FAILED", "defines no function add"),
+    "a syntax error": ("def add(a, b) return", "COMPILE", "expected ':'"),
+    "a null byte": ("x = '\0'", "COMPILE", "null"),
+    "sys.exit while loading": ("import sys; sys.exit(0)", "EXITED", "while loading: sys.exit(0)"),
+    "os._exit in the call": ("import os\ndef add(a, b): os._exit(0)", "EXITED", "exit code 0"),
+    "a segmentation fault": ("import ctypes\ndef add(a, b): ctypes.string_at(0)", "CRASHED", "SIGSEGV"),
+    "an abort": ("import os\ndef add(a, b): os.abort()", "CRASHED", "SIGABRT"),
+    "its own SIGKILL": ("import os\ndef add(a, b): os.kill(os.getpid(), 9)", "CRASHED", "SIGKILL"),
+    "an endless loop": ("def add(a, b):\n    while True: pass", "TIMEOUT", "used 1 s of CPU time"),
+    "an endless sleep": ("import time\ndef add(a, b): time.sleep(999)", "TIMEOUT", "did not finish in 3 s"),
+    "too much memory": ("def add(a, b): return len(bytearray(2**30))", "MEMORY", "more memory than allowed"),
+    "endless recursion": ("def add(a, b): return add(a, b)", "FAILED", "RecursionError"),
+    "reading standard input": ("def add(a, b): return int(input())", "FAILED", "EOFError"),
+    "printing much": ("def add(a, b):\n    print('x' * 10**6)\n    return a + b", "PASSED", ""),
+    "a generator": ("def add(a, b): yield a + b", "FAILED", "returned a generator object"),
+    "a script's main part": ("def add(a, b): return a + b\nif __name__ == '__main__': 1 / 0", "PASSED", ""),
+    "a dataclass and an enum": (
+        "import dataclasses, enum\n@dataclasses.dataclass\nclass P:\n    x: int\nclass E(enum.Enum):\n    A = 1\n"
+        "def add(a: 'int', b: 'int'): return P(a).x + b",
+        "PASSED",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_each_way_to_end_has_its_outcome(pool: Pool, name: str) -> None:
+    program, outcome, detail = OUTCOMES[name]
+    verdict = judge(pool, program)
+    assert (verdict.outcome, detail in verdict.detail) == (outcome, True), verdict
+
+
+def test_a_verdict_counts_the_answers_it_rests_on(pool: Pool) -> None:
+    assert judge(pool, "def add(a, b): return a + b").checks == 2
+    assert judge(pool, "def add(a, b): return 0").checks == 1
+
+
+def test_tests_that_ask_nothing_prove_nothing(pool: Pool) -> None:
+    verdict = judge(pool, "def add(a, b): return 3", "def check(candidate):\n    assert True\n")
+    assert verdict.outcome is Outcome.FAILED and "nothing was proved" in verdict.detail
+
+
+def test_tests_that_swallow_everything_cannot_turn_an_exit_into_a_pass(pool: Pool) -> None:
+    tests = "def check(candidate):\n    try:\n        candidate(1, 2)\n    except BaseException:\n        pass\n"
+    assert judge(pool, "import os\ndef add(a, b): os._exit(0)", tests).outcome is Outcome.EXITED
+
+
+def test_tests_may_use_the_helpers_of_the_reference(pool: Pool) -> None:
+    tests = "def check(candidate):\n    assert helper(candidate(1)) == 3\n"
+    assert judge(pool, "def f(x): return x", tests, "def helper(x): return x + 2\n", "f").outcome is Outcome.PASSED
+
+
+def test_the_program_cannot_see_the_tests_or_the_reference(pool: Pool) -> None:
+    tests = "NEEDLE = 'tests-' + 'needle'\ndef check(candidate):\n    assert candidate('needle') == []\n"
+    program = (
+        "import gc, sys\ndef add(word):\n    found = [o for o in gc.get_objects() if isinstance(o, dict) and 'NEEDLE' in o]\n"
+        "    return [str(f)[:80] for f in found] + [m for m in sys.modules if 'referee' in m or 'pool' in m]"
+    )
+    assert judge(pool, program, tests).outcome is Outcome.PASSED
+
+
+def test_samples_do_not_share_anything(pool: Pool) -> None:
+    dirty = "import math, builtins\nmath.pi = 3\nbuiltins.shared = 1\nopen('left', 'w').write('x')\ndef add(a, b): return a + b"
+    clean = (
+        "import math, builtins, os\ndef add(a, b):\n"
+        "    return a + b if math.pi > 3.1 and not hasattr(builtins, 'shared') and os.listdir('.') == [] else None"
+    )
+    assert [judge(pool, text).outcome for text in (dirty, clean)] == ["PASSED", "PASSED"]
+
+
+def test_the_hash_seed_is_fixed(pool: Pool) -> None:
+    program = "def add(x): return hash('codeup')"
+    tests = "def check(candidate):\n    assert candidate(0) == hash('codeup')\n"
+    assert judge(pool, program, tests).outcome is Outcome.PASSED
+
+
+def test_numpy_may_be_used_and_its_scalars_are_numbers(pool: Pool) -> None:
+    pytest.importorskip("numpy")
+    program = "import numpy as np\ndef add(a, b): return np.array([a, b]).sum()"
+    assert judge(pool, program).outcome is Outcome.PASSED
+
+
+def test_only_numpy_of_the_installed_packages_can_be_imported(pool: Pool) -> None:
+    program = (
+        "def add(a, b):\n    for name in ('codeup.benchmarks.nano', 'pytest', 'torch', 'yaml'):\n        try:\n"
+        "            __import__(name)\n            return name\n        except ImportError:\n            pass\n    return a + b"
+    )
+    assert judge(pool, program).outcome is Outcome.PASSED
+
+
+def test_tests_that_do_not_load_are_a_failure_of_work_not_a_verdict() -> None:
+    with Pool(1) as pool, pytest.raises(WorkFailed, match="tests themselves do not load"):
+        judge(pool, "def add(a, b): return a + b", "this is not python")
+
+
+def test_a_killed_referee_is_replaced_and_the_sample_judged_again() -> None:
+    with Pool(1) as pool:
+        pool.workers[0].process.kill()
+        assert judge(pool, "def add(a, b): return a + b").outcome is Outcome.PASSED
+
+
+def test_a_timed_out_sample_is_judged_once_more_alone(pool: Pool) -> None:
+    job = Job("t/0", 0, "import time\ndef add(a, b): time.sleep(99)", "add", TESTS, "")
+    (verdict,) = pool.judge([job])
+    assert verdict.outcome is Outcome.TIMEOUT and "second time alone" in verdict.detail
+
+
+def test_below_the_floor_the_pool_refuses_unless_told_otherwise() -> None:
+    off = ("namespaces", "landlock", "seccomp")
+    with pytest.raises(UserError, match="cannot isolate"):
+        Pool(1, off=off)
+    with Pool(1, off=off, allow_unsafe=True) as pool:
+        assert pool.isolated.level == "weak"
+        assert judge(pool, "def add(a, b): return a + b").outcome is Outcome.PASSED
+
+
+def test_closing_a_pool_leaves_no_folder_and_no_process() -> None:
+    with Pool(2) as pool:
+        processes = [worker.process for worker in pool.workers]
+    assert not Path(pool.home).exists() and all(process.poll() is not None for process in processes)
+
+
+def test_the_environment_of_a_program_is_its_own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    program = "import os\ndef add(a, b): return sorted(os.environ)"
+    with Pool(1) as fresh:
+        detail = judge(fresh, program).detail
+    assert "PYTHONHASHSEED" in detail and "HF_TOKEN" not in detail and "HOME" not in detail and "PATH" not in detail
+
+
+def _ordinary_python() -> str:
+    """An interpreter that another user may run, or skip."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("needs root and setpriv to become an ordinary user")
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        again = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import codeup.sandbox.pool'], check=True)"
+        probe = [*_as_nobody(), python, "-c", again]
+        if os.path.exists(python) and not subprocess.run(probe, env={"PYTHONPATH": SOURCE}, capture_output=True).returncode:
+            return python
+    pytest.skip("no interpreter that an ordinary user may run can import codeup here")
+
+
+def _as_nobody() -> list[str]:
+    return ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"]
+
+
+def test_an_ordinary_user_gets_a_sandbox_too() -> None:
+    python = _ordinary_python()
+    code = (
+        "from codeup.sandbox.pool import Pool, Job\nimport json\n"
+        "with Pool(1) as pool:\n"
+        f"    jobs = [Job('t', i, p, 'add', {TESTS!r}, '') for i, p in enumerate(['def add(a, b): return a + b', "
+        "'import socket\\nsocket.socket()\\ndef add(a, b): return a + b'])]\n"
+        "    print(json.dumps([pool.isolated.level, *[v.outcome for v in pool.judge(jobs)]]))\n"
+    )
+    done = subprocess.run(
+        [*_as_nobody(), python, "-c", code], env={"PYTHONPATH": SOURCE}, capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    level, *outcomes = json.loads(done.stdout)
+    assert level in ("strong", "confined") and outcomes == ["PASSED", "FAILED"]
+
+
+VALUES: list[Any] = [
+    None, True, False, 0, -1, 2**63, -(2**400), 0.1, -0.0, float("inf"), 1 + 2j, "", "naïve \ud800 \x00", b"\x00\xff",
+    [], [1, [2, ()]], (1, (2.5, "x")), {1, 2}, frozenset({"a", (1, 2)}), {}, {1: "a", (1, 2): {"b": {3}}, None: [True]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_plain_values_survive_the_wire_with_their_types(value: Any) -> None:
+    back = wire.decode(json.loads(json.dumps(wire.encode(value))))
+    assert repr(back) == repr(value) or (back == value and type(back) is type(value))
+
+
+class _Sly(int):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+
+
+@pytest.mark.parametrize("value", [_Sly(0), [_Sly(0)], {1: _Sly(0)}, object(), range(3), iter([]), len, bytearray(b"x")])
+def test_what_is_not_plain_data_does_not_travel(value: Any) -> None:
+    with pytest.raises(wire.Unencodable):
+        wire.encode(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"int": 3}, {"set": [[1]]}, {"dict": [1]}, {"dict": [[[1], 2]]}, {"eval": "1"}, {"a": 1, "b": 2}, {"bytes": "zz"},
+     {"complex": ["x", 1]}, {"tuple": 3}, {"set": 4}],
+    ids=str,
+)  # fmt: skip
+def test_what_encode_never_wrote_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  the kind is the property
+        wire.decode(value)
+
+
+def test_splitting_a_folder_leaves_out_exactly_the_secret(tmp_path: Path) -> None:
+    for name in ("a/one", "a/secret/two", "b/three"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    base = os.path.realpath(tmp_path)
+    assert sorted(root.without([base], [f"{base}/a/secret"])) == [f"{base}/a/one", f"{base}/b"]
+
+
+def test_levels_need_both_files_and_network() -> None:
+    assert layers.level(["private-root", "user-namespace"]) == "weak"
+    assert layers.level(["seccomp"]) == "weak"
+    assert layers.level(["private-root", "seccomp"]) == "confined"
+    assert layers.level(["private-root", "network-namespace", "pid-namespace", "landlock-7"]) == "strong"
