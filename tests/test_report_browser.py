@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_fixture import make_study
+from report_fixture import PROMPT, make_study
 
+from codeup.report import png
 from codeup.report.build import build_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -32,7 +33,11 @@ def browser() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = make_study()
     study["failures"][0] |= {"raw": ATTACK, "code": ATTACK, "detail": ATTACK, "task_id": ATTACK}
-    return build_report(study, tmp_path_factory.mktemp("report"))
+    final = next(s for s in study["scores"] if s["model"] == "instruct-math-code")
+    final["prompt0"] = f"\n{PROMPT}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "charts", lambda study: {})
+        return build_report(study, tmp_path_factory.mktemp("report"))
 
 
 class Visit:
@@ -75,6 +80,12 @@ def test_a_smuggled_script_or_image_would_be_stopped_by_the_policy(browser: Any,
     assert visit.blocked == {"http://attack.invalid/x": "csp"}, "refused by the policy, before any network"
     assert any("Content Security Policy" in line for line in visit.complaints)
     visit.page.close()
+
+
+def test_a_prompt_that_begins_with_a_newline_is_shown_exactly(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    assert page.locator(".prompt pre").first.evaluate("block => block.textContent") == f"\n{PROMPT}"
+    page.close()
 
 
 def test_light_and_dark_differ_in_paper_ink_and_every_chart_colour(browser: Any, report: Path) -> None:

@@ -106,6 +106,13 @@ def test_marks_in_the_study_table_follow_the_tests() -> None:
     }
 
 
+def test_a_mark_against_a_base_with_two_forms_is_that_of_the_least_certain_test() -> None:
+    study = make_small_study()
+    study["comparisons"].append(pair(form_b="chat", p_value=0.2))
+    rows = view.study_table(study, view.names(study), view.findings(study))["rows"]
+    assert [cell["mark"] for cell in rows[1]["cells"]] == ["≈"]
+
+
 def test_holm_is_as_computed_by_hand() -> None:
     # sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (raised to 0.06), 0.2 * 1
     assert holm([0.2, 0.01, 0.03, 0.02]) == pytest.approx([0.2, 0.04, 0.06, 0.06])

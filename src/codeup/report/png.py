@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from codeup.report import numbers, svg
-from codeup.report.sections import all_stages_series, curve
+from codeup.report.sections import all_stages_series, curve, stage_labels
 from codeup.report.sentences import named
 from codeup.report.view import OUTCOMES, Names, names
 
@@ -36,9 +36,9 @@ def charts(study: Mapping[str, Any]) -> dict[str, bytes]:
     """File name -> PNG bytes, only for the parts the study has."""
     drawn: dict[str, bytes] = {}
     called = names(study)
-    for stage in study.get("stages", []):
+    for stage, label in zip(study.get("stages", []), stage_labels(study), strict=True):
         if curve(stage.get("metrics", []), "loss") or curve(stage.get("metrics", []), "eval_loss"):
-            drawn[_free(f"loss-{slug(stage['name'])}", drawn)] = stage_loss(stage)
+            drawn[_free(f"loss-{slug(label)}", drawn)] = stage_loss(stage, label)
     if len(drawn) > 1:
         drawn[_free("loss-all-stages", drawn)] = all_loss(study)
     if study.get("scores"):
@@ -67,7 +67,7 @@ def _free(stem: str, taken: Mapping[str, bytes]) -> str:
     return name
 
 
-def stage_loss(stage: Mapping[str, Any]) -> bytes:
+def stage_loss(stage: Mapping[str, Any], label: str) -> bytes:
     """Train loss (thin: every logged step; thick: moving average) and eval loss of one stage."""
     figure, axes = canvas(7.0, 3.6)
     train, evaluated = curve(stage["metrics"], "loss"), curve(stage["metrics"], "eval_loss")
@@ -79,7 +79,7 @@ def stage_loss(stage: Mapping[str, Any]) -> bytes:
         axes.plot(*_xy(evaluated), color=EVAL, lw=1.4, marker="o", ms=3.5, label="eval")
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
-    title(axes, f"Loss, stage {stage['name']}")
+    title(axes, f"Loss, stage {label}")
     axes.legend(frameon=False, labelcolor=INK)
     return encode(figure)
 

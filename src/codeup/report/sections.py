@@ -32,8 +32,12 @@ SUMMARY = (
     ("packed_logit_difference", "packed vs. alone, logits"),
     ("tokens_per_s", "tokens/s"),
     ("seconds", "time"),
+    ("training_seconds", "of it in training steps"),
     ("peak_rss_mb", "peak memory, MB"),
+    ("peak_gpu_mb", "peak GPU memory, MB"),
+    ("untrained_documents", "rows not trained on"),
     ("resumed_from", "resumed from step"),
+    ("device", "device"),
     ("dtype", "dtype"),
     ("threads", "threads"),
 )
@@ -44,6 +48,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "best_eval_loss": LOSS,
     "packing_efficiency": lambda share: numbers.percent(share, 1),
     "seconds": numbers.duration,
+    "training_seconds": numbers.duration,
 }
 
 
@@ -58,6 +63,13 @@ def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[
 def lost(rows: Sequence[Mapping[str, Any]]) -> int:
     """Rows whose loss is there and is not a finite number."""
     return sum(1 for r in rows for key in ("loss", "eval_loss") if key in r and not numbers.known(r[key]))
+
+
+def stage_labels(study: Study) -> list[str]:
+    """A name for each stage: its own, or its model's where two variants have a stage of the same name."""
+    given = study.get("stages", [])
+    often = Counter(stage["name"] for stage in given)
+    return [s["name"] if often[s["name"]] == 1 else s.get("model") or s["name"] for s in given]
 
 
 def stages(study: Study) -> list[dict[str, Any]]:
@@ -88,11 +100,11 @@ def stages(study: Study) -> list[dict[str, Any]]:
 
 
 def stage_table(study: Study) -> list[tuple[str, list[str]]]:
-    """(name, value per stage) for every summary field that any stage recorded."""
+    """(name, value per stage) for every summary field that any stage has a value for."""
     summaries = [s.get("summary", {}) for s in study.get("stages", [])]
     rows = []
     for key, name in SUMMARY:
-        if any(key in s for s in summaries):
+        if any(s.get(key) is not None for s in summaries):
             show = FORMATS.get(key, numbers.plain)
             rows.append((name, [show(s.get(key)) for s in summaries]))
     return rows
@@ -108,20 +120,21 @@ def all_stages(study: Study) -> Markup:
 
 def all_stages_series(study: Study) -> tuple[list[svg.Series], list[tuple[float, str]], str]:
     """The curves of `all_stages`, where each stage starts, and what x counts."""
-    given = [s for s in study.get("stages", []) if curve(s.get("metrics", []), "loss")]
-    by_tokens = all(s.get("summary", {}).get("tokens") and s["summary"].get("steps") for s in given)
+    labelled = zip(study.get("stages", []), stage_labels(study), strict=True)
+    given = [(stage, label) for stage, label in labelled if curve(stage.get("metrics", []), "loss")]
+    by_tokens = all(s.get("summary", {}).get("tokens") and s["summary"].get("steps") for s, _ in given)
     series: list[svg.Series] = []
     dividers: list[tuple[float, str]] = []
     start = 0.0
-    for stage in given:
+    for stage, label in given:
         rows, summary = stage["metrics"], stage.get("summary", {})
         steps = max(x for x, _ in curve(rows, "loss") + curve(rows, "eval_loss"))
         size = summary["tokens"] / summary["steps"] if by_tokens else 1.0
         train = [(start + x * size, y) for x, y in curve(rows, "loss")]
         evaluated = [(start + x * size, y) for x, y in curve(rows, "eval_loss")]
-        dividers.append((start, stage["name"]))
-        series.append(svg.Series(f"{stage['name']} train", "train", svg.smooth(train) if len(train) >= 30 else train))
-        series.append(svg.Series(f"{stage['name']} eval", "eval", evaluated, dots=True))
+        dividers.append((start, label))
+        series.append(svg.Series(f"{label} train", "train", svg.smooth(train) if len(train) >= 30 else train))
+        series.append(svg.Series(f"{label} eval", "eval", evaluated, dots=True))
         start += steps * size
     return series, dividers, "tokens" if by_tokens else "steps"
 
@@ -151,6 +164,7 @@ def _funnel(name: str, f: Mapping[str, Any]) -> dict[str, Any]:
         "share": numbers.percent(kept, read),
         "reasons": [(reason, numbers.count(n), numbers.percent(n, read)) for reason, n in reasons],
         "dropped": sum(dropped.values()),
+        "repaired": [(reason, numbers.count(n)) for reason, n in (f.get("repaired") or {}).items()],
         "missing": missing,
         "unsplit": kept - split if f.get("train_rows") is not None else 0,
         "bar": svg.stacked_bar(parts, height=10),

@@ -230,9 +230,9 @@ def outcomes(study: Study, called: Names) -> dict[str, Any]:
 
 
 def comparison_groups(called: Names, found: Sequence[Finding]) -> dict[str, Any]:
-    """The sentences, grouped by benchmark, and the sentence above them."""
+    """The sentences, grouped by benchmark, and the sentence above them; the final model and the base come first."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for f in found:
+    for f in sorted(found, key=lambda f: (f.first != called.final, f.second != called.base)):
         line = {"text": sentence(f, called.forms), "direction": f.direction, "mark": MARKS[f.direction]}
         counts = f"only {f.first} solved {f.only_first}, only {f.second} solved {f.only_second}"
         groups.setdefault(called.benchmark(f.benchmark), []).append(line | {"counts": counts})
