@@ -94,14 +94,18 @@ def test_tests_may_use_the_helpers_of_the_reference(pool: Pool) -> None:
 def test_the_program_cannot_see_the_tests_or_the_reference(pool: Pool) -> None:
     tests = "NEEDLE = 'tests-' + 'needle'\ndef check(candidate):\n    assert candidate('needle') == []\n"
     program = (
-        "import gc, sys\ndef add(word):\n    found = [o for o in gc.get_objects() if isinstance(o, dict) and 'NEEDLE' in o]\n"
+        "import gc, sys\ndef add(word):\n"
+        "    found = [o for o in gc.get_objects() if isinstance(o, dict) and 'NEEDLE' in o]\n"
         "    return [str(f)[:80] for f in found] + [m for m in sys.modules if 'referee' in m or 'pool' in m]"
     )
     assert judge(pool, program, tests).outcome is Outcome.PASSED
 
 
 def test_samples_do_not_share_anything(pool: Pool) -> None:
-    dirty = "import math, builtins\nmath.pi = 3\nbuiltins.shared = 1\nopen('left', 'w').write('x')\ndef add(a, b): return a + b"
+    dirty = (
+        "import math, builtins\nmath.pi = 3\nbuiltins.shared = 1\nopen('left', 'w').write('x')\n"
+        "def add(a, b): return a + b"
+    )
     clean = (
         "import math, builtins, os\ndef add(a, b):\n"
         "    return a + b if math.pi > 3.1 and not hasattr(builtins, 'shared') and os.listdir('.') == [] else None"
@@ -124,7 +128,8 @@ def test_numpy_may_be_used_and_its_scalars_are_numbers(pool: Pool) -> None:
 def test_only_numpy_of_the_installed_packages_can_be_imported(pool: Pool) -> None:
     program = (
         "def add(a, b):\n    for name in ('codeup.benchmarks.nano', 'pytest', 'torch', 'yaml'):\n        try:\n"
-        "            __import__(name)\n            return name\n        except ImportError:\n            pass\n    return a + b"
+        "            __import__(name)\n            return name\n"
+        "        except ImportError:\n            pass\n    return a + b"
     )
     assert judge(pool, program).outcome is Outcome.PASSED
 
@@ -132,6 +137,36 @@ def test_only_numpy_of_the_installed_packages_can_be_imported(pool: Pool) -> Non
 def test_tests_that_do_not_load_are_a_failure_of_work_not_a_verdict() -> None:
     with Pool(1) as pool, pytest.raises(WorkFailed, match="tests themselves do not load"):
         judge(pool, "def add(a, b): return a + b", "this is not python")
+
+
+def test_a_program_cannot_make_the_sandbox_seem_broken(pool: Pool) -> None:
+    claim = (
+        "import os, json\ndata = json.dumps(['broken', 'x']).encode()\nfor n in range(3, 64):\n    try:\n"
+        "        os.write(n, len(data).to_bytes(4, 'big') + data)\n    except OSError: pass\nos._exit(70)"
+    )
+    assert judge(pool, claim).outcome is Outcome.FAILED
+    deep = "def add(a):\n    for _ in range(199): a = [a]\n    return a"
+    again = "def check(candidate):\n    candidate(candidate(0))\n"  # what came back may be sent again
+    assert judge(pool, deep, again).outcome is Outcome.FAILED
+
+
+def test_closing_a_pool_at_work_starts_nothing_new() -> None:
+    import threading
+
+    pool = Pool(1)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            judge(pool, "import time\ndef add(a, b): time.sleep(60)")
+        except WorkFailed as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    pool.close()
+    thread.join()
+    assert len(failures) == 1 and pool.workers[0].process.poll() is not None
 
 
 def test_a_killed_referee_is_replaced_and_the_sample_judged_again() -> None:
@@ -174,9 +209,14 @@ def _ordinary_python() -> str:
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv to become an ordinary user")
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        again = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import codeup.sandbox.pool'], check=True)"
+        again = (
+            "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import codeup.sandbox.pool'], check=True)"
+        )
         probe = [*_as_nobody(), python, "-c", again]
-        if os.path.exists(python) and not subprocess.run(probe, env={"PYTHONPATH": SOURCE}, capture_output=True).returncode:
+        if (
+            os.path.exists(python)
+            and not subprocess.run(probe, env={"PYTHONPATH": SOURCE}, capture_output=True).returncode
+        ):
             return python
     pytest.skip("no interpreter that an ordinary user may run can import codeup here")
 
@@ -221,7 +261,9 @@ class _Sly(int):
     __hash__ = int.__hash__
 
 
-@pytest.mark.parametrize("value", [_Sly(0), [_Sly(0)], {1: _Sly(0)}, object(), range(3), iter([]), len, bytearray(b"x")])
+@pytest.mark.parametrize(
+    "value", [_Sly(0), [_Sly(0)], {1: _Sly(0)}, object(), range(3), iter([]), len, bytearray(b"x")]
+)
 def test_what_is_not_plain_data_does_not_travel(value: Any) -> None:
     with pytest.raises(wire.Unencodable):
         wire.encode(value)
@@ -229,8 +271,8 @@ def test_what_is_not_plain_data_does_not_travel(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [{}, {"int": 3}, {"set": [[1]]}, {"dict": [1]}, {"dict": [[[1], 2]]}, {"eval": "1"}, {"a": 1, "b": 2}, {"bytes": "zz"},
-     {"complex": ["x", 1]}, {"tuple": 3}, {"set": 4}],
+    [{}, {"int": 3}, {"set": [[1]]}, {"dict": [1]}, {"dict": [[[1], 2]]}, {"eval": "1"}, {"a": 1, "b": 2},
+     {"bytes": "zz"}, {"complex": ["x", 1]}, {"tuple": 3}, {"set": 4}],
     ids=str,
 )  # fmt: skip
 def test_what_encode_never_wrote_is_refused(value: Any) -> None:

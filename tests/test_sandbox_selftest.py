@@ -26,13 +26,18 @@ def test_honest_programs_pass_and_the_search_for_survivors_sees(report: Selftest
     assert report.refused_controls == []
     assert report.sees_survivors
     assert report.held
-    assert "0 of 60 attacks passed" in report.text()
+    assert f"0 of {len(ATTACKS)} attacks passed" in report.text()
 
 
 def test_the_corpus_is_numbered_once_and_covers_the_four_kinds() -> None:
     numbers = [attack.number for attack in (*ATTACKS, *CONTROLS)]
     assert len(set(numbers)) == len(numbers)
-    assert {kind for kind, n in Counter(a.kind for a in ATTACKS).items() if n >= 6} == {"escape", "forge", "exhaust", "linger"}
+    assert {kind for kind, n in Counter(a.kind for a in ATTACKS).items() if n >= 6} == {
+        "escape",
+        "forge",
+        "exhaust",
+        "linger",
+    }
 
 
 def test_an_attack_that_worked_would_be_reported(report: SelftestReport) -> None:

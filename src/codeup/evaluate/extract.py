@@ -186,7 +186,7 @@ def _without_tail(code: str, language: ModuleType) -> str:
 def _unsuitable(texts: list[str], entry_point: str, language: ModuleType, *, prose: bool = False) -> Extracted:
     """What to say about an answer that holds no program for this problem."""
     for text in texts:
-        if language.mentions(text, entry_point):
+        if language.mentions(text, entry_point) and language.parse(text) is None:
             return Extracted(text, "broken")
     if not prose:
         for text in texts:

@@ -199,6 +199,14 @@ FORGES = (
         def add(a, b):
             print('PASSED')"""),
     _plain(35, "forge", "answer NaN, which compares strangely", "def add(a, b):\n    return float('nan')"),
+    _plain(61, "forge", "claim that the sandbox is broken", """
+        import os, json
+        data = json.dumps(['broken', 'ask somebody else']).encode()
+        for number in range(3, 64):
+            try: os.write(number, len(data).to_bytes(4, 'big') + data)
+            except OSError: pass
+        def add(a, b):
+            return None"""),
     _plain(36, "forge", "return the asserted constant", "def add(a, b):\n    return 3"),
 )  # fmt: skip
 
@@ -293,10 +301,10 @@ LINGERS = (
 
 CONTROLS = (
     _plain(901, "control", "an honest program", "def add(a, b):\n    return a + b"),
-    _plain(902, "control", "an honest program that uses its scratch, threads and 100 MB", """
+    _plain(902, "control", "an honest program that uses its scratch, threads and 30 MB", """
         import tempfile, threading
         def add(a, b):
-            keep = bytearray(10**8)
+            keep = bytearray(3 * 10**7)
             done = []
             thread = threading.Thread(target=done.append, args=(1,)); thread.start(); thread.join()
             with tempfile.TemporaryFile() as file:

@@ -30,6 +30,11 @@ class Limits:
     files: int = 64
     answer_mb: int = 16
 
+    @staticmethod
+    def of(timeout_s: float, memory_mb: int) -> Limits:
+        """The limits of a recipe: CPU seconds and memory; a program that waits gets four times the CPU seconds."""
+        return Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb)
+
     def __post_init__(self) -> None:
         for name in ("cpu_s", "wall_s", "memory_mb", "scratch_mb", "threads", "files", "answer_mb"):
             if getattr(self, name) <= 0:

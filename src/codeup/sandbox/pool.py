@@ -76,6 +76,7 @@ class _Worker:
     patience_s: float
     process: subprocess.Popen[bytes] = field(init=False)
     layers: list[str] = field(init=False, default_factory=list)
+    closed: bool = False
 
     def start(self) -> None:
         """Start the referee, wait until its sandbox stands. Raises WorkFailed."""
@@ -111,6 +112,8 @@ class _Worker:
                         "seconds": self.patience_s,
                     }
             except EOFError:
+                if self.closed:
+                    raise WorkFailed("the sandbox was closed while it worked") from None
                 why = self.stop()
                 self.start()
                 if attempt == 2:
@@ -122,13 +125,16 @@ class _Worker:
         try:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # gone, or closed by us
             raise EOFError from None
 
     def _receive(self, patience_s: float) -> dict[str, Any]:
-        if not select.select([self.answers], [], [], patience_s)[0]:
-            raise TimeoutError
-        line = self.answers.readline()
+        try:
+            if not select.select([self.answers], [], [], patience_s)[0]:
+                raise TimeoutError
+            line = self.answers.readline()
+        except ValueError:  # closed by us
+            raise EOFError from None
         if not line:
             raise EOFError
         message: dict[str, Any] = json.loads(line)
@@ -205,6 +211,7 @@ class Pool:
     def close(self) -> None:
         """Kill every process of the pool and remove its folders."""
         for worker in self.workers:
+            worker.closed = True
             if hasattr(worker, "answers") and not worker.answers.closed:
                 worker.stop()
         shutil.rmtree(self.home, ignore_errors=True)

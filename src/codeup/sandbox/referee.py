@@ -145,7 +145,18 @@ class Candidate:
         self.last = ""
 
     def load(self, program: str) -> None:
-        """Send the program; raises Ended unless it loads and defines the function."""
+        """Send the program; raises Ended unless it loads and defines the function.
+
+        The first frame was written before the child read the program: only there can it report a broken sandbox.
+        """
+        try:
+            self._wait_on()
+            isolated = wire.receive(self.channel, on_timeout=self._late)
+        except (wire.Closed, Ended) as error:
+            self.ended = None
+            raise SandboxBroken(f"a child ended before it was isolated ({type(error).__name__})") from None
+        if isolated != ["isolated"]:
+            raise SandboxBroken(f"a child could not be isolated: {isolated}")
         reply = self._ask({"program": program, "entry_point": self.entry_point})
         if reply[0] != "ready":
             self._answer(reply)
@@ -155,7 +166,7 @@ class Candidate:
         if self.ended:
             raise self.ended
         try:
-            request = {"call": [wire.encode(list(arguments)), wire.encode(keywords)]}
+            request = {"call": [wire.encode(part, -wire.MAX_DEPTH) for part in (list(arguments), keywords)]}
         except wire.Unencodable as error:
             raise SandboxBroken(f"the tests pass what cannot be sent to the sandbox: {error}") from None
         self.calls += 1
@@ -173,8 +184,6 @@ class Candidate:
                 return wire.decode(reply[1])
             except (ValueError, RecursionError) as error:
                 self._end("FAILED", f"{self.last} sent what is not an answer: {error}")
-        if kind == "broken":
-            raise SandboxBroken(f"a child could not be isolated: {words}")
         if kind == "raised" and words[:1] == ["MemoryError"]:
             self._end("MEMORY", f"{self.last or 'loading'} needed more memory than allowed")
         if kind == "raised" and len(words) == 2:

@@ -1,11 +1,13 @@
 """The hostile side: runs one program in a child that is already isolated, and answers calls with plain data.
 
+    child -> referee   ["isolated"]                             before anything of the program was read
     referee -> child   {"program": source, "entry_point": name}
-    child -> referee   ["ready"] | ["compile", why] | ["raised", type, message] | ["exited", why] | ["missing", why]
+    child -> referee   ["ready"] | ["compile", why] | ["missing", why] | ["raised", type, message] | ["exited", why]
     referee -> child   {"call": [arguments, keywords]}          encoded with wire.encode
     child -> referee   ["value", encoded] | ["odd", why] | ["raised", type, message] | ["exited", why]
 
-Nothing said here is believed beyond being a value: the program shares this process and may write to the channel itself.
+Nothing said after the first frame is believed beyond being a value: the program shares this process and may write to
+the channel itself.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def serve(channel: socket.socket) -> None:
     reply, function = load(request["program"], request["entry_point"])
     wire.send(channel, reply)
     while function is not None:
-        arguments, keywords = (wire.decode(part) for part in wire.receive(channel)["call"])
+        arguments, keywords = (wire.decode(part, -wire.MAX_DEPTH) for part in wire.receive(channel)["call"])
         reply = call(function, arguments, keywords)
         try:
             wire.send(channel, reply)

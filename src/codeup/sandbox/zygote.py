@@ -166,6 +166,7 @@ def _child(
         except BaseException as error:
             wire.send(channel, ["broken", f"{type(error).__name__}: {error}"])
             os._exit(70)
+        wire.send(channel, ["isolated"])  # before the program is read: this one frame can be believed
         runner.serve(channel)
     except wire.Closed:
         pass

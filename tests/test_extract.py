@@ -1,0 +1,127 @@
+"""From a chat answer to a program: every rule, on answers as models write them."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from codeup.evaluate.extract import RULES, blocks, extract
+from codeup.languages import python
+
+GOOD = "def f(x):\n    return x + 1"
+
+
+def answer(text: str) -> str:
+    return dedent(text).strip("\n")
+
+
+CASES: dict[str, tuple[str, str, str | None]] = {
+    # what the model wrote, the rule, and the code (None: whatever the answer's code is)
+    "a tagged block": (f"```python\n{GOOD}\n```", "fence", GOOD),
+    "text around it": (f"Sure! Here it is:\n\n```python\n{GOOD}\n```\n\nIt adds one.", "fence", GOOD),
+    "an untagged block": (f"```\n{GOOD}\n```", "fence", GOOD),
+    "other spellings of the tag": (f"```Py\n{GOOD}\n```", "fence", GOOD),
+    "attributes after the tag": (f'```python title="a.py"\n{GOOD}\n```', "fence", GOOD),
+    "braces around the tag": (f"```{{.python}}\n{GOOD}\n```", "fence", GOOD),
+    "tildes": (f"~~~python\n{GOOD}\n~~~", "fence", GOOD),
+    "Windows line ends": (f"```python\r\n{GOOD}\r\n```".replace("\n", "\r\n").replace("\r\r", "\r"), "fence", GOOD),
+    "an example call in a later block": (
+        f"```python\n{GOOD}\n```\nUse it:\n```python\nprint(f(1))\n```", "fence", GOOD),
+    "installing first": (f"```bash\npip install doctest\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "installing last": (f"```python\n{GOOD}\n```\nThen run\n```\npip install doctest\n```", "fence", GOOD),
+    "the tagged block wins over an untagged one": (f"```\ndef f(x): ...\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "two versions: the first that has a body": (
+        f"```python\n{GOOD}\n```\nOr shorter:\n```python\ndef f(x): return 1 + x\n```", "fence", GOOD),
+    "the signature repeated, then the solution": (
+        f"The task:\n```python\ndef f(x):\n    '''Add one.'''\n```\nSolution:\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a broken attempt, then a working one": (f"```python\ndef f(x:\n```\nOops.\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a helper shown first": (
+        "```python\ndef g(x):\n    return x\n```\nthen\n```python\ndef f(x):\n    return g(x)\n```",
+        "fence+earlier", "def g(x):\n    return x\n\ndef f(x):\n    return g(x)"),
+    "an unrelated block first is left out": (f"```python\ndef g(x): pass\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a block that is never closed": (f"```python\n{GOOD}", "fence-unclosed", GOOD),
+    "a block never closed, then prose": (f"```python\n{GOOD}\n\nThis adds one.", "fence-unclosed", GOOD + "\n"),
+    "a block in a list": (
+        "1. Write:\n   ```python\n   def f(x):\n       return x + 1\n   ```", "fence", GOOD),
+    "a block indented as a whole": ("```python\n    def f(x):\n        return x + 1\n```", "fence-dedented", GOOD),
+    "a longer fence around a shorter one": (f"````python\n{GOOD}\n# ```\n````", "fence", GOOD + "\n# ```"),
+    "a method of the same name is not the function": (
+        "```python\nclass A:\n    def f(self): return 1\n```", "other-name", None),
+    "an assignment defines it": ("```python\nf = lambda x: x + 1\n```", "fence", "f = lambda x: x + 1"),
+    "a definition under if": ("```python\nif True:\n    def f(x): return x\n```", "fence", None),
+    "no fence at all": (GOOD, "bare", GOOD),
+    "no fence, prose before": (f"Here is the function:\n\n{GOOD}", "bare", GOOD),
+    "no fence, prose after": (f"{GOOD}\n\nThis function adds one.", "bare", GOOD + "\n"),
+    "no fence, imports kept": (f"Answer:\nimport math\n{GOOD}", "bare", f"import math\n{GOOD}"),
+    "no fence, a decorator kept": (f"Answer:\n@cache\n{GOOD}", "bare", f"@cache\n{GOOD}"),
+    "no fence, a stray space before the first line": (
+        " def f(x):\n    return 1\n\nx = 2", "bare-dedented", "def f(x):\n    return 1\n\nx = 2"),
+    "no fence, indented as a whole": ("    def f(x):\n        return x + 1", "bare-dedented", GOOD),
+    "thinking, then an answer": (f"<think>maybe ```python\nnope\n```</think>\n```python\n{GOOD}\n```", "fence", GOOD),
+    "thinking whose start was in the prompt": (f"I should add.\n</think>\n```python\n{GOOD}\n```", "fence", GOOD),
+    "thinking that never ends": ("<think>Let me see. ```python\n" + GOOD, "unfinished-thinking", ""),
+    "only the signature": ("```python\ndef f(x):\n    '''Add one.'''\n```", "stub", None),
+    "only the signature, no fence": ("def f(x):\n    pass", "stub", None),
+    "another name": ("```python\ndef add_one(x):\n    return x + 1\n```", "other-name", None),
+    "another name, no fence": ("def add_one(x):\n    return x + 1", "other-name", None),
+    "a call only": ("```python\nprint(f('Hello'))\n```", "other-name", None),
+    "code cut in the middle": ("```python\ndef f(x):\n    return (x +", "broken", None),
+    "a body without its def": ("```python\n    y = x + 1\n    return y\n```", "body-only", None),
+    "a body without its def, no fence": ("    return x + 1", "body-only", None),
+    "only prose": ("I cannot help with that.", "no-code", ""),
+    "nothing": ("", "empty", ""),
+    "white space": (" \n\t\n", "empty", ""),
+    "an empty block": ("```python\n```", "no-code", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_answer_is_read_by_its_rule(name: str) -> None:
+    raw, rule, code = CASES[name]
+    found = extract(raw, "f", python)
+    assert found.rule == rule, found
+    if code is not None:
+        assert found.code.rstrip("\n") == code.rstrip("\n")
+    assert rule in RULES
+
+
+def test_a_program_that_can_pass_defines_the_function_and_parses() -> None:
+    for raw, rule, _ in CASES.values():
+        if rule.startswith(("fence", "bare")):
+            tree = python.parse(extract(raw, "f", python).code)
+            assert tree is not None and "f" in python.defined(tree)
+
+
+@pytest.mark.parametrize(
+    "text", ["```" * 2000, "`" * 5000, "def f(" * 2000, "(" * 20000, "\x00```python\ndef f(): pass\n"]
+)
+def test_hostile_text_is_read_without_an_exception(text: str) -> None:
+    extract(text, "f", python)
+
+
+def test_a_fence_is_closed_only_by_its_own_kind() -> None:
+    assert [(b.word, b.text, b.closed) for b in blocks("~~~py\n```\nx\n~~~\n```\ny")] == [
+        ("py", "```\nx", True),
+        ("", "y", False),
+    ]
+
+
+PROMPT = 'from typing import List\n\n\ndef poly(x):\n    return x\n\n\ndef f(xs: List[int]):\n    """Doc."""\n'
+
+
+def test_a_chat_program_gets_the_imports_and_helpers_of_its_prompt() -> None:
+    program = python.assemble(PROMPT, "f", "def f(xs: List[int]):\n    return poly(xs)\n")
+    assert program.startswith("from typing import List\n") and "def poly" in program and "Doc." not in program
+
+
+def test_the_answers_own_definitions_come_last_and_win() -> None:
+    program = python.assemble(PROMPT, "f", "def poly(x):\n    return 7\n\ndef f(xs):\n    return poly(xs)\n")
+    namespace: dict[str, object] = {}
+    exec(program, namespace)  # our own text
+    assert namespace["f"](1) == 7  # type: ignore[operator]
+
+
+def test_a_future_import_stays_first() -> None:
+    code = "from __future__ import annotations\ndef f(xs): return xs\n"
+    assert python.assemble(PROMPT, "f", code) == code
