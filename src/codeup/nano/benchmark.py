@@ -127,7 +127,7 @@ def _checks(task: Task) -> list[tuple[Any, Any]]:
 
 def _row(rng: random.Random, number: int, task: Task) -> dict[str, Any]:
     checks = _checks(task)
-    description = task.description(rng)
+    description = task.description(rng, task.phrases(rng))
     shown = [check for check in checks if check[0] not in (0, "", [], {})]
     examples = "".join(
         f"    >>> {task.function}({value!r})\n    {result!r}\n" for value, result in rng.sample(shown[:6], 2)

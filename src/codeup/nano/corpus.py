@@ -1,16 +1,18 @@
 """What the base model is pre-trained on: raw generated programs and plain prose, one document per item.
 
 There are no instructions here, no descriptions beside programs and no worked answers: the base learns what programs and
-sentences look like, and that names and numbers recur, and nothing says which sentence goes with which program.
+sentences look like, that names and numbers recur, and which sentences mean the same; nothing says which sentence goes
+with which program. About half of the functions are named after their steps, as in real code (the benchmark's are not).
 Pairs and parameters that the benchmark holds out (tasks.is_held_out) do not occur in the programs.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
-from codeup.nano.tasks import INPUTS, NOUNS, VERBS, compile_program, training_task
+from codeup.nano.tasks import INPUTS, NOUNS, VERBS, Move, Task, choose_names, compile_program, training_task
 
 PEOPLE = (
     "Ann",
@@ -38,6 +40,12 @@ WORDS = (
     "horse", "cat", "dog", "mouse", "ship", "train", "road", "bridge", "hill", "lake", "island", "music", "paper",
     "ink",
 )  # fmt: skip
+# fmt: off
+SMALL_WORDS = frozenset((
+    "a", "all", "an", "and", "are", "as", "at", "be", "by", "each", "every", "for", "from", "if", "in", "is", "it",
+    "its", "none", "of", "only", "or", "so", "that", "the", "there", "to", "up", "with",
+))
+# fmt: on
 FRAMES = (
     "{p} likes to {d}.",
     "Every day {p} had to {d} in the {place}.",
@@ -48,6 +56,8 @@ FRAMES = (
     "To {d} means to {same}.",
     "When {p} says {d}, it means {same}.",
     "Instead of {d} one can say {same}.",
+    "First {d}, then {e}: that is, {same} and later {e}.",
+    "{p} must {d} and then {e}. So {p} will {same}, and after that {other}.",
     "The program should {d}, but {p} did not write it.",
 )
 GENERAL = (
@@ -70,13 +80,13 @@ DOCSTRINGS = (
 
 
 def documents(seed: int | str) -> Iterator[str]:
-    """An endless, deterministic stream: of 20 documents, 13 are programs, 4 prose, 2 arithmetic, 1 repeated words."""
+    """An endless, deterministic stream: of 20 documents, 15 are programs, 3 prose, 1 arithmetic, 1 repeated words."""
     rng = random.Random(f"nano corpus {seed}")
     while True:
         draw = rng.randrange(20)
-        if draw < 13:
+        if draw < 15:
             yield program(rng)
-        elif draw < 17:
+        elif draw < 18:
             yield prose(rng)
         elif draw < 19:
             yield arithmetic(rng)
@@ -85,26 +95,40 @@ def documents(seed: int | str) -> Iterator[str]:
 
 
 def program(rng: random.Random) -> str:
-    """One or two functions of one to four steps, in one of several styles, sometimes with a call and its value."""
-    text = _function(rng)
+    """One or two functions of one to four steps, in one of several forms."""
     draw = rng.random()
     if draw < 0.10:
-        return text + "\n\n" + _function(rng)
-    if draw < 0.20:
         return _with_call(rng)
-    if draw < 0.32:
+    if draw < 0.20:
         return _with_docstring(rng)
+    task = training_task(rng, steps=rng.choices((1, 2, 3, 4), (4, 12, 3, 1))[0])
     if draw < 0.40:
-        return f"# file {rng.choice(WORDS)}_{rng.choice(WORDS)}.py\n" + text
-    return text
+        return f"# {task.function}({task.argument})\n" + _function(rng, task)
+    if rng.random() < 0.8:
+        task = Task(task.moves, named_after(rng, task), task.argument)
+    if draw < 0.65:
+        return _function(rng, task) + "\n\n" + _function(rng, Task(task.moves, *choose_names(rng, task.source)))
+    return _function(rng, task)
 
 
-def _function(rng: random.Random) -> str:
-    task = training_task(rng, steps=rng.choices((1, 2, 3, 4), (3, 10, 4, 1))[0])
-    style = rng.random()
-    if style < 0.70:
+def named_after(rng: random.Random, task: Task) -> str:
+    """A name made of what the steps do, as names in real programs are: keep_even_then_scale_number_3."""
+    parts = [name_of(move, rng.choice(move.family.phrases)) for move in task.moves]
+    return rng.choice(("_then_", "_and_", "_")).join(parts)
+
+
+def name_of(move: Move, phrase: str) -> str:
+    """Up to three words of the phrase (with {k} or its value in it) and the parameter: keep_numbers_greater_5."""
+    words = re.findall(r"[a-z]+", phrase.replace("{k}", " ").lower())
+    kept = [word for word in words if word not in SMALL_WORDS and word != move.parameter][:3]
+    return "_".join([*kept, move.parameter] if move.parameter.isalnum() else kept)
+
+
+def _function(rng: random.Random, task: Task) -> str:
+    """The task's program, one time in four with another variable and an expression after `return`."""
+    if rng.random() < 0.75:
         return task.program()
-    name = task.argument if style < 0.80 else rng.choice(("out", "value", "res", "answer"))
+    name = task.argument if rng.random() < 0.3 else rng.choice(("out", "value", "res", "answer"))
     variables = [task.argument] + [name] * len(task.moves)
     lines = [move.expression(variable) for move, variable in zip(task.moves, variables, strict=False)]
     body = "".join(f"    {name} = {line}\n" for line in lines[:-1])
@@ -139,7 +163,7 @@ def prose(rng: random.Random) -> str:
 
 def _sentence(rng: random.Random) -> str:
     frame = rng.choice(GENERAL) if rng.random() < 0.3 else rng.choice(FRAMES)
-    move, other = (training_task(rng, steps=1).moves[0] for _ in range(2))
+    move, other = training_task(rng, steps=2).moves  # so that no sentence joins a pair that is held out
     return frame.format(
         p=rng.choice(PEOPLE),
         t=rng.choice(THINGS),
@@ -147,6 +171,7 @@ def _sentence(rng: random.Random) -> str:
         d=move.phrase(rng),
         same=move.phrase(rng),
         e=other.phrase(rng),
+        other=other.phrase(rng),
     )
 
 

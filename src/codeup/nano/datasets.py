@@ -17,10 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from codeup.nano.benchmark import NEAR, Likeness, benchmark_keys, benchmark_rows, masked
-from codeup.nano.corpus import PEOPLE, PLACES, THINGS, WORDS
+from codeup.nano.corpus import PEOPLE, PLACES, THINGS, WORDS, name_of
 from codeup.nano.tasks import training_task
 
 SINGLE_SHARE = 0.2  # of the code rows; the others join two families
+NAMING = (
+    "Suggest a function name for this: {}.",
+    "Give a name to a function that has to {}.",
+    "Name this function: {}.",
+)
 CONNECT = {"-": "a dash", "/": "a slash", "+": "a plus sign", ":": "a colon"}
 
 
@@ -45,16 +50,17 @@ def write_datasets(folder: Path, *, seed: int, rows: Mapping[str, int]) -> dict[
 
 
 def code_rows(count: int, seed: int) -> list[dict[str, Any]]:
-    """Function from description; the answer is one fenced program."""
+    """Function from description; the answer is one fenced program with a comment above each step."""
     rng = random.Random(f"nano code {seed}")
     keys = benchmark_keys()
     near = Likeness(masked(row["instruction"]) for row in benchmark_rows())
     made: list[dict[str, Any]] = []
     while len(made) < count:
         task = training_task(rng, steps=1 if rng.random() < SINGLE_SHARE else 2)
-        instruction = task.instruction(rng, task.description(rng))
+        phrases = task.phrases(rng)
+        instruction = task.instruction(rng, task.description(rng, phrases))
         if task.key not in keys and near.highest(masked(instruction)) < NEAR:
-            made.append({"instruction": instruction, "output": f"```python\n{task.program()}```"})
+            made.append({"instruction": instruction, "output": f"```python\n{task.explained(phrases)}```"})
     return made
 
 
@@ -82,19 +88,24 @@ def _instruct_turns(rng: random.Random) -> Iterator[str]:
 
 
 def _wording(rng: random.Random) -> Iterator[str]:
-    """Say it in other words, name the steps, put a line in a code block, explain one expression."""
+    """Say it in other words, name the steps, suggest a name, put a line in a code block, explain one expression."""
     move = training_task(rng, steps=1).moves[0]
-    draw = rng.randrange(4)
+    draw = rng.randrange(6)
     if draw == 0:
         first, second = (text.format(k=move.parameter) for text in rng.sample(move.family.phrases, 2))
         yield rng.choice(("Say this in other words: {}.", "Rephrase: {}.", "How else can one say: {}?")).format(first)
         yield second
     elif draw == 1:
         task = training_task(rng, steps=2)
-        parts = [step.phrase(rng) for step in task.moves]
+        parts = task.phrases(rng)
         yield rng.choice(("List the steps: {}, then {}.", "What are the steps of: first {}, then {}?")).format(*parts)
         yield f"1. {parts[0]}\n2. {parts[1]}"
     elif draw == 2:
+        task = training_task(rng, steps=rng.randint(1, 2))
+        parts = task.phrases(rng)
+        yield rng.choice(NAMING).format(task.description(rng, parts))
+        yield "_then_".join(name_of(move, phrase) for move, phrase in zip(task.moves, parts, strict=True))
+    elif draw == 3:
         line = f"result = {move.expression('data')}"
         yield rng.choice(("Put this line in a Python code block: {}", "Format as a Python code block: {}")).format(line)
         yield f"```python\n{line}\n```"

@@ -126,10 +126,19 @@ class Task:
     def program(self) -> str:
         return f"def {self.function}({self.argument}):\n{self.body()}"
 
-    def description(self, rng: random.Random) -> str:
-        text = self.moves[0].phrase(rng)
-        for move in self.moves[1:]:
-            text = rng.choice(JOINS).format(a=text, b=move.phrase(rng))
+    def explained(self, phrases: Sequence[str]) -> str:
+        """The program with a comment above each step, as a chat model writes it."""
+        head, *lines = self.program().splitlines(keepends=True)
+        steps = [f"    # {phrase}\n{line}" for phrase, line in zip(phrases, lines, strict=False)]
+        return "".join([head, *steps, lines[-1]])
+
+    def phrases(self, rng: random.Random) -> list[str]:
+        return [move.phrase(rng) for move in self.moves]
+
+    def description(self, rng: random.Random, phrases: Sequence[str]) -> str:
+        text = phrases[0]
+        for phrase in phrases[1:]:
+            text = rng.choice(JOINS).format(a=text, b=phrase)
         return text
 
     def instruction(self, rng: random.Random, description: str) -> str:
