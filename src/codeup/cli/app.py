@@ -135,7 +135,7 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], json: Jso
 @app.command()
 @guarded
 def generate(
-    model: Annotated[str, typer.Option(help="model folder, run folder, Hub id, nano or nano-base")],
+    model: Annotated[str, typer.Option(help="run folder, model folder, Hub id or nano-base")],
     benchmark: Annotated[str, typer.Option(help="a name of `codeup list benchmarks`")],
     out: Annotated[Path, typer.Option(help="samples are appended to this JSONL file")],
     data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
@@ -207,7 +207,7 @@ def merge(
 @app.command()
 @guarded
 def chat(
-    model: Annotated[str, typer.Argument(metavar="MODEL")] = "nano",
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id or nano-base")],
     max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
 ) -> None:

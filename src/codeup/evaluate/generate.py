@@ -129,7 +129,6 @@ def _run(
 ) -> dict[str, int]:  # fmt: skip
     """Generate what is missing; how often each reason to finish occurred in the whole file."""
     total, done = len(missing) + len(have), len(have)
-    emit(Event("start", step_name, done, total, "answers"))
     with out.open("a", encoding="utf-8") as stream:
 
         def on_done(number: int, completion: Any) -> None:
@@ -155,7 +154,6 @@ def _run(
                 keys=[place * settings["samples_per_problem"] + index for place, index in missing],
                 on_done=on_done,
             )
-    emit(Event("finish", step_name, done, total, "answers"))
     counts: dict[str, int] = {}
     for row in read_lines(out):
         counts[row["finish"]] = counts.get(row["finish"], 0) + 1

@@ -160,7 +160,6 @@ def _verdicts(
     }
     missing = [answer.program for answer in answers if _place(answer.program) not in rows]
     extraction = {_place(answer.program): answer.program.extraction for answer in answers}
-    emit(Event("start", step_name, len(rows), len(answers), "programs"))
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""
     if missing:
         with Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe) as pool, path.open("a") as stream:
@@ -171,7 +170,6 @@ def _verdicts(
                 rows[place] = {**asdict(verdict), **more}
                 append_line(stream, rows[place])
                 emit(Event("progress", step_name, len(rows), len(answers), "programs"))
-    emit(Event("finish", step_name, len(rows), len(answers), "programs"))
     return [rows[_place(answer.program)] for answer in answers], sandbox, len(missing)
 
 
