@@ -363,6 +363,11 @@ def test_turns_out_of_order_are_a_user_error(roles: list[Any], what: str) -> Non
         ours.render(Conversation(tuple(Message(role, "x") for role in roles), source="rows", row=7))
 
 
+def test_an_input_belongs_to_a_user_message() -> None:
+    with pytest.raises(UserError, match="message 2 has an input but is not from the user"):
+        Renderer(byte_level(), "llama3").prompt((Message("user", "x"), Message("assistant", "y", "z")))
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("roles", [["assistant"], ["user", "user"], ["user", "system"], ["user", "tool"]])
 def test_the_saved_jinja_refuses_turns_out_of_order_too(template: str, roles: list[str]) -> None:
