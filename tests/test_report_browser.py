@@ -15,6 +15,7 @@ from codeup.report.build import build_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+PATIENCE_MS = 300_000  # a busy machine is not a failure
 ATTACK = "</code></pre><img src=http://attack.invalid/x onerror='window.hacked=1'><script>window.hacked=1</script>"
 
 
@@ -24,7 +25,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE_MS)
         yield opened
         opened.close()
 
@@ -43,8 +44,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Visit:
     """An open page with what it asked for and complained about."""
 
-    def __init__(self, browser: Any, report: Path, *, width: int = 1280, scheme: str = "light") -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    def __init__(self, browser: Any, report: Path, *, scheme: str = "light") -> None:
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -127,8 +129,9 @@ def test_pointing_at_a_chart_reads_out_the_losses(browser: Any, report: Path) ->
     page.close()
 
 
-@pytest.mark.parametrize("width", [320, 420, 768, 1280])
-def test_the_page_never_scrolls_sideways(browser: Any, report: Path, width: int) -> None:
-    page = Visit(browser, report, width=width).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_the_page_never_scrolls_sideways(browser: Any, report: Path) -> None:
+    page = Visit(browser, report).page
+    for width in (1280, 768, 420, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
