@@ -97,7 +97,7 @@ class Stage(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, ge=0, description="gradient clipping; 0 switches it off")
     lora: Lora = Field(default_factory=Lora, description="adapter settings")
-    evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: only at the end")
+    evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: none")
     eval_rows: int = Field(500, ge=1, description="at most this many held-out examples are evaluated")
     checkpoint_seconds: float = Field(300, gt=0, description="seconds between checkpoints, where a kill resumes from")
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
