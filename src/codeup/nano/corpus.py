@@ -60,6 +60,15 @@ FRAMES = (
     "{p} must {d} and then {e}. So {p} will {same}, and after that {other}.",
     "The program should {d}, but {p} did not write it.",
 )
+OPENINGS = (
+    "Plan: {d}.",
+    "{p} wants to {d}.",
+    "Our program must {d}.",
+    "It should {d}.",
+    "Remember to {d}!",
+    "For {p}: {d}.",
+    "The work is to {d}, {p} says.",
+)
 GENERAL = (
     "Below is a task that {p} describes. The response completes the request.",
     "An instruction describes a task. A response appropriately completes it.",
@@ -80,14 +89,16 @@ DOCSTRINGS = (
 
 
 def documents(seed: int | str) -> Iterator[str]:
-    """An endless, deterministic stream: of 20 documents, 15 are programs, 3 prose, 1 arithmetic, 1 repeated words."""
+    """An endless, deterministic stream: of 20 documents, 12 are programs, 3 prose, 3 plans, 1 sums, 1 echoes."""
     rng = random.Random(f"nano corpus {seed}")
     while True:
         draw = rng.randrange(20)
-        if draw < 15:
+        if draw < 12:
             yield program(rng)
-        elif draw < 18:
+        elif draw < 15:
             yield prose(rng)
+        elif draw < 18:
+            yield plan(rng)
         elif draw < 19:
             yield arithmetic(rng)
         else:
@@ -173,6 +184,23 @@ def _sentence(rng: random.Random) -> str:
         e=other.phrase(rng),
         other=other.phrase(rng),
     )
+
+
+def plan(rng: random.Random) -> str:
+    """The same phrases twice, as a sentence and as a list, beside no program."""
+    task = training_task(rng, steps=rng.choice((1, 2, 2, 2, 3)))
+    phrases = task.phrases(rng)
+    sentence = rng.choice(OPENINGS).format(p=rng.choice(PEOPLE), d=task.description(rng, phrases))
+    form = rng.randrange(4)
+    if form == 0:
+        listed = "".join(f"{number}. {phrase}\n" for number, phrase in enumerate(phrases, 1))
+    elif form == 1:
+        listed = "".join(f"- {phrase}\n" for phrase in phrases)
+    elif form == 2:
+        listed = "".join(f"# {phrase}\n" for phrase in phrases)
+    else:
+        listed = " ".join(f"{rng.choice(PEOPLE)} will {phrase}." for phrase in phrases) + "\n"
+    return listed + sentence + "\n" if rng.random() < 0.2 else sentence + "\n" + listed
 
 
 def arithmetic(rng: random.Random) -> str:
