@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from itertools import pairwise
@@ -254,3 +255,8 @@ def test_code_answers_are_one_fence_that_runs_and_math_answers_end_in_their_numb
 
 def test_benchmark_rows_do_not_depend_on_anything_but_the_seed() -> None:
     assert benchmark_rows(seed=5) == benchmark_rows(seed=5) != benchmark_rows(seed=6)
+
+
+def test_the_corpus_is_the_one_the_shipped_weights_were_trained_on() -> None:
+    text = "\0".join(document for document, _ in zip(documents("0 train"), range(2_000), strict=False))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "270f5e7355efe396"
