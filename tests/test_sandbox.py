@@ -248,7 +248,7 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES)
 def test_plain_values_survive_the_wire_with_their_types(value: Any) -> None:
     back = wire.decode(json.loads(json.dumps(wire.encode(value))))
     assert repr(back) == repr(value) or (back == value and type(back) is type(value))

@@ -109,9 +109,9 @@ class Zygote:
         """CPU seconds that the running child has used so far."""
         return float(self._order("cpu")["cpu_s"])
 
-    def end(self) -> dict[str, Any]:
-        """Kill what is left of the sample; how its child ended."""
-        return self._order("end")
+    def end(self, *, gone: bool) -> dict[str, Any]:
+        """Kill what is left of the sample; how its child ended. `gone`: it closed its channel, so it may be ending."""
+        return self._order("gone" if gone else "end")
 
     def _order(self, name: str) -> dict[str, Any]:
         try:
@@ -264,7 +264,7 @@ class Referee:
             outcome, detail = self._run(candidate, check, job["program"])
         finally:
             candidate.channel.close()
-        usage = self.zygote.end()
+        usage = self.zygote.end(gone=outcome == "GONE")
         if usage["overflow"]:
             outcome, detail = (
                 "FAILED",

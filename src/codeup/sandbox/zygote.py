@@ -5,6 +5,7 @@ Started by the referee as `python -S -s -P -B` with an environment of its own. I
     {"begin": true} + a socket   fork a child that talks over that socket
     {"cpu": true}                reply {"cpu_s"}: what the child has used so far
     {"end": true}                kill whatever is left of the sample; reply what it used and how it ended
+    {"gone": true}               the same for a child whose channel has closed: it is given a moment to end by itself
 
 When that socket closes, because the referee ended or was killed, everything here ends. What a child says is
 never read here.
@@ -34,6 +35,7 @@ WARM = (
 
 
 WATCH_S = 0.02
+ENDING_S = 0.5  # what a child may take from closing its channel to being gone; only one that closed it early uses it up
 
 
 def main(number: int, source: str) -> None:
@@ -84,9 +86,9 @@ def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Map
     alive, watch = False, Watch(child, isolation, limits)
     try:
         control.settimeout(None if isolation.scratch_is_private else WATCH_S)
-        while "cpu" in wire.receive(control, on_timeout=watch.look):
+        while "cpu" in (order := wire.receive(control, on_timeout=watch.look)):
             wire.send(control, {"cpu_s": _cpu_s(child)})
-        alive = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        alive = _still_alive(child, ENDING_S if "gone" in order else 0.0)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
@@ -99,6 +101,16 @@ def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Map
     used = usage.ru_utime + usage.ru_stime
     reply = {"status": status, "alive": alive, "cpu_s": round(used, 4), "memory_mb": usage.ru_maxrss >> 10}
     wire.send(control, {**reply, "overflow": watch.overflow})
+
+
+def _still_alive(child: int, patience_s: float) -> bool:
+    """Whether the child runs on; one that is ending has closed its channel a moment before it can be waited for."""
+    deadline = time.monotonic() + patience_s
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= deadline:
+            return True
+        time.sleep(0.001)
+    return False
 
 
 class Watch:
