@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import layers, root, wire
+from codeup.sandbox import layers, root, values, wire
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import SOURCE, Job, Pool
 from codeup.types import Outcome, Verdict
@@ -250,7 +250,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("value", VALUES)
 def test_plain_values_survive_the_wire_with_their_types(value: Any) -> None:
-    back = wire.decode(json.loads(json.dumps(wire.encode(value))))
+    back = values.decode(json.loads(json.dumps(values.encode(value))))
     assert repr(back) == repr(value) or (back == value and type(back) is type(value))
 
 
@@ -265,8 +265,8 @@ class _Sly(int):
     "value", [_Sly(0), [_Sly(0)], {1: _Sly(0)}, object(), range(3), iter([]), len, bytearray(b"x")]
 )
 def test_what_is_not_plain_data_does_not_travel(value: Any) -> None:
-    with pytest.raises(wire.Unencodable):
-        wire.encode(value)
+    with pytest.raises(values.Unencodable):
+        values.encode(value)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_what_is_not_plain_data_does_not_travel(value: Any) -> None:
 )  # fmt: skip
 def test_what_encode_never_wrote_is_refused(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the kind is the property
-        wire.decode(value)
+        values.decode(value)
 
 
 def test_splitting_a_folder_leaves_out_exactly_the_secret(tmp_path: Path) -> None:

@@ -30,6 +30,16 @@ DIGITS = 10
 """Hexadecimal digits of the fingerprint in a folder's name: 40 bits, ample for the steps of one run folder."""
 
 
+def cache_home() -> Path:
+    """Where programs of this user keep what can be made again: XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def cache_folder() -> Path:
+    """CodeUp's own part of the cache: fetched benchmark files and computed expected values."""
+    return cache_home() / "codeup"
+
+
 def fingerprint(value: Any) -> str:
     """SHA-256 of the canonical JSON of a plain value: equal values, equal fingerprints, whatever the key order.
 

@@ -126,7 +126,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge found. `detail` is one line a person can read (the failing call, the exception)."""
+    """What the judge found. `detail` is one line a person can read (the failing call, the exception).
+
+    `suites`, for benchmarks that have several sets of tests: {"name", "status", "outcome", "detail", "checks",
+    "failed"} of each, `failed` being indices of inputs; `outcome` is then that of the first suite not passed.
+    """
 
     task_id: str
     index: int
@@ -134,6 +138,7 @@ class Verdict:
     detail: str = ""
     checks: int = 0
     seconds: float = 0.0
+    suites: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def read(path: Path, *, name: str, version: Mapping[str, str], more: Sequence[st
 
     `version` names known contents by their digest, whatever the file's format. Raises UserError.
     """
-    rows = _checked(path, list(_rows(path)), (*COLUMNS, *more))
+    rows = _checked(path, list(rows_of(path)), (*COLUMNS, *more))
     problems = tuple(
         Problem(
             task_id=row["task_id"],
@@ -49,7 +49,8 @@ def digest(rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of problems; raises UserError with the line that is wrong."""
     if not path.is_file():
         raise UserError("no such benchmark file", where=str(path))
     if path.suffix == ".parquet":

@@ -166,8 +166,13 @@ def evaluate(
         Path | None, typer.Option(help="folder for verdicts and scores; default: beside the samples")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="judge processes; default: one per core")] = None,
-    timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use")] = 10.0,
-    memory_mb: Annotated[int, typer.Option(help="memory one program may use")] = 2048,
+    timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use; not with --compat rules")] = 10.0,
+    memory_mb: Annotated[int, typer.Option(help="memory one program may use; not with --compat rules")] = 2048,
+    compat: Annotated[
+        str, typer.Option(help="rules of humaneval+ and mbpp+: evalplus (its HEAD) or evalplus-0.3.1 (its release)")
+    ] = "evalplus",
+    base_only: Annotated[bool, typer.Option(help="humaneval+, mbpp+: only the base tests")] = False,
+    all_inputs: Annotated[bool, typer.Option(help="humaneval+, mbpp+: go on after the first wrong answer")] = False,
     allow_unsafe: Annotated[bool, typer.Option(help="run even where no real sandbox is possible")] = False,
     partial: Annotated[bool, typer.Option(help="the file answers only some problems; the score counts those")] = False,
     json: Json = False,
@@ -177,7 +182,8 @@ def evaluate(
 
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
-        allow_unsafe=allow_unsafe, partial=partial, json=json,
+        compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
+        json=json,
     )  # fmt: skip
 
 

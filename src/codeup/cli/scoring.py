@@ -70,6 +70,9 @@ def evaluate(
     workers: int | None,
     timeout_s: float,
     memory_mb: int,
+    compat: str,
+    base_only: bool,
+    all_inputs: bool,
     allow_unsafe: bool,
     partial: bool,
     json: bool,
@@ -77,7 +80,7 @@ def evaluate(
     """Judge a samples file and print its scores."""
     module = plugins.load("benchmarks", benchmark)
 
-    from codeup.evaluate.judge import judge_samples
+    from codeup.evaluate.judge import SuiteRules, judge_samples
     from codeup.sandbox.limits import Limits
 
     folder = out or samples.with_name(samples.name.split(".")[0] + "-verdicts")
@@ -89,6 +92,7 @@ def evaluate(
             folder,
             workers=workers,
             limits=Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb),
+            rules=SuiteRules(compat, base_only, all_inputs),
             allow_unsafe=allow_unsafe,
             partial=partial,
             emit=emit,
@@ -98,7 +102,8 @@ def evaluate(
         return
     for score in summary["scores"]:
         low, high = score["low"], score["high"]
-        print(f"{score['metric']} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems")
+        name = f"{score['benchmark']} {score['metric']}"
+        print(f"{name} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems")
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")

@@ -16,23 +16,44 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from codeup import artifacts, stats
 from codeup.errors import UserError
+from codeup.evaluate import evalplus_results, truth
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.samples import Answer, append_line, read_answers, read_lines, repair_end
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import Job, Pool
+from codeup.sandbox.pool import AnyJob, Job, Pool, SuiteJob
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Score, Verdict, ignore_event
 
 EXAMPLES_PER_OUTCOME = 20
 KS = (1, 10, 100)
-JUDGE_VERSION = 1
+DEEPEN = 0
+PROTECTION = "the runner held no expected values; the judge compared plain data in a process of its own"
+JUDGE_VERSION = 2
 """Part of a verdict's key: raise it when the same program could be judged differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRules:
+    """How benchmarks with suites are judged: by whose rules, on which suites, also after the first wrong answer."""
+
+    compat: str = "evalplus"
+    base_only: bool = False
+    all_inputs: bool = False
+
+    def suites(self, problem: Problem) -> tuple[str, ...]:
+        """The suites that count."""
+        return tuple(problem.extra["suites"])[: 1 if self.base_only else None]
+
+
+def has_suites(problem: Problem) -> bool:
+    """Whether a problem is judged on inputs (EvalPlus) and not by a test function (HumanEval)."""
+    return "suites" in problem.extra
 
 
 def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: Limits | None = None) -> Verdict:
@@ -40,20 +61,32 @@ def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: 
     program = Program(problem.task_id, 0, code, "given-solution")
     if pool is not None:
         return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
-    with Pool(1, limits) as own:
+    with Pool(1, limits or limits_for([problem], SuiteRules())) as own:
         return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
 
 
-def judge_programs(pool: Pool, problems: Mapping[str, Problem], programs: Iterable[Program]) -> Iterator[Verdict]:
+def judge_programs(
+    pool: Pool, problems: Mapping[str, Problem], programs: Iterable[Program], rules: SuiteRules | None = None, *,
+    emit: Emit = ignore_event, step_name: str = "judge",
+) -> Iterator[Verdict]:  # fmt: skip
     """Verdicts as they are reached. A program without code is NO_CODE and is not run."""
-    jobs = []
+    jobs: list[AnyJob] = []
+    wanted = []
     for program in programs:
         if program.code.strip():
-            jobs.append(job(problems[program.task_id], program))
+            wanted.append(program)
         else:
             yield Verdict(
                 program.task_id, program.index, Outcome.NO_CODE, f"no code in the answer ({program.extraction})"
             )
+    if wanted and has_suites(problems[wanted[0].task_id]):
+        rules = rules or SuiteRules()
+        asked = [problems[task] for task in dict.fromkeys(program.task_id for program in wanted)]
+        known = truth.prepare(pool, asked, rules.suites(asked[0]), emit=emit, step_name=step_name)
+        wanted.sort(key=lambda program: -known.cost(program.task_id, rules.suites(asked[0])))  # the longest first
+        jobs += [suite_job(problems[program.task_id], program, rules, known.files) for program in wanted]
+    else:
+        jobs += [job(problems[program.task_id], program) for program in wanted]
     yield from pool.judge(jobs)
 
 
@@ -61,6 +94,29 @@ def job(problem: Problem, program: Program) -> Job:
     """What the sandbox needs: the program for the runner, the tests and their reference for the referee."""
     reference = problem.extra.get("reference", problem.prompt + problem.canonical_solution)
     return Job(problem.task_id, program.index, program.code, problem.entry_point, problem.tests, str(reference))
+
+
+def suite_job(
+    problem: Problem, program: Program, rules: SuiteRules, files: Mapping[tuple[str, str], Path]
+) -> SuiteJob:  # fmt: skip
+    """The same for a problem with suites: program and inputs for the runner, what is expected for the referee."""
+    extra = problem.extra
+    task = {"dataset": extra["dataset"], "entry_point": problem.entry_point, "atol": extra["atol"],
+            "compat": rules.compat}  # fmt: skip
+    suites = tuple({"name": name, "file": str(files[problem.task_id, name])} for name in rules.suites(problem))
+    return SuiteJob(
+        problem.task_id, program.index, program.code, problem.entry_point, suites, extra["comparison"], task,
+        dict(extra["rules"][rules.compat]), rules.all_inputs, deepen=DEEPEN,
+    )  # fmt: skip
+
+
+def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
+    """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
+    if not problems or not has_suites(problems[0]):
+        return Limits()
+    asked = problems[0].extra["rules"][rules.compat]
+    total = 2.5 * asked["total_s"] * len(rules.suites(problems[0]))
+    return Limits(cpu_s=total, wall_s=total, memory_mb=int(asked["memory_mb"]), stack_mb=int(asked["memory_mb"]))
 
 
 def judge_samples(
@@ -73,56 +129,94 @@ def judge_samples(
     limits: Limits | None = None,
     allow_unsafe: bool = False,
     partial: bool = False,
+    rules: SuiteRules | None = None,
     model: str = "",
     emit: Emit = ignore_event,
     step_name: str = "judge",
 ) -> dict[str, Any]:
     """Judge every sample of a file and write verdicts and scores into `out`.
 
+    `rules` are for benchmarks with suites, which bring their own time limits and write eval_results.json besides.
     `partial` allows samples for some of the problems only; the score then counts those, and says how many there are.
     Raises UserError for a file that does not fit, WorkFailed when the sandbox fails; verdicts reached before are kept.
     """
+    rules = rules or SuiteRules()
+    if data.problems and has_suites(data.problems[0]):
+        if rules.compat not in data.problems[0].extra["rules"]:
+            known = ", ".join(data.problems[0].extra["rules"])
+            raise UserError(f"there are no rules {rules.compat!r}", where="--compat", mend=f"one of: {known}")
+        limits = limits_for(data.problems, rules)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial)
     problems = {problem.task_id: problem for problem in data.problems}
     out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits) for a in answers}
+    keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
     rows, sandbox, judged = _verdicts(
-        out / "verdicts.jsonl", answers, problems, keys, workers or _cores(), limits, allow_unsafe, emit, step_name
+        out / "verdicts.jsonl",
+        answers,
+        problems,
+        keys,
+        workers or _cores(),
+        limits,
+        allow_unsafe,
+        rules,
+        emit,
+        step_name,
     )
     seconds = time.monotonic() - start
     _write_lines(out / "verdicts.jsonl", rows)
+    if rows and "suites" in rows[0]:
+        evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)
     _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark))
-    summary = {
+    found = scores(rows)
+    summary: dict[str, Any] = {
         **_settings(samples, answers, data, model),
         "problems_in_benchmark": len(data.problems),
         "sandbox": sandbox,
+        "protection": PROTECTION,
         "limits": asdict(limits),
+        **({"compat": rules.compat, "all_inputs": rules.all_inputs} if rows and "suites" in rows[0] else {}),
         "outcomes": _counts(row["outcome"] for row in rows),
         "extractions": _counts(row["extraction"] for row in rows),
         "judged": judged,
         "reused": len(rows) - judged,
         "seconds": round(seconds, 3),
         "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
-        "scores": scores(rows),
     }
     common = {
         key: summary[key] for key in summary if key not in ("scores", "seconds", "samples_per_s", "judged", "reused")
     }
-    summary["scores"] = [{**common, **score} for score in summary["scores"]]
+    summary["scores"] = [{**common, **score, **_named(data, score)} for score in found]
     artifacts.write_json(out / "scores.json", summary)
     return summary
+
+
+def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
+    """What a suite's score is called: the last suite has the benchmark's own name."""
+    return {"benchmark": f"{data.name}/base"} if score.get("suite") == "base" else {}
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """pass@k for every k that each problem has enough samples for, with n problems and the Wilson interval.
 
     The interval treats problems as drawn from a wider set and takes the mean of their pass rates as successes / n.
+    Rows with suites give a score for each: a sample passes a suite when it passes that one and those before it.
     """
+    names = [key.removesuffix("_status") for key in rows[0] if key.endswith("_status")] if rows else []
+    if not names:
+        return _scores(rows, [row["outcome"] == Outcome.PASSED for row in rows])
+    found = []
+    for place, name in enumerate(names):
+        passed = [all(row[f"{each}_status"] == "pass" for each in names[: place + 1]) for row in rows]
+        found += [{**score, "suite": name} for score in _scores(rows, passed)]
+    return found
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], passed: Sequence[bool]) -> list[dict[str, Any]]:
     passes: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        passes[row["task_id"]].append(row["outcome"] == Outcome.PASSED)
+    for row, good in zip(rows, passed, strict=True):
+        passes[row["task_id"]].append(good)
     fewest = min((len(each) for each in passes.values()), default=0)
     found = []
     for k in (k for k in KS if k <= fewest):
@@ -142,15 +236,31 @@ def _place(item: Any) -> tuple[str, int]:
     return item.task_id, item.index
 
 
-def _key(problem: Problem, program: Program, limits: Limits) -> str:
+def _row(verdict: Verdict, problem: Problem, rules: SuiteRules) -> dict[str, Any]:
+    """A verdict as a line of verdicts.jsonl; with suites, also the status of each as EvalPlus names it."""
+    row = asdict(verdict)
+    if not has_suites(problem):
+        del row["suites"]
+        return row
+    statuses = {suite["name"]: suite["status"] for suite in verdict.suites}
+    row["all_inputs"] = rules.all_inputs
+    return {**row, **{f"{name}_status": statuses.get(name, "fail") for name in rules.suites(problem)}}
+
+
+def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) -> str:
     """Identity of one judgement: nothing else may change its outcome."""
-    parts = [JUDGE_VERSION, asdict(job(problem, program)), asdict(limits)]
+    if has_suites(problem):
+        files = {(problem.task_id, name): Path(name) for name in rules.suites(problem)}
+        versions = truth.folder_of(problem.extra["data_sha256"]).name
+        parts = [JUDGE_VERSION, asdict(suite_job(problem, program, rules, files)), asdict(limits), versions]
+    else:
+        parts = [JUDGE_VERSION, asdict(job(problem, program)), asdict(limits)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _verdicts(
     path: Path, answers: list[Answer], problems: Mapping[str, Problem], keys: Mapping[tuple[str, int], str],
-    workers: int, limits: Limits, allow_unsafe: bool, emit: Emit, step_name: str,
+    workers: int, limits: Limits, allow_unsafe: bool, rules: SuiteRules, emit: Emit, step_name: str,
 ) -> tuple[list[dict[str, Any]], str, int]:  # fmt: skip
     """All verdicts as rows in the order of the answers, the sandbox's level, and how many were reached now."""
     repair_end(path)
@@ -164,10 +274,10 @@ def _verdicts(
     if missing:
         with Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe) as pool, path.open("a") as stream:
             sandbox = str(pool.isolated)
-            for verdict in judge_programs(pool, problems, missing):
+            for verdict in judge_programs(pool, problems, missing, rules, emit=emit, step_name=step_name):
                 place = _place(verdict)
                 more = {"extraction": extraction[place], "sandbox": sandbox, "key": keys[place]}
-                rows[place] = {**asdict(verdict), **more}
+                rows[place] = {**_row(verdict, problems[verdict.task_id], rules), **more}
                 append_line(stream, rows[place])
                 emit(Event("progress", step_name, len(rows), len(answers), "programs"))
     return [rows[_place(answer.program)] for answer in answers], sandbox, len(missing)

@@ -205,7 +205,7 @@ def set_limits(limits: Mapping[str, Any], isolation: Isolation) -> None:
         ("RLIMIT_AS", memory, memory),
         ("RLIMIT_CPU", seconds, seconds + 1),
         ("RLIMIT_FSIZE", size, size),
-        ("RLIMIT_STACK", 64 << 20, 64 << 20),
+        ("RLIMIT_STACK", limits["stack_mb"] << 20, limits["stack_mb"] << 20),
         ("RLIMIT_NOFILE", limits["files"], limits["files"]),
         ("RLIMIT_CORE", 0, 0),
         ("RLIMIT_MSGQUEUE", 0, 0),

@@ -18,6 +18,7 @@ class Limits:
     memory_mb   address space of the process (RLIMIT_AS)
     scratch_mb  size of the private in-memory folder the program may write to; also the largest file
     threads     processes and threads together (processes are refused anyway)
+    stack_mb    stack of the main thread
     files       open files
     answer_mb   one answer on the wire, so that the referee cannot be flooded
     """
@@ -27,6 +28,7 @@ class Limits:
     memory_mb: int = 2048
     scratch_mb: int = 16
     threads: int = 64
+    stack_mb: int = 64
     files: int = 64
     answer_mb: int = 16
 
@@ -36,6 +38,6 @@ class Limits:
         return Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb)
 
     def __post_init__(self) -> None:
-        for name in ("cpu_s", "wall_s", "memory_mb", "scratch_mb", "threads", "files", "answer_mb"):
+        for name in ("cpu_s", "wall_s", "memory_mb", "scratch_mb", "threads", "stack_mb", "files", "answer_mb"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"the limit {name} must be above 0, not {getattr(self, name)}")

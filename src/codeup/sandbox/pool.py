@@ -21,13 +21,13 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import layers, referee
+from codeup.sandbox import handle, layers, referee
 from codeup.sandbox.limits import Limits
 from codeup.types import Outcome, Verdict
 
@@ -46,6 +46,34 @@ class Job:
     entry_point: str
     tests: str
     reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteJob:
+    """One program and the suites of inputs that judge it (suite_judge.py).
+
+    `suites` are {"name", "file"}; `comparison` is the dotted name of what compares answers, called with `task`;
+    `rules` are the time limits {"least_s", "factor", "total_s"}. With `truth` the program is the benchmark's own, and
+    what it returns completes the (one) suite's file; `not_none` keeps only whether it is not None.
+    """
+
+    task_id: str
+    index: int
+    program: str
+    entry_point: str
+    suites: tuple[dict[str, str], ...]
+    comparison: str
+    task: dict[str, Any]
+    rules: dict[str, float]
+    all_inputs: bool = False
+    guard: bool = True
+    deepen: int = 0
+    each: bool = False
+    truth: bool = False
+    not_none: bool = False
+
+
+AnyJob = Job | SuiteJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +111,10 @@ class _Worker:
         folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self.config["home"]))
         os.chmod(folder, 0o755)
         read, write = os.pipe()
-        boot = referee.BOOT.format(source=SOURCE, module="referee", number=write)
+        boot = handle.BOOT.format(source=SOURCE, module="referee", number=write)
         self.errors = open(folder.with_suffix(".err"), "w+b")  # noqa: SIM115  kept open as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, *referee.FLAGS, "-c", boot], env=referee.environment(self.config["marker"]),
+            [sys.executable, *handle.FLAGS, "-c", boot], env=handle.environment(self.config["marker"]),
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,),
             start_new_session=True,
         )  # fmt: skip
@@ -95,7 +123,7 @@ class _Worker:
         self._send({**self.config, "folder": str(folder)})
         self.layers = self._receive(60.0)["layers"]
 
-    def judge(self, job: Job) -> dict[str, Any]:
+    def judge(self, job: AnyJob) -> dict[str, Any]:
         """One verdict. A referee that hangs or dies is replaced and asked once more."""
         for attempt in (1, 2):
             try:
@@ -216,21 +244,24 @@ class Pool:
                 worker.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def judge(self, jobs: Iterable[Job], *, retry: bool = True) -> Iterator[Verdict]:
-        """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone."""
-        late: list[Job] = []
+    def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]:
+        """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone.
+
+        A program that had a processor to itself while its CPU time ran out was alone already.
+        """
+        late: list[AnyJob] = []
         for job, message in self._spread(jobs):
-            if retry and message["outcome"] == "TIMEOUT":
+            if retry and message["outcome"] == "TIMEOUT" and message.get("contended", True):
                 late.append(job)
             else:
                 yield _verdict(job, message)
         for job in late:
-            message = self.workers[0].judge(job)
+            message = self.workers[0].judge(replace(job, each=True) if isinstance(job, SuiteJob) else job)
             yield _verdict(job, message, " (judged twice, the second time alone)")
 
-    def _spread(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
-        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[Job, dict[str, Any]] | BaseException] = queue.SimpleQueue()
+    def _spread(self, jobs: Iterable[AnyJob]) -> Iterator[tuple[AnyJob, dict[str, Any]]]:
+        waiting: queue.SimpleQueue[AnyJob] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[AnyJob, dict[str, Any]] | BaseException] = queue.SimpleQueue()
         count = 0
         for job in jobs:
             waiting.put(job)
@@ -248,7 +279,7 @@ class Pool:
             _drain(waiting)
 
 
-def _work(worker: _Worker, waiting: queue.SimpleQueue[Job], done: queue.SimpleQueue[Any]) -> None:
+def _work(worker: _Worker, waiting: queue.SimpleQueue[AnyJob], done: queue.SimpleQueue[Any]) -> None:
     while True:
         try:
             job = waiting.get_nowait()
@@ -261,7 +292,7 @@ def _work(worker: _Worker, waiting: queue.SimpleQueue[Job], done: queue.SimpleQu
             return
 
 
-def _drain(waiting: queue.SimpleQueue[Job]) -> None:
+def _drain(waiting: queue.SimpleQueue[AnyJob]) -> None:
     with suppress(queue.Empty):
         while True:
             waiting.get_nowait()
@@ -272,7 +303,8 @@ def _quietly(start: Any) -> None:
         start()
 
 
-def _verdict(job: Job, message: dict[str, Any], note: str = "") -> Verdict:
+def _verdict(job: AnyJob, message: dict[str, Any], note: str = "") -> Verdict:
     outcome = Outcome(message["outcome"])
     detail = message["detail"] + (note if outcome is Outcome.TIMEOUT else "")
-    return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"])
+    suites = tuple(message.get("suites", ()))
+    return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"], suites)

@@ -16,32 +16,18 @@ import os
 import random
 import resource
 import signal
-import socket
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from codeup.sandbox import layers, wire
+from codeup.sandbox import values, wire
+from codeup.sandbox.handle import SandboxBroken, Zygote
+from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
 
-BOOT = (
-    "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; main({number}, {source!r})"
-)
-FLAGS = ("-S", "-s", "-P", "-B", "-X", "utf8")
 TESTS = "<tests>"
 STARVED = 10
-
-
-def environment(marker: str) -> dict[str, str]:
-    """The whole environment of the processes below: nothing is inherited. The marker finds survivors."""
-    single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return {"PYTHONHASHSEED": "0", "CODEUP_SANDBOX": marker, **single}
-
-
-class SandboxBroken(Exception):
-    """The sandbox itself failed: never a verdict."""
 
 
 class CandidateError(Exception):
@@ -54,79 +40,6 @@ class Ended(BaseException):
     def __init__(self, outcome: str, detail: str) -> None:
         self.outcome, self.detail = outcome, detail
         super().__init__(outcome)
-
-
-class Zygote:
-    """The isolated process of this worker, seen from the trusted side."""
-
-    def __init__(self, config: Mapping[str, Any], source: str) -> None:
-        ours, theirs = socket.socketpair()
-        boot = BOOT.format(source=source, module="zygote", number=theirs.fileno())
-        self.process = subprocess.Popen(
-            [sys.executable, *FLAGS, "-c", boot], env=environment(config["marker"]), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), cwd="/",
-        )  # fmt: skip
-        theirs.close()
-        self.control = ours
-        self.control.settimeout(60)
-        try:
-            wire.send(self.control, dict(config))
-            reply = wire.receive(self.control)
-            if "map" in reply:
-                wire.send(self.control, {"mapped": self._map_ids()})
-                reply = wire.receive(self.control)
-        except (wire.Closed, TimeoutError) as error:
-            self.stop()
-            raise SandboxBroken(f"the sandbox process did not start ({type(error).__name__})") from None
-        if "error" in reply:
-            self.stop()
-            raise SandboxBroken(f"the sandbox process did not start: {reply['error']}")
-        self.layers: list[str] = reply["layers"]
-
-    def _map_ids(self) -> bool:
-        """As root, make uid and gid 0 of the zygote's user namespace be nobody outside."""
-        try:
-            for name in ("uid_map", "gid_map"):
-                with open(f"/proc/{self.process.pid}/{name}", "w") as file:
-                    file.write(f"0 {layers.OUTSIDE_UID} 1")
-        except OSError:
-            return False
-        return True
-
-    def begin(self) -> socket.socket:
-        """Fork a fresh child; the socket to it."""
-        ours, theirs = socket.socketpair()
-        try:
-            socket.send_fds(self.control, [b"b"], [theirs.fileno()])
-        except OSError as error:
-            ours.close()
-            raise SandboxBroken(f"the sandbox process is gone ({error})") from None
-        finally:
-            theirs.close()
-        return ours
-
-    def cpu_s(self) -> float:
-        """CPU seconds that the running child has used so far."""
-        return float(self._order("cpu")["cpu_s"])
-
-    def end(self, *, gone: bool) -> dict[str, Any]:
-        """Kill what is left of the sample; how its child ended. `gone`: it closed its channel, so it may be ending."""
-        return self._order("gone" if gone else "end")
-
-    def _order(self, name: str) -> dict[str, Any]:
-        try:
-            wire.send(self.control, {name: True})
-            reply: dict[str, Any] = wire.receive(self.control)
-            return reply
-        except (wire.Closed, TimeoutError) as error:
-            raise SandboxBroken(f"the sandbox process is gone ({type(error).__name__})") from None
-
-    def stop(self) -> None:
-        """End the zygote and everything in it."""
-        self.control.close()
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
 
 
 class Candidate:
@@ -166,8 +79,8 @@ class Candidate:
         if self.ended:
             raise self.ended
         try:
-            request = {"call": [wire.encode(part, -wire.MAX_DEPTH) for part in (list(arguments), keywords)]}
-        except wire.Unencodable as error:
+            request = {"call": [values.encode(part, -values.MAX_DEPTH) for part in (list(arguments), keywords)]}
+        except values.Unencodable as error:
             raise SandboxBroken(f"the tests pass what cannot be sent to the sandbox: {error}") from None
         self.calls += 1
         shown = ", ".join([*map(_short, arguments), *(f"{name}={_short(value)}" for name, value in keywords.items())])
@@ -181,7 +94,7 @@ class Candidate:
         kind, words = reply[0], [str(word)[:400] for word in reply[1:]]
         if kind == "value" and len(reply) == 2:
             try:
-                return wire.decode(reply[1])
+                return values.decode(reply[1])
             except (ValueError, RecursionError) as error:
                 self._end("FAILED", f"{self.last} sent what is not an answer: {error}")
         if kind == "raised" and words[:1] == ["MemoryError"]:
@@ -246,6 +159,7 @@ class Referee:
         self.config, self.limits, self.source = config, config["limits"], source
         self.zygote = Zygote(config, source)
         self.compiled: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self.suites = SuiteJudge(self.limits, self._why_gone)
 
     def judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The verdict on one program; a broken sandbox is replaced once, then raises SandboxBroken."""
@@ -257,6 +171,8 @@ class Referee:
             return self._judge(job)
 
     def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        if "suites" in job:
+            return (self.suites.truth if job["truth"] else self.suites.judge)(self.zygote, job)
         start = time.monotonic()
         check = self._tests(job)
         candidate = Candidate(self.zygote, self.limits, job["entry_point"])
@@ -275,6 +191,7 @@ class Referee:
         return {
             "outcome": outcome, "detail": detail[:600], "checks": candidate.calls,
             "seconds": round(time.monotonic() - start, 4), "cpu_s": usage["cpu_s"], "memory_mb": usage["memory_mb"],
+            "contended": usage["cpu_s"] < HAD_A_CORE * (time.monotonic() - start),
         }  # fmt: skip
 
     def _tests(self, job: Mapping[str, Any]) -> Any:

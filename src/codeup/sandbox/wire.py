@@ -1,33 +1,14 @@
-"""Plain data between processes: a closed, tagged encoding, and frames on a socket.
-
-Only values of exactly these types travel: None bool int float complex str bytes list tuple set frozenset dict. What is
-decoded is therefore a plain value whose `==` is Python's own: an object with its own `__eq__` cannot reach the referee.
-
-    3               -> 3                        (1, 2.5)      -> {"tuple": [1, 2.5]}
-    2**70           -> {"int": "400..0"}  hex   {1: "a"}      -> {"dict": [[1, "a"]]}
-    float("nan")    -> NaN                      [b"x"]        -> [{"bytes": "78"}]
-
-A few standard types that compare as one of these are sent as it: Counter, defaultdict and OrderedDict as dict,
-numpy scalars as the number they hold. Everything else raises Unencodable. Object identity is lost.
-"""
+"""Frames on a socket: four bytes of length, then JSON. What travels in them is made by values.py."""
 
 from __future__ import annotations
 
 import json
 import socket
 import struct
-from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-MAX_DEPTH = 200
 _HEADER = struct.Struct(">I")
-_SMALL = 1 << 63
-_AS_DICT = (dict, Counter, defaultdict, OrderedDict)
-
-
-class Unencodable(Exception):
-    """The value holds something that is not plain data; the message names its type."""
 
 
 class Closed(Exception):
@@ -36,81 +17,6 @@ class Closed(Exception):
 
 class TooLarge(Exception):
     """The other side announced more bytes than it may send."""
-
-
-def encode(value: Any, depth: int = 0) -> Any:
-    """Turn a value into what `json` can write; raises Unencodable."""
-    kind = type(value)
-    if value is None or kind is bool or kind is str or kind is float:
-        return value
-    if kind is int:
-        return value if -_SMALL < value < _SMALL else {"int": f"{value:x}"}
-    if depth >= MAX_DEPTH:
-        raise Unencodable(f"data nested deeper than {MAX_DEPTH}")
-    if kind is list:
-        return [encode(item, depth + 1) for item in value]
-    if kind in (tuple, set, frozenset):
-        return {kind.__name__: [encode(item, depth + 1) for item in value]}
-    if kind in _AS_DICT:
-        return {"dict": [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items()]}
-    if kind is bytes:
-        return {"bytes": value.hex()}
-    if kind is complex:
-        return {"complex": [value.real, value.imag]}
-    return encode(_numpy_scalar(value, kind), depth + 1)
-
-
-def _numpy_scalar(value: Any, kind: type) -> Any:
-    """The number in a numpy scalar. A class that pretends to be one gains nothing: what leaves is plain."""
-    name = kind.__name__
-    if kind.__module__ == "numpy" and name.rstrip("_0123456789") in ("bool", "int", "uint", "float", "complex"):
-        plain = value.item()
-        if type(plain) in (bool, int, float, complex):
-            return plain
-    raise Unencodable(f"{'an' if name[:1] in 'aeiou' else 'a'} {name[:80]} object")
-
-
-def decode(value: Any, depth: int = 0) -> Any:
-    """The value that `encode` wrote; raises ValueError on anything it could not have written."""
-    kind = type(value)
-    if value is None or kind in (bool, str, float, int):
-        return value
-    if depth > MAX_DEPTH:
-        raise ValueError("nested too deep")
-    if kind is list:
-        return [decode(item, depth + 1) for item in value]
-    if kind is not dict or len(value) != 1:
-        raise ValueError("not an encoded value")
-    ((tag, body),) = value.items()
-    return _decode_tagged(tag, body, depth + 1)
-
-
-def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
-    if tag == "int" and isinstance(body, str):
-        return int(body, 16)
-    if tag == "bytes" and isinstance(body, str):
-        return bytes.fromhex(body)
-    if not isinstance(body, list):
-        raise ValueError("not an encoded value")
-    if tag == "tuple":
-        return tuple([decode(item, depth) for item in body])
-    try:
-        if tag in ("set", "frozenset"):
-            plain: set[Any] = set()
-            for item in body:  # one by one, so that a timer can interrupt a set made of colliding hashes
-                plain.add(decode(item, depth))
-            return plain if tag == "set" else frozenset(plain)
-        if tag == "dict":
-            mapping: dict[Any, Any] = {}
-            for key, item in body:
-                mapping[decode(key, depth)] = decode(item, depth)
-            return mapping
-        if tag == "complex":
-            real, imag = body
-            return complex(float(real), float(imag))
-    except TypeError as error:
-        raise ValueError(f"not an encoded value: {error}") from None
-    raise ValueError(f"unknown tag {tag[:20]!r}")
 
 
 def send(channel: socket.socket, message: Any, on_timeout: Callable[[], None] | None = None) -> None:
@@ -135,7 +41,8 @@ def receive(channel: socket.socket, limit: int = 1 << 28, on_timeout: Callable[[
     (size,) = _HEADER.unpack(_exactly(channel, _HEADER.size, on_timeout))
     if size > limit:
         raise TooLarge(f"{size} bytes announced, {limit} allowed")
-    return json.loads(_exactly(channel, size, on_timeout))
+    # parse_constant: every nan a new object, or [nan] == [nan] would hold because both are the decoder's one nan
+    return json.loads(_exactly(channel, size, on_timeout), parse_constant=float)
 
 
 def _exactly(channel: socket.socket, size: int, on_timeout: Callable[[], None] | None) -> bytes:

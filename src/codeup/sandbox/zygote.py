@@ -29,7 +29,8 @@ from codeup.sandbox import layers, root, runner, wire
 WARM = (
     "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "os", "queue", "random", "re",
-    "statistics", "string", "sys", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata",
+    "shutil", "statistics", "string", "subprocess", "sys", "textwrap", "threading", "time", "traceback", "types",
+    "typing", "unicodedata",
 )  # fmt: skip
 """Modules that programs ask for most; imported once here so that no child has to."""
 
@@ -51,6 +52,8 @@ def main(number: int, source: str) -> None:
         packages = root.PACKAGES if isolation.scratch_is_private else os.path.join(config["folder"], "packages")
         sys.path.append(packages)
         sys.path_importer_cache.clear()
+        with contextlib.suppress(ImportError):
+            __import__("numpy")
     except wire.Closed:
         return
     except Exception as error:

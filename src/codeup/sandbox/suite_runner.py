@@ -1,0 +1,271 @@
+"""The hostile side of a suite: runs one program on many inputs and streams back what each call returned.
+
+    referee -> child   {"suite": {"program", "entry_point", "limits", "digest_above", "guard", ...}}, then the inputs,
+                       each a list of arguments, encoded with values.encode
+    child -> referee   ["ready"], then frames ["answers", [answer, ...]], then ["done"]; or, instead of ready, what
+                       program.py says about a program that does not load
+    answer             ["v", encoded] | ["v", encoded, encoded arguments after the call] | ["r", type, message] | ["t"]
+                       | ["n", digest of its normal form]
+    child -> referee   ["large", digest, type, length, rigid]; the referee replies "digest" (that settled it), "normal"
+                       or "value", and the answer comes in the next frame
+
+Answers are gathered for some milliseconds, so that a thousand small calls cost a few frames. A digest can only match if
+the program computed the value: the expected one is not here. With `truth`, for programs of the benchmark itself, each
+answer also carries its CPU seconds, and large ones both digests.
+
+Two suites of one sample may share the process; the program is loaded anew for each. Everything said here is believed
+only as far as it is a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import marshal
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+from codeup.sandbox import program, values, wire
+
+FLUSH_S = 0.005
+CONTAINERS = {list, tuple}
+RIGID = frozenset((str, bytes, type(None)))
+"""Types whose values equal only values of the same type: for data made of these, another digest is another value."""
+
+
+class TimeoutException(Exception):
+    """A call used up its time. An Exception, as in EvalPlus: a program may catch it, and then the referee ends it."""
+
+
+class _NoInput(io.StringIO):
+    """Standard input that cannot be read, as in EvalPlus."""
+
+    def _refuse(self, *_: Any) -> Any:
+        raise OSError
+
+    read = readline = readlines = _refuse
+
+
+def run_suite(channel: socket.socket, asked: Mapping[str, Any], deepen: int = 0) -> None:
+    """Serve one suite. `deepen` spends frames of the recursion limit, so that as few are left as in EvalPlus."""
+    if deepen > 0:
+        return run_suite(channel, asked, deepen - 1)
+    inputs = [values.decode(item, -values.MAX_DEPTH) for item in wire.receive(channel)]
+    if asked["guard"]:
+        guard()
+    sys.stdin = _NoInput()
+    timer = Timer()
+    reply, function = _load(asked["program"], asked["entry_point"])
+    wire.send(channel, reply)
+    if function is None:
+        return None
+    answers = _Answers(channel, asked)
+    smallest = min(asked["limits"], default=0.0)
+    for arguments, limit in zip(inputs, asked["limits"], strict=True):
+        if limit > smallest:
+            answers.flush()  # so that the referee knows whose time is running
+        start = time.process_time()
+        try:
+            timer.start(limit, asked["wall_factor"])
+            output = function(*arguments)
+            timer.stop()
+        except BaseException as error:
+            timer.stop()
+            stop = answers.failure(error)
+        else:
+            stop = answers.value(output, arguments, time.process_time() - start)
+            del output
+        if stop:
+            break
+    answers.flush()
+    wire.send(channel, ["done"])
+    return None
+
+
+def _load(source: str, entry_point: str) -> tuple[list[Any], Any]:
+    """Execute the program in globals that hold nothing, not even a name of their own, as EvalPlus does."""
+    code, reply = program.compiled(source)
+    if code is None:
+        return reply, None
+    namespace: dict[str, Any] = {}
+    try:
+        exec(code, namespace)
+    except BaseException as error:
+        return program.failure(error, "while loading: "), None
+    if entry_point not in namespace:
+        return ["missing", f"the program defines no function {entry_point}"], None
+    return ["ready"], namespace[entry_point]
+
+
+class Timer:
+    """Interrupts a call after its CPU seconds, or after several times as much wall time for one that waits."""
+
+    def __init__(self) -> None:
+        self.running = False
+        signal.signal(signal.SIGPROF, self._late)
+        signal.signal(signal.SIGALRM, self._late)
+
+    def start(self, limit: float, wall_factor: float) -> None:
+        """Let `limit` CPU seconds begin."""
+        signal.setitimer(signal.ITIMER_PROF, limit)
+        signal.setitimer(signal.ITIMER_REAL, limit * wall_factor)
+        self.running = True
+
+    def stop(self) -> None:
+        """The call is over; a timer that fires later is not about it."""
+        self.running = False
+
+    def _late(self, number: int, frame: Any) -> None:
+        if self.running:
+            self.running = False
+            raise TimeoutException("Timed out!")
+
+
+class _Answers:
+    """What the calls returned, on its way to the referee."""
+
+    def __init__(self, channel: socket.socket, asked: Mapping[str, Any]) -> None:
+        self.channel, self.asked = channel, asked
+        self.waiting: list[Any] = []
+        self.since = time.monotonic()
+        self.urgent = False
+
+    def value(self, output: Any, arguments: list[Any], seconds: float) -> bool:
+        """Send a returned value; True if the suite should stop."""
+        try:
+            answer = self._answer(output)
+            if self.asked["mutated"] and answer:
+                answer.append([values.encode(argument, opaque=True) for argument in arguments])
+        except BaseException as error:  # too large for this process, or an iterator that raised
+            return self.failure(error)
+        if not answer:
+            return False
+        if self.asked["truth"]:
+            answer.append(seconds)
+        self.waiting.append(answer)
+        if self.urgent or self.asked["each"] or time.monotonic() - self.since > FLUSH_S:
+            self.flush()
+        return False
+
+    def _answer(self, output: Any) -> list[Any]:
+        large = _large(output, self.asked["digest_above"])
+        if large is None:
+            return ["v", values.encode(output, opaque=True)]
+        if self.asked["truth"]:
+            stable = bool(marshal.loads(large) == output)
+            return ["D", _digest(large), type(output).__name__, len(output), rigid(output), normal(output), stable]
+        self.flush()
+        wire.send(self.channel, ["large", _digest(large), type(output).__name__, len(output), rigid(output)])
+        del large
+        wanted = wire.receive(self.channel)
+        if wanted == "digest":
+            return []
+        self.urgent = True
+        return ["v", values.encode(output, opaque=True)] if wanted == "value" else ["n", normal(output)]
+
+    def failure(self, error: BaseException) -> bool:
+        """Send an exception; True if the suite stops at the first."""
+        if isinstance(error, TimeoutException):
+            self.waiting.append(["t"])
+        else:
+            kind, *words = program.failure(error)
+            self.waiting.append(["r", *(["SystemExit", words[0]] if kind == "exited" else words)])
+        stop = not self.asked["all_inputs"]
+        if not stop and time.monotonic() - self.since > FLUSH_S:
+            self.flush()
+        return stop
+
+    def flush(self) -> None:
+        """Send what has been gathered."""
+        if self.waiting:
+            wire.send(self.channel, ["answers", self.waiting])
+            self.waiting = []
+        self.urgent = False
+        self.since = time.monotonic()
+
+
+def _large(output: Any, above: int | None) -> bytes | None:
+    """The value's bytes if there are more than `above` of them. Version 2 of marshal is the same in every process."""
+    if above is None or type(output) not in (str, bytes, list, tuple, set, frozenset, dict):
+        return None
+    if type(output) in (str, bytes) and len(output) <= above:
+        return None
+    try:
+        data = marshal.dumps(output, 2)
+    except ValueError:  # holds something that is not plain data
+        return None
+    return data if len(data) > above else None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def rigid(value: Any) -> bool:
+    """Whether a value is made of lists, tuples, str, bytes and None only; level by level, at C speed."""
+    if type(value) not in CONTAINERS:
+        return type(value) in RIGID
+    level = value
+    while True:
+        kinds = set(map(type, level))
+        if kinds <= RIGID:
+            return True
+        if not kinds <= CONTAINERS:
+            return False
+        level = list(chain.from_iterable(level))
+
+
+def normal(value: Any) -> str:
+    """A digest that two values share exactly if they are equal: True, 1 and 1.0 are one number, order in a set none.
+
+    nan, which equals nothing, is not looked for.
+    """
+    return _digest(marshal.dumps(_normal(value), 2))
+
+
+def _normal(value: Any) -> Any:
+    kind = type(value)
+    if kind in RIGID:
+        return value
+    if kind is bool:
+        return int(value)
+    if kind is float:
+        return int(value) if value.is_integer() else value
+    if kind is complex:
+        return _normal(value.real) if value.imag == 0 else value
+    if kind in CONTAINERS:
+        return kind([_normal(item) for item in value])
+    if kind in (set, frozenset):
+        return ("a set", sorted(marshal.dumps(_normal(item), 2) for item in value))
+    if kind is dict:
+        pairs = ((marshal.dumps(_normal(k), 2), marshal.dumps(_normal(v), 2)) for k, v in value.items())
+        return ("a dict", sorted(pairs))
+    return value
+
+
+GUARDED = {
+    "builtins": ("exit", "quit", "open", "help"),
+    "os": (
+        "kill", "system", "putenv", "remove", "removedirs", "rmdir", "fchdir", "setuid", "fork", "forkpty", "killpg",
+        "rename", "renames", "truncate", "replace", "unlink", "fchmod", "fchown", "chmod", "chown", "chroot",
+        "lchflags", "lchmod", "lchown", "getcwd", "chdir",
+    ),
+    "shutil": ("rmtree", "move", "chown"),
+    "subprocess": ("Popen",),
+}  # fmt: skip
+"""What evalplus.eval.utils.reliability_guard sets to None. Here it protects nothing; it only makes programs fail that
+fail there."""
+
+
+def guard() -> None:
+    """Take away what EvalPlus takes away from a program."""
+    for module, names in GUARDED.items():
+        for name in names:
+            setattr(sys.modules.get(module) or __import__(module), name, None)
+    for name in ("ipdb", "joblib", "resource", "psutil", "tkinter"):
+        sys.modules[name] = None  # type: ignore[assignment]
