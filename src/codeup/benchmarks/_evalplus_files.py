@@ -11,7 +11,7 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _problem(row: Mapping[str, Any], dataset: str, path: Path, number: int, sha2
         )  # fmt: skip
     restore = rules.mbpp_inputs if dataset == "mbpp" else lambda task, inputs: inputs
     try:
-        suites = {column[:4]: restore(row["task_id"], row[column]) for column in LISTS}
+        suites = {column[:4]: restore(row["task_id"], list(row[column])) for column in LISTS}
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise UserError(f"problem {number} ({row['task_id']}) has inputs of another shape: {error}", where=str(path),
                         mend="fetch the released file again") from None  # fmt: skip
@@ -79,7 +79,8 @@ def _problem(row: Mapping[str, Any], dataset: str, path: Path, number: int, sha2
 
 
 def _is_inputs(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, list) for item in value)
+    """A list of lists of arguments; Mbpp/793 has no inputs beyond its base and says so with {}."""
+    return value == {} or (isinstance(value, list) and all(isinstance(item, list) for item in value))
 
 
 def fetch(release: str, version: str) -> Path:

@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from codeup.sandbox import suite_runner, values, wire
+from codeup.sandbox import digests, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 
 GRACE_S = 0.5
@@ -395,7 +395,7 @@ class _Run:
             return Stopped("TIMEOUT", f"{called} did not finish in its CPU time", reported=True)
         if kind == "other" or (kind == "v" and isinstance(expected, dict) and "large" in expected):
             comparison.saw(suite["floats"][place])
-            if kind == "v" and suite_runner.normal(_decoded(answer[1])) == expected["large"][4]:
+            if kind == "v" and digests.normal(_decoded(answer[1])) == expected["large"][4]:
                 return None
             return Stopped("FAILED", f"{called} returned another value than expected", reported=True)
         if len(answer) < 2:

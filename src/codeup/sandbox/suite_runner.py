@@ -19,23 +19,17 @@ only as far as it is a value.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import marshal
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-from codeup.sandbox import program, values, wire
+from codeup.sandbox import digests, program, values, wire
 
 FLUSH_S = 0.005
-CONTAINERS = {list, tuple}
-RIGID = frozenset((str, bytes, type(None)))
-"""Types whose values equal only values of the same type: for data made of these, another digest is another value."""
 
 
 class TimeoutException(Exception):
@@ -153,20 +147,19 @@ class _Answers:
         return False
 
     def _answer(self, output: Any) -> list[Any]:
-        large = _large(output, self.asked["digest_above"])
+        large = digests.scan(output, self.asked["digest_above"], check=self.asked["truth"])
         if large is None:
             return ["v", values.encode(output, opaque=True)]
+        about = [large.digest, type(output).__name__, len(output), digests.rigid(output)]
         if self.asked["truth"]:
-            stable = bool(marshal.loads(large) == output)
-            return ["D", _digest(large), type(output).__name__, len(output), rigid(output), normal(output), stable]
+            return ["D", *about, large.digest if about[-1] else digests.normal(output), large.stable]
         self.flush()
-        wire.send(self.channel, ["large", _digest(large), type(output).__name__, len(output), rigid(output)])
-        del large
+        wire.send(self.channel, ["large", *about])
         wanted = wire.receive(self.channel)
         if wanted == "digest":
             return []
         self.urgent = True
-        return ["v", values.encode(output, opaque=True)] if wanted == "value" else ["n", normal(output)]
+        return ["v", values.encode(output, opaque=True)] if wanted == "value" else ["n", digests.normal(output)]
 
     def failure(self, error: BaseException) -> bool:
         """Send an exception; True if the suite stops at the first."""
@@ -187,65 +180,6 @@ class _Answers:
             self.waiting = []
         self.urgent = False
         self.since = time.monotonic()
-
-
-def _large(output: Any, above: int | None) -> bytes | None:
-    """The value's bytes if there are more than `above` of them. Version 2 of marshal is the same in every process."""
-    if above is None or type(output) not in (str, bytes, list, tuple, set, frozenset, dict):
-        return None
-    if type(output) in (str, bytes) and len(output) <= above:
-        return None
-    try:
-        data = marshal.dumps(output, 2)
-    except ValueError:  # holds something that is not plain data
-        return None
-    return data if len(data) > above else None
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-def rigid(value: Any) -> bool:
-    """Whether a value is made of lists, tuples, str, bytes and None only; level by level, at C speed."""
-    if type(value) not in CONTAINERS:
-        return type(value) in RIGID
-    level = value
-    while True:
-        kinds = set(map(type, level))
-        if kinds <= RIGID:
-            return True
-        if not kinds <= CONTAINERS:
-            return False
-        level = list(chain.from_iterable(level))
-
-
-def normal(value: Any) -> str:
-    """A digest that two values share exactly if they are equal: True, 1 and 1.0 are one number, order in a set none.
-
-    nan, which equals nothing, is not looked for.
-    """
-    return _digest(marshal.dumps(_normal(value), 2))
-
-
-def _normal(value: Any) -> Any:
-    kind = type(value)
-    if kind in RIGID:
-        return value
-    if kind is bool:
-        return int(value)
-    if kind is float:
-        return int(value) if value.is_integer() else value
-    if kind is complex:
-        return _normal(value.real) if value.imag == 0 else value
-    if kind in CONTAINERS:
-        return kind([_normal(item) for item in value])
-    if kind in (set, frozenset):
-        return ("a set", sorted(marshal.dumps(_normal(item), 2) for item in value))
-    if kind is dict:
-        pairs = ((marshal.dumps(_normal(k), 2), marshal.dumps(_normal(v), 2)) for k, v in value.items())
-        return ("a dict", sorted(pairs))
-    return value
 
 
 GUARDED = {
