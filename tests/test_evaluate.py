@@ -12,9 +12,10 @@ import pytest
 
 from codeup.benchmarks import humaneval
 from codeup.errors import UserError, WorkFailed
-from codeup.evaluate.generate import first, generate_samples, meta_path
+from codeup.evaluate.generate import generate_samples, meta_path
 from codeup.evaluate.judge import judge_one, judge_samples, scores
 from codeup.evaluate.samples import read_answers
+from codeup.evaluate.subset import first
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Event, Message, Outcome, Problem
@@ -204,7 +205,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "an unknown task": ('{"task_id": "MBPP/7", "solution": "x"}\n', "1 task ids are not in this benchmark: MBPP/7"),
     "missing tasks": ('{"task_id": "T/0", "solution": "x"}\n', "3 of 4 tasks have no sample: T/1, T/2, T/3"),
     "no answer in a line": ('{"task_id": "T/0"}\n' * 4, "3 of 4|neither"),
-    "an empty file": ("", "4 of 4 tasks have no sample"),
+    "an empty file": ("", "holds no samples"),
 }
 
 

@@ -135,6 +135,19 @@ def finish(
     return Artifact(step.name, step.kind, str(folder), print_, summary, round(seconds, 3))
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and prove that files can be written there, before work begins. Raises UserError."""
+    probe = path / f".probe.{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot be written to ({error.strerror})", where=str(path), mend="name another folder"
+        ) from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it, even after power loss."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

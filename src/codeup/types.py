@@ -81,12 +81,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkData:
-    """The problems of one benchmark file, with what identifies it: a readable version and the file's sha256."""
+    """The problems of one benchmark file, with what identifies it: a readable version and the file's sha256.
+
+    `not_asked` are ids of the file's other problems, where only part of it was asked for (evaluate/subset.py).
+    """
 
     name: str
     version: str
     sha256: str
     problems: tuple[Problem, ...]
+    not_asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

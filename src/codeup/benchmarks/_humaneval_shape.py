@@ -95,6 +95,12 @@ def _checked(path: Path, rows: list[dict[str, Any]], columns: Sequence[str]) -> 
                 where=str(path),
                 mend=f"name the benchmark this file belongs to; this one needs {', '.join(columns)}",
             )
+        if not row["entry_point"].isidentifier():
+            raise UserError(
+                f"the entry point of {row['task_id']} is {row['entry_point']!r}, not the name of a function",
+                where=str(path),
+                mend="fetch the file again",
+            )
         if row["task_id"] in seen:
             raise UserError(f"task {row['task_id']} occurs twice", where=str(path))
         seen.add(row["task_id"])

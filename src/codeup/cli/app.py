@@ -175,6 +175,8 @@ def evaluate(
     all_inputs: Annotated[bool, typer.Option(help="humaneval+, mbpp+: go on after the first wrong answer")] = False,
     allow_unsafe: Annotated[bool, typer.Option(help="run even where no real sandbox is possible")] = False,
     partial: Annotated[bool, typer.Option(help="the file answers only some problems; the score counts those")] = False,
+    tasks: Annotated[str | None, typer.Option(metavar="ID,ID,…", help="only these problems; n is their number")] = None,
+    limit: Annotated[int | None, typer.Option(help="only the first problems; n is their number")] = None,
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -183,17 +185,23 @@ def evaluate(
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
         compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
-        json=json,
+        json=json, limit=limit,
+        tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
     )  # fmt: skip
 
 
 @app.command()
 @guarded
-def compare(a: Path, b: Path, json: Json = False) -> None:
-    """Paired comparison of two verdict files, or folders that hold one."""
+def compare(
+    a: Path,
+    b: Path,
+    suite: Annotated[str, typer.Option(help="base or plus, of verdicts that hold both")] = "",
+    json: Json = False,
+) -> None:
+    """Is A better than B? Paired comparison of two verdict files, or folders that hold one."""
     from codeup.cli import scoring
 
-    scoring.compare(a, b, json=json)
+    scoring.compare(a, b, suite=suite, json=json)
 
 
 @app.command()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json as jsonlib
-from dataclasses import asdict
+import sys
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from codeup import models, plugins, stats
+from codeup import models, plugins
 from codeup.cli.progress import display
 from codeup.errors import UserError
-
-ASKED = 0
-"""Compared is the first answer to each problem, as pass@1 of greedy decoding has it."""
 
 
 def generate(
@@ -37,7 +34,8 @@ def generate(
 
     from codeup.chat import load_renderer
     from codeup.engines.hf import Engine
-    from codeup.evaluate.generate import first, generate_samples
+    from codeup.evaluate.generate import generate_samples
+    from codeup.evaluate.subset import first
 
     if form == "chat" and not models.is_tuned(folder):
         raise UserError(
@@ -76,19 +74,24 @@ def evaluate(
     allow_unsafe: bool,
     partial: bool,
     json: bool,
+    tasks: list[str] | None = None,
+    limit: int | None = None,
 ) -> None:
     """Judge a samples file and print its scores."""
     module = plugins.load("benchmarks", benchmark)
 
     from codeup.evaluate.judge import SuiteRules, judge_samples
+    from codeup.evaluate.subset import reduced, tag
     from codeup.sandbox.limits import Limits
 
-    folder = out or samples.with_name(samples.name.split(".")[0] + "-verdicts")
+    problems = reduced(module.load(data), tasks=tasks, limit=limit)
+    name = samples.name.split(".")[0] + "-verdicts"
+    folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
     with display() as emit:
         summary = judge_samples(
             samples,
             module,
-            module.load(data),
+            problems,
             folder,
             workers=workers,
             limits=Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb),
@@ -104,40 +107,44 @@ def evaluate(
         low, high = score["low"], score["high"]
         name = f"{score['benchmark']} {score['metric']}"
         print(f"{name} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems")
+    if subset := summary["subset"]:
+        left_out = f"{summary['samples_not_asked']} samples of the others left out"
+        print(f"subset: {subset['asked']} of {subset['of']} problems were asked for; {left_out}")
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")
 
 
-def compare(a: Path, b: Path, *, json: bool) -> None:
-    """Print the paired table of two sets of verdicts, McNemar's p-value and the interval of the difference."""
-    first, second = _passed(a), _passed(b)
-    shared = sorted(first.keys() & second.keys())
-    if not shared:
-        raise UserError("no problem has a verdict on both sides", where=f"{a} and {b}", mend="compare one benchmark")
-    pair = stats.compare_paired([first[task] for task in shared], [second[task] for task in shared])
-    left_out = len(first.keys() ^ second.keys())
+def compare(a: Path, b: Path, *, suite: str, json: bool) -> None:
+    """Print the paired table of two sets of verdicts, the difference with its interval, and what it supports."""
+    from codeup.evaluate import compare as paired
+
+    found = paired.compare(a, b, suite=suite)
+    for warning in found["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     if json:
-        print(jsonlib.dumps({"a": str(a), "b": str(b), "n": len(shared), "left_out": left_out, **asdict(pair)}))
+        print(jsonlib.dumps(found))
         return
-    print(f"{len(shared)} problems on both sides" + (f"; {left_out} on one side only, left out" if left_out else ""))
-    print(f"both pass {pair.both}, only A {pair.only_a}, only B {pair.only_b}, neither {pair.neither}")
-    print(f"A - B = {pair.difference:+.3f}  95 % [{pair.low:+.3f}, {pair.high:+.3f}]  McNemar p = {pair.p_value:.3g}")
+    for name in ("a", "b"):
+        score = found[f"score_{name}"]
+        print(f"{name.upper()}: {score.get('model') or found[name]}  {_score_text(score)}")
+    print(f"{found['n']} problems on both sides" + (f", {found['suite']} suite" if found["suite"] else ""))
+    if found["p_value"] is not None:
+        table = f"both pass {found['both']}, only A {found['only_a']}, only B {found['only_b']}"
+        print(f"{table}, neither {found['neither']}; McNemar p = {found['p_value']:.3g}")
+    else:
+        print(f"A passes more often on {found['higher_a']}, B on {found['higher_b']}, equal on {found['equal']}")
+    print(
+        f"A - B = {found['difference']:+.3f}  95 % [{found['low']:+.3f}, {found['high']:+.3f}]  n={found['n']} problems"
+    )
+    sizes = {key: "none" if (d := found["detectable"][key]) is None else f"{d:.3f}" for key in ("paired", "unpaired")}
+    print(
+        f"smallest difference found with power 0.8: {sizes['paired']} paired; "
+        f"{sizes['unpaired']} against a score of other problems"
+    )
+    print(found["sentence"])
 
 
-def _passed(path: Path) -> dict[str, bool]:
-    """Task -> did its first answer pass, from a verdicts.jsonl or a folder that holds one."""
-    file = path / "verdicts.jsonl" if path.is_dir() else path
-    rows: list[dict[str, Any]] = []
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        mend = "give verdicts.jsonl, or a folder that holds it (a judge-… folder of a run)"
-        raise UserError(f"cannot be read ({error.strerror})", where=str(file), mend=mend) from None
-    for number, line in enumerate(lines, 1):
-        try:
-            row = jsonlib.loads(line)
-            rows.append({key: row[key] for key in ("task_id", "index", "outcome")})
-        except (ValueError, KeyError, TypeError):
-            raise UserError("is not a verdict", where=f"{file}:{number}", mend="run codeup evaluate again") from None
-    return {row["task_id"]: row["outcome"] == "PASSED" for row in rows if row["index"] == ASKED}
+def _score_text(score: dict[str, Any]) -> str:
+    low, high = score["low"], score["high"]
+    return f"{score['metric']} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems"

@@ -134,12 +134,13 @@ def _missed(recipe: recipes.Recipe, scores: list[dict[str, Any]]) -> list[str]:
     lines = []
     for need in recipe.evaluate.require if recipe.evaluate else []:
         found = [
-            s["value"]
-            for s in scores
-            if (s["model"], s["benchmark"], s["metric"]) == (need.model, need.benchmark, "pass@1")
+            s for s in scores if (s["model"], s["benchmark"], s["metric"]) == (need.model, need.benchmark, "pass@1")
         ]
-        if not found or max(found) < need.at_least:
-            got = f"{max(found):.3f}" if found else "no score"
+        best = max(found, key=lambda s: s["value"], default=None)
+        if best is None or best["value"] < need.at_least:
+            got = "no score"
+            if best is not None:
+                got = f"{best['value']:.3f} (95 % [{best['low']:.3f}, {best['high']:.3f}], n={best['n']})"
             lines.append(f"pass@1 of {need.model} on {need.benchmark} is {got}, required {need.at_least}")
     return lines
 

@@ -29,14 +29,6 @@ def meta_path(samples: Path) -> Path:
     return samples.with_suffix(".meta.json")
 
 
-def first(data: BenchmarkData, limit: int | None) -> BenchmarkData:
-    """The first `limit` problems, with a version that says so."""
-    if limit is None or limit >= len(data.problems):
-        return data
-    version = f"{data.version}; only the first {limit} of {len(data.problems)}"
-    return BenchmarkData(data.name, version, data.sha256, data.problems[:limit])
-
-
 def prompt_text(benchmark: ModuleType, problem: Problem, form: Form) -> str:
     """What is asked: the code to continue, or the instruction of the user's turn."""
     return str(benchmark.base_prompt(problem) if form == "base" else benchmark.chat_instruction(problem))

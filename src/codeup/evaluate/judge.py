@@ -2,9 +2,10 @@
 
     samples.jsonl -> Answer -> Job -> Verdict -> Score      out/verdicts.jsonl   one line per sample, continued on rerun
                                                             out/examples.jsonl   the first failures of each outcome
-                                                            out/scores.json      the summary that is returned
+                                                            out/scores.json      the summary: the same on every rerun
+                                                            out/timing.json      seconds, and what was judged just now
 
-The score is the unbiased pass@k of Chen et al. 2021 with the Wilson interval over problems; a sandbox that fails raises
+The score is the unbiased pass@k of Chen et al. 2021 with an interval over problems; a sandbox that fails raises
 and leaves no verdict. A verdict is reused only for the same program, tests and limits.
 """
 
@@ -25,7 +26,8 @@ from codeup import artifacts, stats
 from codeup.errors import UserError
 from codeup.evaluate import evalplus_results, truth
 from codeup.evaluate.generate import meta_path, prompt_text
-from codeup.evaluate.samples import Answer, append_line, read_answers, read_lines, repair_end
+from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
+from codeup.evaluate.subset import described
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import AnyJob, Job, Pool, SuiteJob
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Score, Verdict, ignore_event
@@ -149,7 +151,7 @@ def judge_samples(
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial)
     problems = {problem.task_id: problem for problem in data.problems}
-    out.mkdir(parents=True, exist_ok=True)
+    artifacts.make_folder(out)
     start = time.monotonic()
     keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
     rows, sandbox, judged = _verdicts(
@@ -172,24 +174,27 @@ def judge_samples(
     found = scores(rows)
     summary: dict[str, Any] = {
         **_settings(samples, answers, data, model),
-        "problems_in_benchmark": len(data.problems),
+        "problems_in_benchmark": len(data.problems) + len(data.not_asked),
+        "subset": described(data),
+        "samples_not_asked": count_not_asked(samples, data),
         "sandbox": sandbox,
         "protection": PROTECTION,
         "limits": asdict(limits),
         **({"compat": rules.compat, "all_inputs": rules.all_inputs} if rows and "suites" in rows[0] else {}),
         "outcomes": _counts(row["outcome"] for row in rows),
         "extractions": _counts(row["extraction"] for row in rows),
+    }
+    timing = {
         "judged": judged,
         "reused": len(rows) - judged,
         "seconds": round(seconds, 3),
         "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
     }
-    common = {
-        key: summary[key] for key in summary if key not in ("scores", "seconds", "samples_per_s", "judged", "reused")
-    }
+    common = {key: summary[key] for key in summary if key != "subset"}
     summary["scores"] = [{**common, **score, **_named(data, score)} for score in found]
+    artifacts.write_json(out / "timing.json", timing)
     artifacts.write_json(out / "scores.json", summary)
-    return summary
+    return {**summary, **timing}
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
@@ -198,9 +203,9 @@ def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """pass@k for every k that each problem has enough samples for, with n problems and the Wilson interval.
+    """pass@k for every k that each problem has enough samples for, with n problems, standard error and interval.
 
-    The interval treats problems as drawn from a wider set and takes the mean of their pass rates as successes / n.
+    The interval treats problems as drawn from a wider set, each with all its samples (`stats.mean_over_problems`).
     Rows with suites give a score for each: a sample passes a suite when it passes that one and those before it.
     """
     names = [key.removesuffix("_status") for key in rows[0] if key.endswith("_status")] if rows else []
@@ -220,11 +225,10 @@ def _scores(rows: Sequence[Mapping[str, Any]], passed: Sequence[bool]) -> list[d
     fewest = min((len(each) for each in passes.values()), default=0)
     found = []
     for k in (k for k in KS if k <= fewest):
-        values = [stats.pass_at_k(len(each), sum(each), k) for each in passes.values()]
-        value = sum(values) / len(values)
-        low, high = stats.wilson(sum(values), len(values))
+        mean = stats.pass_at_k_over_problems([(len(each), sum(each)) for each in passes.values()], k)
+        score = Score(f"pass@{k}", mean.value, mean.low, mean.high, mean.n, mean.interval)
         counts = {"passed": sum(map(sum, passes.values())), "samples": len(rows)}
-        found.append({**asdict(Score(f"pass@{k}", value, low, high, len(values))), **counts})
+        found.append({**asdict(score), "standard_error": mean.standard_error, **counts})
     return found
 
 

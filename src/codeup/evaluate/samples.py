@@ -35,12 +35,22 @@ class Answer:
 
 def read_lines(path: Path, *, drop_unfinished: bool = False) -> list[dict[str, Any]]:
     """Rows of a JSONL file. Raises UserError naming the line; `drop_unfinished` forgives a last line cut short."""
+    return [row for _, row in numbered_lines(path, drop_unfinished=drop_unfinished)]
+
+
+def numbered_lines(path: Path, *, drop_unfinished: bool = False) -> list[tuple[int, dict[str, Any]]]:
+    """`read_lines` with the number of each row's line, counted from 1; empty lines count and hold no row."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError("no such file of samples", where=str(path)) from None
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend="name a JSONL file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"is not UTF-8 text: {error}", where=str(path)) from None
+        mend = "give JSON lines as plain text; unpack a compressed file first"
+        raise UserError(
+            f"is not UTF-8 text ({error.reason} at byte {error.start})", where=str(path), mend=mend
+        ) from None
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -61,7 +71,7 @@ def read_lines(path: Path, *, drop_unfinished: bool = False) -> list[dict[str, A
             raise UserError(
                 f"{'the file ends in the middle: ' if last else ''}{error}", where=f"{path}:{number}", mend=mend
             ) from None
-        rows.append(row)
+        rows.append((number, row))
     return rows
 
 
@@ -86,15 +96,19 @@ def to_row(sample: Sample) -> dict[str, Any]:
 
 
 def read_answers(path: Path, benchmark: ModuleType, data: BenchmarkData, *, partial: bool = False) -> list[Answer]:
-    """Every answer in a file, in the benchmark's order. Raises UserError for what does not fit the benchmark."""
-    rows = read_lines(path)
+    """Every answer in a file to a problem that is asked for, in the benchmark's order.
+
+    Several lines of one task are its samples, numbered as they come. Raises UserError for what does not fit.
+    """
+    others = set(data.not_asked)
+    rows = [(number, row) for number, row in _with_tasks(path) if row["task_id"] not in others]
     problems = {problem.task_id: problem for problem in data.problems}
-    _check_tasks(path, rows, problems, partial=partial)
+    _check_tasks(path, [row for _, row in rows], problems, partial=partial)
     seen: Counter[str] = Counter()
     answers = []
-    for number, row in enumerate(rows, 1):
+    for number, row in rows:
         task = row["task_id"]
-        answers.append(_answer(row, problems[task], benchmark, seen[task], where=f"{path}: sample {number}"))
+        answers.append(_answer(row, problems[task], benchmark, seen[task], where=f"{path}:{number}"))
         seen[task] += 1
     places = {task: place for place, task in enumerate(problems)}
     answers.sort(key=lambda answer: (places[answer.sample.task_id], answer.sample.index))
@@ -102,6 +116,32 @@ def read_answers(path: Path, benchmark: ModuleType, data: BenchmarkData, *, part
     if twice:
         raise UserError(f"sample {twice[0][1]} of {twice[0][0]} occurs twice", where=str(path))
     return answers
+
+
+def count_not_asked(path: Path, data: BenchmarkData) -> int:
+    """How many samples of a file are for problems of the benchmark that were not asked for."""
+    others = set(data.not_asked)
+    return sum(row["task_id"] in others for row in read_lines(path)) if others else 0
+
+
+def _with_tasks(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The numbered rows of a file that holds some, each with a task id."""
+    rows = numbered_lines(path)
+    if not rows:
+        raise UserError(
+            "holds no samples", where=str(path), mend='write one JSON object a line: {"task_id", "solution"}'
+        )
+    for number, row in rows:
+        if not isinstance(row.get("task_id"), str):
+            what = _kind(row["task_id"]) if "task_id" in row else "missing"
+            raise UserError(f'its "task_id" is {what}', where=f"{path}:{number}", mend="name the task as text")
+    return rows
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, for a person: a number, not text."""
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return "null" if value is None else f"{names.get(type(value), 'empty text')}, not text"
 
 
 def _check_tasks(path: Path, rows: list[dict[str, Any]], problems: Mapping[str, Problem], *, partial: bool) -> None:
@@ -136,13 +176,21 @@ def _answer(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, ind
             code = text if key == "solution" else problem.prompt + text
             sample = Sample(problem.task_id, index, "base" if key == "completion" else "chat", text, "given")
             return Answer(sample, Program(problem.task_id, index, code if text.strip() else "", f"given-{key}"))
-    raise UserError('has neither "raw", "solution" nor "completion" as text', where=where)
+    wrong = [f'"{key}" is {_kind(row[key])}' for key in ("solution", "completion") if key in row]
+    raise UserError(
+        f"the answer to {problem.task_id} is not text: {', '.join(wrong)}"
+        if wrong
+        else f'the answer to {problem.task_id} has neither "raw", "solution" nor "completion"',
+        where=where,
+        mend='give a whole program as "solution", or the text after the prompt as "completion"',
+    )
 
 
 def _own(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, *, where: str) -> Answer:
     lacking = OURS - row.keys()
-    if lacking or row["form"] not in ("base", "chat") or not isinstance(row["raw"], str):
-        raise UserError(f"is not a sample: check {', '.join(sorted(lacking)) or 'form and raw'}", where=where)
+    counted = isinstance(row.get("index"), int) and row["index"] >= 0
+    if lacking or row["form"] not in ("base", "chat") or not isinstance(row["raw"], str) or not counted:
+        raise UserError(f"is not a sample: check {', '.join(sorted(lacking)) or 'form, raw and index'}", where=where)
     sample = Sample(**{key: row[key] for key in OURS})
     return Answer(sample, program_of(sample, problem, benchmark))
 

@@ -77,9 +77,10 @@ def _rigid_levels(level: Any) -> bool:
         kinds = set(map(type, level))
         if kinds <= RIGID:
             return True
-        if not kinds <= CONTAINERS:
+        if not kinds <= RIGID | CONTAINERS:
             return False
-        level = list(chain.from_iterable(level))
+        inner = level if kinds <= CONTAINERS else [item for item in level if type(item) in CONTAINERS]
+        level = list(chain.from_iterable(inner))
 
 
 def normal(value: Any) -> str:

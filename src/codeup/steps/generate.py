@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import models, plugins
 from codeup.types import BenchmarkData, Context
 
-CODE = ("engines", "chat", "benchmarks", "evaluate/generate.py", "steps/generate.py")
+CODE = ("engines", "chat", "benchmarks", "evaluate/generate.py", "evaluate/subset.py", "steps/generate.py")
 
 
 class Spec(BaseModel):
@@ -33,7 +33,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write samples.jsonl."""
     from codeup.chat import load_renderer
     from codeup.engines.hf import Engine
-    from codeup.evaluate.generate import first, generate_samples
+    from codeup.evaluate.generate import generate_samples
+    from codeup.evaluate.subset import first
 
     asked = spec.benchmark
     merged = context.only("merge")

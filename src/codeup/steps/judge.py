@@ -29,8 +29,8 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write verdicts.jsonl, examples.jsonl and scores.json; every score carries the prompt of problem 0."""
-    from codeup.evaluate.generate import first
     from codeup.evaluate.judge import judge_samples
+    from codeup.evaluate.subset import first
     from codeup.sandbox.limits import Limits
 
     asked, generated = spec.benchmark, context.only("generate")

@@ -1,0 +1,236 @@
+"""Is A better than B? Two sets of verdicts on the same problems, compared problem by problem.
+
+    A/verdicts.jsonl   PASSED FAILED PASSED ...     one sample each: the paired table, exact McNemar
+    B/verdicts.jsonl   PASSED PASSED FAILED ...     several: pass rates per problem, bootstrap over problems
+
+scores.json beside the verdicts says what was judged; where the two sides differ in benchmark, data, rules or limits, or
+nothing says what they were, the answer carries a warning. Does not cover: pass@k for k above 1, and the luck of
+training, which needs several training runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeup import stats
+from codeup.errors import UserError
+from codeup.types import Outcome
+
+ALPHA, POWER = 0.05, 0.8
+SUITES = ("base", "plus")
+SAME = {
+    "benchmark": "benchmarks",
+    "data_sha256": "data files (sha256)",
+    "data_version": "data versions",
+    "compat": "rules of judging",
+    "limits": "limits of a program",
+}
+"""Entries of scores.json that must agree for two scores to mean the same, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One set of verdicts: passes of each task in order of index, the suite they count, and what was judged."""
+
+    path: Path
+    passes: Mapping[str, Sequence[bool]]
+    suite: str
+    about: Mapping[str, Any]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Task -> share of its samples that passed."""
+        return {task: sum(each) / len(each) for task, each in self.passes.items()}
+
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Fewest and most samples of a task."""
+        counts = [len(each) for each in self.passes.values()]
+        return min(counts), max(counts)
+
+
+def compare(a: Path, b: Path, *, suite: str = "", seed: int = 0) -> dict[str, Any]:
+    """Compare two sets of verdicts: a verdicts.jsonl each, a folder that holds one, or a run with a single one.
+
+    `suite` chooses "base" or "plus" of EvalPlus-style verdicts (plus where not said). Returns plain JSON: the scores of
+    both, the paired table, difference (a - b) with its interval, p-value (one sample per problem only), the smallest
+    difference that so many problems can show, warnings, `better` ("a", "b" or None) and one sentence. Raises UserError.
+    """
+    if suite not in ("", *SUITES):
+        raise UserError(f"there is no suite {suite!r}", mend=f"one of: {', '.join(SUITES)}")
+    left, right = read_side(a, suite), read_side(b, suite)
+    if not suite and "" in (left.suite, right.suite) and left.suite != right.suite:
+        left, right = (read_side(side.path, "base" if side.suite else "") for side in (left, right))
+    shared = [task for task in left.passes if task in right.passes]
+    if not shared:
+        raise UserError("no problem has a verdict on both sides", where=f"{a} and {b}", mend="compare one benchmark")
+    left_out = [task for task in [*left.passes, *right.passes] if (task in left.passes) != (task in right.passes)]
+    pair = _paired(left, right, shared, seed)
+    found = {
+        "a": str(a),
+        "b": str(b),
+        "n": len(shared),
+        "left_out": len(left_out),
+        "suite": left.suite,
+        "score_a": _score(left, shared, seed),
+        "score_b": _score(right, shared, seed),
+        **pair,
+        "warnings": _warnings(left, right, left_out),
+    }
+    found["better"] = _better(found)
+    return {**found, "sentence": _sentence(found)}
+
+
+def read_side(path: Path, suite: str = "") -> Side:
+    """Read verdicts and what is said about them. Raises UserError naming the line that is not a verdict."""
+    file = _verdicts_file(path)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        mend = "give verdicts.jsonl, or a folder that holds it (a judge-… folder of a run)"
+        raise UserError(f"cannot be read ({reason})", where=str(file), mend=mend) from None
+    rows: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+    for number, line in enumerate(lines, 1):
+        row = _row(line, where=f"{file}:{number}")
+        if row["index"] in rows[row["task_id"]]:
+            raise UserError(f"sample {row['index']} of {row['task_id']} occurs twice", where=f"{file}:{number}")
+        rows[row["task_id"]][row["index"]] = row
+    if not rows:
+        raise UserError("holds no verdicts", where=str(file), mend="run codeup evaluate first")
+    every = [row for each in rows.values() for row in each.values()]
+    suited = [row for row in every if "base_status" in row]
+    if suited and len(suited) < len(every):
+        raise UserError("mixes verdicts with and without suites", where=str(file), mend="run codeup evaluate again")
+    suite = (suite or ("plus" if all(row.get("plus_status") for row in suited) else "base")) if suited else suite
+    if suite and any(not row.get(f"{name}_status") for row in every for name in _needed(suite)):
+        raise UserError(
+            f"its verdicts are not of a {suite} suite",
+            where=str(file),
+            mend="leave --suite out, or judge with --benchmark humaneval+ or mbpp+",
+        )
+    passes = {task: [_passed(each[i], suite) for i in sorted(each)] for task, each in rows.items()}
+    return Side(file, passes, suite, _about(file))
+
+
+def _verdicts_file(path: Path) -> Path:
+    if not path.is_dir() or (path / "verdicts.jsonl").exists():
+        return path / "verdicts.jsonl" if path.is_dir() else path
+    within = sorted(path.glob("steps/*/verdicts.jsonl"))
+    if len(within) > 1:
+        names = ", ".join(str(file.parent.relative_to(path)) for file in within)
+        raise UserError(f"holds {len(within)} sets of verdicts", where=str(path), mend=f"name one of: {names}")
+    return within[0] if within else path / "verdicts.jsonl"
+
+
+def _row(line: str, *, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+        good = isinstance(row["task_id"], str) and isinstance(row["index"], int) and row["outcome"] in set(Outcome)
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise UserError("is not a verdict", where=where, mend="run codeup evaluate again")
+    checked: Mapping[str, Any] = row
+    return checked
+
+
+def _needed(suite: str) -> Sequence[str]:
+    """The statuses a suite reads: a program passes plus only if it passes base too, as EvalPlus counts."""
+    return SUITES if suite == "plus" else (suite,)
+
+
+def _passed(row: Mapping[str, Any], suite: str) -> bool:
+    if not suite:
+        return bool(row["outcome"] == Outcome.PASSED)
+    return all(row[f"{name}_status"] == "pass" for name in _needed(suite))
+
+
+def _about(file: Path) -> Mapping[str, Any]:
+    """What scores.json beside the verdicts says, or nothing."""
+    try:
+        about = json.loads(file.with_name("scores.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _score(side: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]:
+    """pass@1 of one side on the shared problems."""
+    rates = side.rates
+    score = asdict(stats.mean_over_problems([rates[task] for task in tasks], seed=seed))
+    about = {key: side.about[key] for key in ("model", "benchmark", "data_version") if key in side.about}
+    return {"metric": "pass@1", **score, "samples_per_problem": list(side.samples), **about}
+
+
+def _paired(a: Side, b: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]:
+    """The table, the difference and what could have been found."""
+    n, rates_a, rates_b = len(tasks), a.rates, b.rates
+    lower = min(sum(rates[task] for task in tasks) / n for rates in (rates_a, rates_b))
+    detectable: dict[str, Any] = {"alpha": ALPHA, "power": POWER, "unpaired": stats.detectable_unpaired(n, lower)}
+    if a.samples == b.samples == (1, 1):
+        pair = stats.compare_paired([a.passes[t][0] for t in tasks], [b.passes[t][0] for t in tasks], seed=seed)
+        discordance = (pair.only_a + pair.only_b) / n
+        detectable |= {"paired": stats.detectable_paired(n, discordance), "discordance": discordance}
+        return {**asdict(pair), "test": "exact McNemar", "detectable": detectable}
+    rates = stats.compare_rates([rates_a[t] for t in tasks], [rates_b[t] for t in tasks], seed=seed)
+    detectable["paired"] = stats.detectable_rates(n, rates.spread) if rates.spread else None
+    return {**asdict(rates), "p_value": None, "test": "bootstrap over problems", "detectable": detectable}
+
+
+def _warnings(a: Side, b: Side, left_out: Sequence[str]) -> list[str]:
+    found = []
+    for name, side in (("A", a), ("B", b)):
+        if not side.about:
+            found.append(f"{name} has no readable scores.json beside its verdicts: what was judged is not known")
+    if a.about and b.about:
+        for key, words in SAME.items():
+            if a.about.get(key) != b.about.get(key):
+                found.append(f"the {words} differ: {_short(a.about.get(key))} and {_short(b.about.get(key))}")
+    if a.suite != b.suite:
+        with_suite, without = ("A", "B") if a.suite else ("B", "A")
+        found.append(f"the suites differ: {with_suite}'s base verdicts against {without}'s, which know no suites")
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        found.append(f"{len(left_out)} problems have a verdict on one side only: {', '.join(left_out[:3])}{more}")
+    if len({*a.samples, *b.samples}) > 1:
+        found.append(f"samples per problem differ: A has {_range(a.samples)}, B has {_range(b.samples)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 100 else text[:16] + "…"
+
+
+def _range(samples: tuple[int, int]) -> str:
+    return str(samples[0]) if samples[0] == samples[1] else f"{samples[0]} to {samples[1]}"
+
+
+def _better(found: Mapping[str, Any]) -> str | None:
+    """The side that the data support: the interval leaves out 0 and, where there is a test, p < 0.05."""
+    if found["low"] <= 0 <= found["high"] or (found["p_value"] is not None and found["p_value"] >= ALPHA):
+        return None
+    return "a" if found["difference"] > 0 else "b"
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    better, n = found["better"], found["n"]
+    sign = -1 if better == "b" else 1
+    low, high = sorted((sign * found["low"], sign * found["high"]))
+    test = f", p = {found['p_value']:.2g}" if found["p_value"] is not None else ""
+    figures = f"({sign * found['difference']:+.3f}, 95 % [{low:+.3f}, {high:+.3f}]{test}, n = {n} problems)"
+    if better:
+        return f"The data support that {better.upper()} is better than {'B' if better == 'a' else 'A'} {figures}."
+    smallest = found["detectable"]["paired"]
+    if smallest is None:
+        return f"The data do not support that A or B is better {figures}; so few problems show no difference reliably."
+    return (
+        f"The data do not support that A or B is better {figures}; a true difference of {smallest:.3f} would be found "
+        f"in {POWER:.0%} of such comparisons, a smaller one less often."
+    )
