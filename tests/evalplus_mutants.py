@@ -206,7 +206,7 @@ LISTS = [
     body("as_bytearray", "H9 M8 H10", "return bytearray(str(out), 'utf-8')"),
     body("turned_round", f"{INTS} {FLOATS} {STRINGS} {SET_EQ} H8 H87", "return type(out)(list(out)[::-1])"),
     body("in_order", f"{INTS} H34 H58", "return sorted(out)"),
-    body("one_short", f"{INTS} {FLOATS} {STRINGS} {SET_EQ} {STR} {TUPLE} H87", 
+    body("one_short", f"{INTS} {FLOATS} {STRINGS} {SET_EQ} {STR} {TUPLE} H87",
          "return out[:-1] if not isinstance(out, set) else set(sorted(out, key=repr)[:-1])"),
     body("one_more", f"{INTS} {FLOATS} H8 M106", "return out + out[:1]"),
     body("one_more_element", SET_EQ, "return [*out, 'extra']"),
