@@ -178,7 +178,7 @@ def agreement(set_: str, state: str, programs: Sequence[Program], peer: Statuses
     for tool, found in (("EvalPlus", peer), ("CodeUp", codeup)):
         if found.keys() != set(places):
             raise WorkFailed(f"{tool} judged {len(found)} of {len(places)} samples of the {set_} set")
-    differences = tuple(
+    differences: tuple[dict[str, Any], ...] = tuple(
         {"task_id": program.task_id, "kind": program.kind, "peer": peer[place], "codeup": codeup[place]}
         for program, place in zip(programs, places, strict=True)
         if peer[place] != codeup[place]

@@ -2,7 +2,8 @@
 
 Memory is sampled from /proc while the command runs: the proportional set size (PSS) of every process of the tree, in
 which a page that n forked processes share counts once, not n times. Where the kernel refuses PSS for a process, its
-resident size stands in. What lives shorter than SAMPLE_S may be missed; processes that leave the tree (a daemon) are
+resident size stands in. Reading PSS of gigabytes takes tens of milliseconds, so the sampling slows down until it costs
+at most 5 % of one core. What lives shorter than the time between two samples may be missed; processes that leave the tree (a daemon) are
 not counted; on other systems than Linux memory is not measured.
 """
 
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_S = 0.2
+SHARE = 0.05
+"""Largest part of one core that sampling may take from the command it watches."""
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 COUNT = re.compile(r"([\d,]+)/([\d,]+) ?")
 """`130/164` in a progress line of either tool."""
@@ -57,6 +60,7 @@ def measured(
     log = folder / "log.txt"
     started, started_at = time.perf_counter(), time.time()
     peak = largest = 0
+    pause_s = SAMPLE_S
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command,
@@ -69,11 +73,13 @@ def measured(
         try:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(SAMPLE_S)
+                    process.wait(pause_s)
                     break
+                began = time.perf_counter()
                 sizes = [size_bytes(pid) for pid in tree(process.pid)]
                 peak, largest = max(peak, sum(sizes)), max(largest, max(sizes, default=0))
                 hear(share_done(log))
+                pause_s = max(SAMPLE_S, (time.perf_counter() - began) / SHARE)
         except BaseException:
             process.terminate()
             process.wait()
