@@ -3,8 +3,8 @@
 Memory is sampled from /proc while the command runs: the proportional set size (PSS) of every process of the tree, in
 which a page that n forked processes share counts once, not n times. Where the kernel refuses PSS for a process, its
 resident size stands in. Reading PSS of gigabytes takes tens of milliseconds, so the sampling slows down until it costs
-at most 5 % of one core. What lives shorter than the time between two samples may be missed; processes that leave the tree (a daemon) are
-not counted; on other systems than Linux memory is not measured.
+at most 5 % of one core. What lives shorter than the time between two samples may be missed; processes that leave the
+tree (a daemon) are not counted; on other systems than Linux memory is not measured.
 """
 
 from __future__ import annotations

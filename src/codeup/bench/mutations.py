@@ -24,7 +24,7 @@ MIX = {
     "C loop": 0.005,
     "import hang": 0.005,
 }
-"""Shares of the derived set. Of 164 programs: 82, 49, 16, 7, 5, 3, 1 and 1; of 378: 189, 113, 38, 15, 11, 8, 2 and 2."""
+"""Shares of the derived set. Of 164 programs: 82, 49, 16, 7, 5, 3, 1, 1; of 378: 189, 113, 38, 15, 11, 8, 2, 2."""
 
 SEED = 20241020
 
