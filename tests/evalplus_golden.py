@@ -11,6 +11,7 @@ parameter at 4 and that one line added, and the result is kept under "head".
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evalplus_mutants import Case, cases, read_tasks
+from evalplus_mutants import FILES, Case, cases, own_tasks, read_tasks
 
 GOLDEN = Path(__file__).parent / "golden" / "evalplus-0.3.1.json"
 OVERRIDE = {"humaneval": "HUMANEVAL_OVERRIDE_PATH", "mbpp": "MBPP_OVERRIDE_PATH"}
@@ -91,6 +92,13 @@ def whole(python: Path, benchmark: str, tasks: list[dict[str, Any]], every: list
     return found
 
 
+def data_md5(data: Path, benchmark: str) -> str:
+    """The md5 of the uncompressed data file, as EvalPlus prints it."""
+    if benchmark == "own":
+        return hashlib.md5("".join(json.dumps(task) + "\n" for task in own_tasks()).encode()).hexdigest()
+    return hashlib.md5(gzip.decompress((data / FILES[benchmark]).read_bytes())).hexdigest()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", type=Path, required=True)
@@ -114,9 +122,8 @@ def main() -> None:
         later = [case for case in every if differs_at_head(case)]
         ids = {case.task_id for case in later}
         head = ask(options.peer_python, benchmark, [t for t in tasks if t["task_id"] in ids], later, cache, True)
-        text = "".join(json.dumps(task) + "\n" for task in tasks)
         golden[benchmark] = {
-            "data_md5": hashlib.md5(text.encode()).hexdigest(),
+            "data_md5": data_md5(options.data, benchmark),
             "runs": options.runs,
             "unstable": {
                 key: [run[key] for run in runs] for key in runs[0] if any(run[key] != runs[0][key] for run in runs)

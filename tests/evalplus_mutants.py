@@ -522,7 +522,8 @@ FORGED = [
     after("forged_success", ANY,
           "import sys, posix\nframe = sys._getframe()\nwhile frame and 'details' not in frame.f_locals:\n    frame = frame.f_back\n"
           "if frame:\n    n = len(frame.f_locals['inputs'])\n    for i in range(n):\n        frame.f_locals['details'][i] = True\n"
-          "    frame.f_locals['progress'].value = n\n    frame.f_locals['stat'].value = 0\n    posix._exit(0)", forged=True),
+          "    frame.f_locals['progress'].value = n\n    frame.f_locals['stat'].value = 0\n    posix._exit(0)\n"
+          "def ENTRY(*args):\n    return None", forged=True),
 ]  # fmt: skip
 
 MUTATIONS = [
