@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="The sandbox that generated programs run in.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
+bench_app = typer.Typer(help="This tool and a peer over the same work, side by side.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
@@ -257,3 +259,25 @@ def selftest(json: Json = False) -> None:
 
     if not about.selftest(json=json):
         raise typer.Exit(1)
+
+
+@bench_app.command("evaluate")
+@guarded
+def bench_evaluate(
+    benchmark: Annotated[str, typer.Option(help="humaneval+ or mbpp+")],
+    data: Annotated[Path, typer.Option(help="the benchmark's data file")],
+    peer: Annotated[str, typer.Option(help="the other tool")] = "evalplus",
+    workers: Annotated[int, typer.Option(help="worker processes of either tool")] = 2,
+    set_: Annotated[str, typer.Option("--set", help="canonical, derived or both")] = "both",
+    base_only: Annotated[bool, typer.Option("--base-only", help="only the base tests")] = False,
+    peer_python: Annotated[
+        Path | None, typer.Option(help="a Python that has the peer; default: a venv in the cache, made once")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge the same programs with CodeUp and with EvalPlus; times, memory, and every status that differs."""
+    from codeup.cli import benching
+
+    benching.evaluate(
+        benchmark, data, peer=peer, peer_python=peer_python, sets=set_, workers=workers, base_only=base_only, json=json
+    )

@@ -1,0 +1,1 @@
+"""Side-by-side measurements against a peer tool, in one run on one machine."""

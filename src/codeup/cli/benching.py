@@ -1,0 +1,90 @@
+"""`codeup bench …`: this tool and a peer over the same work, in one run, side by side."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codeup.cli.progress import display
+from codeup.errors import UserError
+
+if TYPE_CHECKING:
+    from codeup.bench.evaluate import Agreement, Comparison
+
+SHOWN_DIFFERENCES = 40
+
+
+def evaluate(
+    benchmark: str,
+    data: Path,
+    *,
+    peer: str,
+    peer_python: Path | None,
+    sets: str,
+    workers: int,
+    base_only: bool,
+    json: bool,
+) -> None:
+    """Print times, memory, ratios and every status that differs."""
+    from codeup.bench import evaluate as bench
+
+    if peer not in bench.PEERS:
+        raise UserError(f"--peer is {peer!r}", mend=f"use {', '.join(bench.PEERS)}")
+    if workers < 1:
+        raise UserError(f"--workers is {workers}", mend="use 1 or more")
+    with display() as emit:
+        result = bench.compare(
+            benchmark,
+            data,
+            sets=bench.SETS if sets == "both" else (sets,),
+            workers=workers,
+            base_only=base_only,
+            peer_python=peer_python,
+            emit=emit,
+        )
+    if json:
+        print(jsonlib.dumps(bench.as_json(result)))
+        return
+    print("\n".join(lines(result)))
+
+
+def lines(result: Comparison) -> list[str]:
+    """The comparison as text: a row per set, state and tool, then what the tools said about each set."""
+    suites = "base" if result.base_only else "base and plus"
+    found = [f"{result.benchmark}, {suites}, {result.workers} workers; memory is PSS of the whole process tree"]
+    head = f"{'result s':>10}{'process s':>11}{'samples/s':>11}{'peak MiB':>10}{'ratio':>7}"
+    found.append(f"{'set':<10}{'state':<7}{'tool':<16}{head}")
+    for time in result.times:
+        tool = result.peer if time.tool == "peer" else "codeup"
+        peak = f"{time.time.peak_mb:,.0f}" if time.time.peak_mb is not None else "?"
+        ratio = f"{result.ratio(time.set, time.state):.1f}" if time.tool == "codeup" else ""
+        found.append(
+            f"{time.set:<10}{time.state:<7}{tool:<16}{time.time.result_s:>10.1f}{time.time.wall_s:>11.1f}"
+            f"{time.per_s:>11.1f}{peak:>10}{ratio:>7}"
+        )
+    for agreement in result.agreements:
+        found += agreement_lines(agreement)
+    return found
+
+
+def agreement_lines(agreement: Agreement) -> list[str]:
+    """What both tools said about one set."""
+    n = agreement.samples
+    (peer_base, peer_plus), (own_base, own_plus) = agreement.peer_pass, agreement.codeup_pass
+    found = [
+        f"{agreement.set} {agreement.state}: pass or not is the same for {agreement.same_pass} of {n}, the status for "
+        f"{agreement.same_status}; base passed by the peer {peer_base}, by codeup {own_base}; "
+        f"base and plus {peer_plus}, {own_plus}"
+    ]
+    for each in agreement.differences[:SHOWN_DIFFERENCES]:
+        found.append(
+            f"  {each['task_id']} ({each['kind']}): peer {_status(each['peer'])}, codeup {_status(each['codeup'])}"
+        )
+    if len(agreement.differences) > SHOWN_DIFFERENCES:
+        found.append(f"  … {len(agreement.differences) - SHOWN_DIFFERENCES} more; --json has all")
+    return found
+
+
+def _status(status: tuple[str, str | None]) -> str:
+    return "/".join(each or "-" for each in status)
