@@ -72,7 +72,7 @@ def _problem(row: Mapping[str, Any], dataset: str, path: Path, number: int, sha2
         tests="",
         canonical_solution=row["canonical_solution"],
         extra={
-            "suites": suites, "comparison": COMPARISON, "dataset": dataset, "atol": row["atol"], "rules": rules.RULES,
+            "suites": suites, "comparison": COMPARISON, "dataset": dataset, "atol": row["atol"], "rules": rules.RULES, "deepen": rules.DEEPEN,
             "not_none": dataset == "mbpp" and row["entry_point"] in rules.NOT_NONE, "data_sha256": sha256,
         },
     )  # fmt: skip

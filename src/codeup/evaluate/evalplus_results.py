@@ -9,6 +9,7 @@ compression, as EvalPlus has it.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ def write(
         found.setdefault(row["task_id"], []).append(_entry(answer.program.code, row, problem))
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(samples.stat().st_mtime))
     md5 = data.version.rpartition("md5 ")[2]
-    artifacts.write_json(path, {"date": date, "hash": md5, "eval": found, "pass_at_k": _pass_at_k(found)})
+    results = {"date": date, "hash": md5, "eval": found, "pass_at_k": _pass_at_k(found)}
+    artifacts.write_bytes(path, json.dumps(results).encode())
 
 
 def _entry(solution: str, row: Mapping[str, Any], problem: Problem) -> dict[str, Any]:

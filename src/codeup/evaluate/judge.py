@@ -34,7 +34,6 @@ from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, 
 
 EXAMPLES_PER_OUTCOME = 20
 KS = (1, 10, 100)
-DEEPEN = 0
 PROTECTION = "the runner held no expected values; the judge compared plain data in a process of its own"
 JUDGE_VERSION = 2
 """Part of a verdict's key: raise it when the same program could be judged differently."""
@@ -108,7 +107,7 @@ def suite_job(
     suites = tuple({"name": name, "file": str(files[problem.task_id, name])} for name in rules.suites(problem))
     return SuiteJob(
         problem.task_id, program.index, program.code, problem.entry_point, suites, extra["comparison"], task,
-        dict(extra["rules"][rules.compat]), rules.all_inputs, deepen=DEEPEN,
+        dict(extra["rules"][rules.compat]), rules.all_inputs, deepen=extra["deepen"],
     )  # fmt: skip
 
 
@@ -276,7 +275,10 @@ def _verdicts(
     extraction = {_place(answer.program): answer.program.extraction for answer in answers}
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""
     if missing:
-        with Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe) as pool, path.open("a") as stream:
+        with (
+            Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe) as pool,
+            path.open("a", encoding="utf-8", errors="backslashreplace") as stream,
+        ):
             sandbox = str(pool.isolated)
             for verdict in judge_programs(pool, problems, missing, rules, emit=emit, step_name=step_name):
                 place = _place(verdict)
@@ -326,4 +328,4 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    artifacts.write_bytes(path, text.encode())
+    artifacts.write_bytes(path, text.encode(errors="backslashreplace"))  # a lone surrogate: as JSON escapes it

@@ -36,8 +36,8 @@ class TimeoutException(Exception):
     """A call used up its time. An Exception, as in EvalPlus: a program may catch it, and then the referee ends it."""
 
 
-class _NoInput(io.StringIO):
-    """Standard input that cannot be read, as in EvalPlus."""
+class _Stream(io.StringIO):
+    """Standard input, output and error of a call, as in EvalPlus: text may be written, nothing can be read."""
 
     def _refuse(self, *_: Any) -> Any:
         raise OSError
@@ -52,11 +52,11 @@ def run_suite(channel: socket.socket, asked: Mapping[str, Any], deepen: int = 0)
     inputs = [values.decode(item, -values.MAX_DEPTH) for item in wire.receive(channel)]
     if asked["guard"]:
         guard()
-    sys.stdin = _NoInput()
     timer = Timer()
+    _fresh_streams()
     reply, function = _load(asked["program"], asked["entry_point"])
     wire.send(channel, reply)
-    if function is None:
+    if reply[0] != "ready":
         return None
     answers = _Answers(channel, asked)
     smallest = min(asked["limits"], default=0.0)
@@ -65,6 +65,7 @@ def run_suite(channel: socket.socket, asked: Mapping[str, Any], deepen: int = 0)
             answers.flush()  # so that the referee knows whose time is running
         start = time.process_time()
         try:
+            _fresh_streams()
             timer.start(limit, asked["wall_factor"])
             output = function(*arguments)
             timer.stop()
@@ -79,6 +80,10 @@ def run_suite(channel: socket.socket, asked: Mapping[str, Any], deepen: int = 0)
     answers.flush()
     wire.send(channel, ["done"])
     return None
+
+
+def _fresh_streams() -> None:
+    sys.stdin = sys.stdout = sys.stderr = _Stream()
 
 
 def _load(source: str, entry_point: str) -> tuple[list[Any], Any]:

@@ -17,13 +17,15 @@ the base equals, and its type is not the base's. What has no plain content raise
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, UserString, defaultdict, deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 MAX_DEPTH = 200
+MOST_DIGITS = 20_000
 _SMALL = 1 << 63
 _FLAT = frozenset((str, float, bool, type(None)))
 _SEQUENCES: dict[Any, str] = {tuple: "tuple", set: "set", frozenset: "frozenset", deque: "deque"}
@@ -41,6 +43,15 @@ _BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (frozenset, lambda value: frozenset(frozenset.__iter__(value))),
 )
 """How to take the plain content out of an instance of a subclass, without calling what the subclass defines."""
+
+_WRAPPERS: dict[Any, Callable[[Any], Any]] = {
+    UserList: lambda value: list(value.data),
+    UserString: lambda value: str(value.data),
+    UserDict: dict,
+    ChainMap: dict,
+    MappingProxyType: dict,
+}
+"""Types of the standard library that equal what they wrap."""
 
 _NUMPY_KINDS = "biufcU"
 _VIEWS: dict[Any, str] = {type({}.keys()): "keys", type({}.items()): "items", type({}.values()): "values"}
@@ -124,6 +135,9 @@ def _uncommon(value: Any, kind: type, depth: int, opaque: bool) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is not None and kind.__module__ == "numpy" and isinstance(value, numpy.generic | numpy.ndarray):
         return _numpy(value, numpy, opaque)
+    wrapped = _WRAPPERS.get(kind)
+    if wrapped:
+        return {"sub": encode(wrapped(value), depth + 1, opaque=opaque)}
     for base, content in _BASES:
         if issubclass(kind, base):
             return {"sub": encode(content(value), depth + 1, opaque=opaque)}
@@ -132,7 +146,7 @@ def _uncommon(value: Any, kind: type, depth: int, opaque: bool) -> Any:
 
 def _numpy(value: Any, numpy: Any, opaque: bool) -> Any:
     array = numpy.asarray(value)
-    if array.dtype.kind not in _NUMPY_KINDS or array.dtype.itemsize > 4096 or array.dtype.char in "gG":
+    if array.dtype.kind not in _NUMPY_KINDS or array.dtype.char in "gG":
         return _no_content(value, f"a numpy {array.dtype} object", opaque)
     shape = None if isinstance(value, numpy.generic) else list(array.shape)
     return {"numpy": [array.dtype.str, shape, array.tobytes().hex()]}
@@ -161,7 +175,7 @@ def decode(value: Any, depth: int = 0) -> Any:
     ((tag, body),) = value.items()
     try:
         return _decode_tagged(tag, body, depth + 1)
-    except (TypeError, AttributeError, ArithmeticError) as error:
+    except (TypeError, AttributeError, ArithmeticError, LookupError) as error:
         raise ValueError(f"not an encoded value: {error}") from None
 
 
@@ -238,6 +252,8 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
         real, imag = body
         return complex(float(real), float(imag))
     if tag == "Fraction":
+        if len(body[0]) + len(body[1]) > MOST_DIGITS:
+            raise ValueError("a fraction of too many digits")  # reducing it could not be interrupted
         return Fraction(int(body[0], 16), int(body[1], 16))
     if tag == "iterable":
         return Contents(str(body[0])[:80], _decoded(body[1], depth))
@@ -266,7 +282,7 @@ def _decode_numpy(dtype: str, shape: list[int] | None, data: str) -> Any:
     import numpy
 
     kind = numpy.dtype(dtype)
-    if kind.kind not in _NUMPY_KINDS or kind.hasobject or kind.itemsize > 4096:
+    if kind.kind not in _NUMPY_KINDS or kind.hasobject:
         raise ValueError("a numpy type that is not plain data")
     array = numpy.frombuffer(bytes.fromhex(data), kind) if kind.itemsize else numpy.empty(0, kind)
     return array[0] if shape is None else array.reshape(shape).copy()
