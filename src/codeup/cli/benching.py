@@ -61,7 +61,7 @@ def lines(result: Comparison) -> list[str]:
         ratio = f"{result.ratio(time.set, time.state):.1f}" if time.tool == "codeup" else ""
         found.append(
             f"{time.set:<10}{time.state:<7}{tool:<16}{time.time.result_s:>10.1f}{time.time.wall_s:>11.1f}"
-            f"{time.per_s:>11.1f}{peak:>10}{ratio:>7}"
+            f"{time.per_s:>11.1f}{peak:>10}{ratio:>7}".rstrip()
         )
     for agreement in result.agreements:
         found += agreement_lines(agreement)
