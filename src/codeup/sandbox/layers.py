@@ -66,6 +66,8 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
     off = set(config["off"])
     if sys.platform == "linux" and "namespaces" not in off:
         (_as_root if os.geteuid() == 0 else _as_user)(isolation, config, secret, map_ids)
+    if sys.platform == "linux" and os.geteuid() == 0 and "user-namespace" not in isolation.layers:
+        _become_nobody(isolation, config)
     if isolation.scratch != root.SCRATCH:
         _host_scratch(isolation, config)
     isolation.landlock = sys.platform == "linux" and "landlock" not in off and linux.landlock_abi() > 0
@@ -88,16 +90,40 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
 def _as_root(isolation: Isolation, config: Mapping[str, Any], secret: list[str], map_ids: Callable[[], None]) -> None:
     """Root builds the private root first (only root can read its own home), then becomes nobody in a user namespace."""
     _private_root(isolation, config, secret, linux.NEWNS)
-    try:
+    with contextlib.suppress(OSError):
         linux.unshare(linux.NEWUSER | linux.NEWNS)
         map_ids()
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         isolation.add("user-namespace")
-    except OSError:
-        isolation.become = OUTSIDE_UID
+        if "private-root" not in isolation.layers:  # refused to root itself, as in a container
+            _private_root(isolation, config, secret, linux.NEWNS)
     _separate(isolation)
+
+
+def _become_nobody(isolation: Isolation, config: Mapping[str, Any]) -> None:
+    """Without a user namespace root's programs run as nobody, where nobody can read the interpreter (tried in a fork).
+
+    A Python below /root cannot be used by nobody; there the program stays uid 0 without any capability.
+    """
+    needed = root.readable() if isolation.scratch_is_private else [*root.readable(), *config["packages"].values()]
+    child = os.fork()
+    if child == 0:
+        try:
+            _set_ids(OUTSIDE_UID)
+            os._exit(0 if all(os.access(path, os.R_OK) for path in needed) else 1)
+        finally:
+            os._exit(1)
+    if os.waitpid(child, 0)[1] == 0:
+        isolation.become = OUTSIDE_UID
+        isolation.add("nobody")
+
+
+def _set_ids(number: int) -> None:
+    os.setgroups([])
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
 
 
 def _as_user(isolation: Isolation, config: Mapping[str, Any], secret: list[str], map_ids: Callable[[], None]) -> None:
@@ -119,8 +145,12 @@ def _private_root(isolation: Isolation, config: Mapping[str, Any], secret: list[
     try:
         linux.unshare(flags)
         private = root.PrivateRoot(config["folder"])
-        private.build(secret, config["packages"])
-        private.enter()
+        try:
+            private.build(secret, config["packages"])
+            private.enter()
+        except OSError:
+            linux.unmount(config["folder"])
+            raise
     except OSError as error:
         isolation.add(f"(no private root: {error})")
         return
@@ -170,16 +200,14 @@ def isolate_child(isolation: Isolation, limits: Mapping[str, Any]) -> None:
     os.chdir(isolation.scratch)
     set_limits(limits, isolation)
     if isolation.become is not None:
-        os.setgroups([])
-        os.setresgid(isolation.become, isolation.become, isolation.become)
-        os.setresuid(isolation.become, isolation.become, isolation.become)
+        _set_ids(isolation.become)
     if sys.platform == "linux":
         linux.drop_capabilities()
         linux.no_new_privileges()
     if isolation.landlock:
         _landlock(isolation)
     if isolation.seccomp:
-        seccomp.install(os.getpid())
+        seccomp.install(os.getpid(), guard_files="private-root" not in isolation.layers)
 
 
 def _landlock(isolation: Isolation) -> None:

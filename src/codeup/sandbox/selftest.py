@@ -74,9 +74,15 @@ class SelftestReport:
         return [row for row in self.results if row.kind == "control" and row.outcome != Outcome.PASSED]
 
     @property
+    def garbled(self) -> list[Result]:
+        """Programs that put unprintable characters, terminal codes for instance, into their verdict's words."""
+        return [row for row in self.results if not row.detail.isprintable()]
+
+    @property
     def held(self) -> bool:
         """Whether the sandbox held, as far as these attacks can tell."""
         holes = self.passed or self.refused_controls or self.changed_outside or self.survivors or self.messages
+        holes = holes or self.garbled
         judge = self.judge_stayed and max(self.judge_mb, default=0) <= JUDGE_MB
         return not holes and judge and self.sees_survivors and any(row.kind == "control" for row in self.results)
 
@@ -103,7 +109,7 @@ class SelftestReport:
             f"{len(self.passed)} of {len(self.results) - controls} attacks passed, "
             f"{controls - len(self.refused_controls)} of {controls} honest programs passed, "
             f"{len(self.changed_outside)} changes outside, {self.messages} messages out, "
-            f"{len(self.survivors)} processes left"
+            f"{len(self.survivors)} processes left, {len(self.garbled)} verdicts garbled"
         )
         return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codeup.sandbox.attacks.program import SYSTEM_CALLS, if_worked, plain
+from codeup.sandbox.attacks.program import SYSTEM_CALLS, if_worked
 
 ESCAPES = (
     if_worked(1, "escape", "read a file of the caller", "assert open(SECRET).read()"),
@@ -69,7 +69,7 @@ ESCAPES = (
         others = [name for name in os.listdir('/proc') if name.isdigit() and int(name) != os.getpid()]
         assert any(open(f'/proc/{name}/cmdline', 'rb').read() for name in others)"""),
     if_worked(63, "escape", "leave the root through /proc/self and /proc/1", """
-        for way in ('/proc/self/root', '/proc/1/root', '/proc/self/task/../cwd/../../../../../..', '/proc/self/fd/../root'):
+        for way in ('/proc/self/root', '/proc/1/root', '/proc/self/cwd/../../../../../..', '/proc/thread-self/root'):
             try:
                 return bool(open(way + SECRET).read())
             except OSError:
@@ -247,7 +247,7 @@ ESCAPES = (
         import mmap
         assert os.uname().machine == 'x86_64'
         code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        code.write(b'\\x53\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\x5b\\xc3')  # push rbx; mov eax, 20; int 0x80; pop rbx; ret
+        code.write(b'\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\xc3')  # mov eax, 20 (getpid); int 0x80; ret
         call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
         assert call() == os.getpid()""", SYSTEM_CALLS),
     if_worked(98, "escape", "open a file by its handle instead of its name", """
@@ -280,21 +280,22 @@ ESCAPES = (
     if_worked(105, "escape", "change the mode, times, owner or attributes of a file of the caller", """
         import os
         kept = OUTSIDE + '/kept'
+        before = os.stat(kept), os.stat(OUTSIDE)
         for change in (lambda: os.chmod(kept, 0o600), lambda: os.utime(kept, (1, 1)), lambda: os.chmod(OUTSIDE, 0o700),
-                       lambda: os.setxattr(kept, 'user.codeup', b'x'), lambda: os.lchown(kept, os.getuid(), os.getgid()),
-                       lambda: os.utime(OUTSIDE, (1, 1))):
+                       lambda: os.setxattr(kept, 'user.codeup', b'x'), lambda: os.utime(OUTSIDE, (1, 1)),
+                       lambda: os.lchown(kept, os.getuid(), os.getgid())):
             try:
                 change()
-                return True
             except OSError:
                 pass
-        raise OSError"""),
+        assert (os.stat(kept), os.stat(OUTSIDE)) != before or 'user.codeup' in os.listxattr(kept)"""),
     if_worked(106, "escape", "empty, rename or remove a file of the caller", """
         import os
         kept = OUTSIDE + '/kept'
         for change in (lambda: os.truncate(kept, 0), lambda: os.open(kept, os.O_RDONLY | os.O_TRUNC),
                        lambda: os.open(SECRET, os.O_RDONLY | os.O_TRUNC), lambda: os.rename(kept, kept + '2'),
-                       lambda: os.unlink(kept), lambda: os.mkfifo(OUTSIDE + '/pipe'), lambda: os.mkdir(OUTSIDE + '/new')):
+                       lambda: os.unlink(kept), lambda: os.mkdir(OUTSIDE + '/new'),
+                       lambda: os.mkfifo(OUTSIDE + '/pipe')):
             try:
                 change()
                 return True
@@ -306,8 +307,8 @@ ESCAPES = (
         try:
             handle = os.open(os.__file__, os.O_RDWR)
         except OSError:
-            handle = os.open(os.__file__, os.O_RDONLY)
-            os.fchmod(handle, os.fstat(handle).st_mode & 0o7777)"""),
+            os.setxattr(os.__file__, 'user.codeup', b'x')
+            os.removexattr(os.__file__, 'user.codeup')"""),
     if_worked(108, "escape", "watch what happens in the caller's folder", """
         handle = libc.inotify_init()
         assert handle >= 0 and libc.inotify_add_watch(handle, OUTSIDE.encode(), 0xFFF) >= 0""", SYSTEM_CALLS),

@@ -133,11 +133,10 @@ EXHAUSTS = (
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
         while True: pass"""),
     plain(161, "exhaust", "catch whatever ends a loop, and go on", """
-        import time
         def add(a, b):
             while True:
                 try:
-                    while True: time.sleep(0)
+                    while True: pass
                 except BaseException:
                     pass"""),
     plain(162, "exhaust", "a regular expression that backtracks for ever", """

@@ -75,7 +75,8 @@ LINGERS = (
         open(name, 'w').write('x')
         os.unlink(name)"""),
     if_worked(179, "linger", "System V semaphores and messages, POSIX queues", """
-        assert reached(64, 190, 4711, 1, 0o1666) or reached(68, 186, 4711, 0o1666) or libc.mq_open(b'/codeup', 0o102, 0o666, None) >= 0""",
+        assert (reached(64, 190, 4711, 1, 0o1666) or reached(68, 186, 4711, 0o1666)
+                or libc.mq_open(b'/codeup', 0o102, 0o666, None) >= 0)""",
         SYSTEM_CALLS),
     if_worked(180, "linger", "a key for the next program", """
         assert reached(248, 217, b'user', b'codeup-note', b'x', 1, -4)""", SYSTEM_CALLS),
