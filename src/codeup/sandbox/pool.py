@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import Any
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import layers, referee
+from codeup.sandbox import layers, referee, scratch
 from codeup.sandbox.limits import Limits
 from codeup.types import Outcome, Verdict
 
@@ -214,7 +213,9 @@ class Pool:
             worker.closed = True
             if hasattr(worker, "answers") and not worker.answers.closed:
                 worker.stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        with suppress(OSError):
+            scratch.empty(self.home)
+            os.rmdir(self.home)
 
     def judge(self, jobs: Iterable[Job], *, retry: bool = True) -> Iterator[Verdict]:
         """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone."""
@@ -274,5 +275,6 @@ def _quietly(start: Any) -> None:
 
 def _verdict(job: Job, message: dict[str, Any], note: str = "") -> Verdict:
     outcome = Outcome(message["outcome"])
-    detail = message["detail"] + (note if outcome is Outcome.TIMEOUT else "")
+    words = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message["detail"])
+    detail = words + (note if outcome is Outcome.TIMEOUT else "")
     return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"])

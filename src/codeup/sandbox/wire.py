@@ -14,13 +14,18 @@ numpy scalars as the number they hold. Everything else raises Unencodable. Objec
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
+import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 MAX_DEPTH = 200
+MOST_CONTAINERS = 1_000_000
+"""Lists, sets, tuples and dicts in one answer: empty ones are three bytes on the wire and more than a hundred here."""
+
 _HEADER = struct.Struct(">I")
 _SMALL = 1 << 63
 _AS_DICT = (dict, Counter, defaultdict, OrderedDict)
@@ -116,14 +121,17 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
 def send(channel: socket.socket, message: Any, on_timeout: Callable[[], None] | None = None) -> None:
     """Write one frame: four bytes of length, then JSON. Raises Closed; for `on_timeout` see `receive`."""
     data = json.dumps(message, separators=(",", ":")).encode()
-    rest = memoryview(_HEADER.pack(len(data)) + data)
+    rest, deadline = memoryview(_HEADER.pack(len(data)) + data), _deadline(channel)
     while rest:
         try:
+            if time.monotonic() > deadline:
+                raise TimeoutError
             rest = rest[channel.send(rest) :]
         except (BrokenPipeError, ConnectionResetError):
             raise Closed from None
         except TimeoutError:
             _late(on_timeout)
+            deadline = _deadline(channel)
 
 
 def receive(channel: socket.socket, limit: int = 1 << 28, on_timeout: Callable[[], None] | None = None) -> Any:
@@ -135,18 +143,30 @@ def receive(channel: socket.socket, limit: int = 1 << 28, on_timeout: Callable[[
     (size,) = _HEADER.unpack(_exactly(channel, _HEADER.size, on_timeout))
     if size > limit:
         raise TooLarge(f"{size} bytes announced, {limit} allowed")
-    return json.loads(_exactly(channel, size, on_timeout))
+    data = _exactly(channel, size, on_timeout)
+    if data.count(b"[") + data.count(b"{") > MOST_CONTAINERS:
+        raise TooLarge(f"more than {MOST_CONTAINERS} lists, sets, tuples and dicts in one frame")
+    return json.loads(data)
+
+
+def _deadline(channel: socket.socket) -> float:
+    """When the socket's timeout is up for a whole message: the kernel starts it anew with every byte."""
+    timeout = channel.gettimeout()
+    return math.inf if timeout is None else time.monotonic() + timeout
 
 
 def _exactly(channel: socket.socket, size: int, on_timeout: Callable[[], None] | None) -> bytes:
-    parts, missing = [], size
+    parts, missing, deadline = [], size, _deadline(channel)
     while missing:
         try:
+            if time.monotonic() > deadline:
+                raise TimeoutError
             part = channel.recv(min(missing, 1 << 20))
         except ConnectionResetError:
             raise Closed from None
         except TimeoutError:
             _late(on_timeout)
+            deadline = _deadline(channel)
             continue
         if not part:
             raise Closed

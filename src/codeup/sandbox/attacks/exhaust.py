@@ -68,8 +68,8 @@ EXHAUSTS = (
         body = b'["value",[[]' + b',[]' * 5_000_000 + b']]'
         def add(a, b):
             say_raw(body)""", CHANNELS),
-    plain(149, "exhaust", "a million empty sets", """
-        body = b'["value",[{"set":[]}' + b',{"set":[]}' * 1_300_000 + b']]'
+    plain(149, "exhaust", "half a million empty sets, dicts and tuples", """
+        body = b'["value",[[]' + b',{"set":[]},{"dict":[]},{"tuple":[]}' * 160_000 + b']]'
         def add(a, b):
             say_raw(body)""", CHANNELS),
     plain(150, "exhaust", "brackets without end", """
