@@ -48,10 +48,12 @@ def level(layers: list[str]) -> str:
     'strong'
     >>> level(["landlock-7", "seccomp"]), level(["limits"])
     ('confined', 'weak')
+
+    Without seccomp a program can start processes and change the limits of others, so nothing is called strong.
     """
     files = "private-root" in layers, any(layer.startswith("landlock") for layer in layers)
     network = "network-namespace" in layers or "seccomp" in layers
-    if files[0] and "network-namespace" in layers and "pid-namespace" in layers and (files[1] or "seccomp" in layers):
+    if {"private-root", "network-namespace", "pid-namespace", "seccomp"} <= set(layers):
         return "strong"
     return "confined" if any(files) and network else "weak"
 

@@ -12,17 +12,18 @@ import stat
 
 ENDLESS = 1 << 62
 MOST_ENTRIES = 4096
+LONGEST_PATH = 1024
 
 
 def size(folder: str, process: int) -> int:
-    """Bytes on disk below a folder and in the nameless files of a process; more than MOST_ENTRIES count as endless."""
+    """Bytes on disk below a folder and in the nameless files of a process; too many or too deep count as endless."""
     total, entries, waiting = nameless(process), 0, [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:
                 for entry in found:
                     entries += 1
-                    if entries > MOST_ENTRIES:
+                    if entries > MOST_ENTRIES or len(entry.path) > len(folder) + LONGEST_PATH:
                         return ENDLESS
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):

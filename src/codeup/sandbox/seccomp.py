@@ -128,7 +128,7 @@ def program(machine: str, own_pid: int, *, guard_files: bool = True) -> bytes:
 def _look(
     call: int | None, argument: int, values: Sequence[int], *, hit: int, miss: int, mask: int = 0
 ) -> list[tuple[int, int, int, int]]:
-    """Answer one call by its argument: `hit` where it, or what of it is in `mask`, is one of the values; else `miss`."""
+    """Answer one call by its argument: `hit` if it, or its part in `mask`, is one of the values, or `miss`."""
     if call is None:
         return []
     load = [(LOAD, 0, 0, argument), *([(AND, 0, 0, mask)] if mask else [])]

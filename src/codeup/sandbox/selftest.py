@@ -25,7 +25,7 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Job, Pool
 from codeup.types import Outcome, Verdict
 
-LIMITS = Limits(cpu_s=1, wall_s=4.0, memory_mb=512, scratch_mb=16)
+LIMITS = Limits(cpu_s=1, wall_s=2.0, memory_mb=512, scratch_mb=16)
 JUDGE_MB = 500
 """What a referee may use at its peak, whatever programs send it."""
 

@@ -42,7 +42,7 @@ ESCAPES = (
     if_worked(17, "escape", "mount something", """
         import ctypes
         assert ctypes.CDLL(None).mount(b'tmpfs', b'/', b'tmpfs', 0, None) == 0"""),
-    if_worked(18, "escape", "become root", "import os\nos.setuid(12345)\nos.setuid(0)"),
+    if_worked(18, "escape", "become another user", "import os\nos.setuid(12345)"),
     if_worked(19, "escape", "read the packaged benchmarks through CodeUp itself", """
         import codeup, pathlib
         assert [p.read_bytes() for p in pathlib.Path(codeup.__file__).parent.rglob('*.jsonl.gz')]"""),
@@ -362,5 +362,6 @@ ESCAPES = (
                 return True
         raise OSError"""),
     if_worked(115, "escape", "a path too long, too deep, and full of dots", """
-        assert open('/scratch/' + '../' * 60 + SECRET.lstrip('/')).read()"""),
+        import os
+        assert open(os.getcwd() + '/..' * 60 + SECRET).read()"""),
 )  # fmt: skip

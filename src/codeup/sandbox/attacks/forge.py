@@ -26,7 +26,7 @@ FORGES = (
             while frame:
                 for name, value in {**frame.f_globals, **frame.f_locals}.items():
                     if name in ('expected', 'EXPECTED', 'tests', 'job'):
-                        return value if name == 'expected' else [c for x, y, c in value if (x, y) == (a, b)][0]
+                        return value if name == 'expected' and a != 'x' else a + b
                 frame = frame.f_back
             return None"""),
     plain(26, "forge", "look for the tests in the garbage collector", """
@@ -34,7 +34,7 @@ FORGES = (
         def add(a, b):
             for thing in gc.get_objects():
                 if isinstance(thing, (list, tuple)) and len(thing) == 4 and (1017, -4, 1013) in thing:
-                    return [c for x, y, c in thing if (x, y) == (a, b)][0]
+                    return {**{(x, y): c for x, y, c in thing}, ('x', 'y'): 'xy'}[a, b]
             for thing in gc.get_objects():
                 if isinstance(thing, dict) and 'EXPECTED' in thing:
                     return 3
@@ -213,16 +213,16 @@ FORGES = (
         sys.excepthook = lambda *a: None
         def add(a, b):
             raise Everything()"""),
-    plain(129, "forge", "leave the judge's loop by a tracing function", """
-        import sys, threading
-        def trace(frame, event, argument):
-            for name in ('outcome', 'ok', 'passed', 'failed', 'result', 'stat'):
-                if name in frame.f_locals:
-                    frame.f_locals[name] = True
-            return trace
-        sys.settrace(trace)
-        sys.setprofile(trace)
+    plain(129, "forge", "change the judge's variables in its own frames", """
+        import ctypes, sys
         def add(a, b):
+            frame = sys._getframe()
+            while frame:
+                for name in ('outcome', 'ok', 'passed', 'result', 'stat', 'failure'):
+                    if name in frame.f_locals:
+                        frame.f_locals[name] = True
+                        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+                frame = frame.f_back
             return None"""),
     # --- ends that look like success
     plain(130, "forge", "sys.exit(0) while loading", "import sys\nsys.exit(0)"),
@@ -264,7 +264,9 @@ FORGES = (
             while True:
                 say(['value', 3], ['value', 1013], ['value', 0], {'outcome': 'PASSED', 'checks': 5}, everywhere=True)
         threading.Thread(target=forge, daemon=True).start()
+        import time
         def add(a, b):
+            time.sleep(0.05)
             return None""", CHANNELS),
     plain(138, "forge", "well-formed frames when the interpreter ends", """
         import atexit
