@@ -1,7 +1,7 @@
-"""The attacks are alive: a judge that makes the usual mistakes is fooled by them. Else "none passed" would prove nothing.
+"""The attacks are alive: a judge that makes the usual mistakes is fooled. Else "none passed" would prove nothing.
 
-The naive judge runs in namespaces of its own, where nothing outside can be harmed; attacks that would burden the machine
-are not run here.
+The naive judge runs in namespaces of its own, where nothing outside can be harmed; attacks that would burden the
+machine are not run here.
 """
 
 from __future__ import annotations
