@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy
 
-from codeup.sandbox import scratch
+from codeup.sandbox import linux, scratch
 from codeup.sandbox.attacks import ATTACKS, CONTROLS, TESTS, Attack
 from codeup.sandbox.selftest import bait
 
@@ -48,6 +48,7 @@ def judge(attack: Attack) -> str:
 
 
 def _run(attack: Attack, names: str, channel: socket.socket) -> None:
+    linux.unshare(linux.NEWNS)  # what one program mounts, the next must not see
     namespace: dict[str, Any] = {"__name__": "solution"}
     os.dup2(channel.fileno(), 1)
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)

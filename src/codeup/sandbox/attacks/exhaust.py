@@ -199,4 +199,15 @@ EXHAUSTS = (
     if_worked(173, "exhaust", "two hundred sockets, two by two", """
         import socket
         keep = [socket.socketpair() for _ in range(100)]"""),
+    plain(186, "exhaust", "a fraction whose terms take hours to reduce", """
+        def add(a, b):
+            first, second = (os.urandom(3_000_000).hex().encode() for _ in 'ab')
+            say_raw(b'["value",{"Fraction":["' + first + b'","' + second + b'"]}]')""",
+        CHANNELS),
+    plain(187, "exhaust", "a decimal, an array and a text type with sizes of their own", """
+        bodies = iter([b'{"Decimal":"1e999999999999999"}', b'{"numpy":["<f8",[1000000000000,0],""]}',
+                       b'{"numpy":["|O",[1],"0000000000000000"]}', b'{"numpy":["<U1000",null,""]}'])
+        def add(a, b):
+            for body in bodies:
+                say_raw(b'["value",' + body + b']')""", CHANNELS),
 )  # fmt: skip
