@@ -53,6 +53,7 @@ ELSEWHERE = {
     141: "needs a judge that sends expected values",
     144: "needs a judge that starts pytest in the folder",
     145: "needs a judge that prints what it is told",
+    55: "its thread acts a moment later",
     56: "needs a second run in the same folder",
     57: "needs a second run in the same folder",
     59: "it only waits",

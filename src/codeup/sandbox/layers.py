@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -105,21 +106,36 @@ def _as_root(isolation: Isolation, config: Mapping[str, Any], secret: list[str],
 
 
 def _become_nobody(isolation: Isolation, config: Mapping[str, Any]) -> None:
-    """Without a user namespace root's programs run as nobody, where nobody can read the interpreter (tried in a fork).
+    """Without a user namespace root's programs run as nobody, where that works; it is tried in a fork.
 
-    A Python below /root cannot be used by nobody; there the program stays uid 0 without any capability.
+    A Python below /root cannot be read by nobody; and a scratch on disk needs a look at the program's open files, which
+    a container may deny its root. There the program stays uid 0, without any capability.
     """
     needed = root.readable() if isolation.scratch_is_private else [*root.readable(), *config["packages"].values()]
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             _set_ids(OUTSIDE_UID)
-            os._exit(0 if all(os.access(path, os.R_OK) for path in needed) else 1)
+            os.write(tell, b"y" if all(os.access(path, os.R_OK) for path in needed) else b"n")
+            signal.pause()
         finally:
             os._exit(1)
-    if os.waitpid(child, 0)[1] == 0:
+    os.close(tell)
+    works = os.read(told, 1) == b"y" and (isolation.scratch_is_private or _may_look_into(child))
+    os.close(told)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if works:
         isolation.become = OUTSIDE_UID
         isolation.add("nobody")
+
+
+def _may_look_into(process: int) -> bool:
+    try:
+        return bool([os.stat(f"/proc/{process}/fd/{number}") for number in os.listdir(f"/proc/{process}/fd")])
+    except OSError:
+        return False
 
 
 def _set_ids(number: int) -> None:
