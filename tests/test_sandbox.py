@@ -253,4 +253,6 @@ def test_levels_need_both_files_and_network() -> None:
     assert layers.level(["private-root", "user-namespace"]) == "weak"
     assert layers.level(["seccomp"]) == "weak"
     assert layers.level(["private-root", "seccomp"]) == "confined"
-    assert layers.level(["private-root", "network-namespace", "pid-namespace", "landlock-7"]) == "strong"
+    separate = ["private-root", "network-namespace", "pid-namespace"]
+    assert layers.level([*separate, "landlock-7"]) == "confined"
+    assert layers.level([*separate, "seccomp"]) == "strong"

@@ -72,8 +72,14 @@ def _problem(row: Mapping[str, Any], dataset: str, path: Path, number: int, sha2
         tests="",
         canonical_solution=row["canonical_solution"],
         extra={
-            "suites": suites, "comparison": COMPARISON, "dataset": dataset, "atol": row["atol"], "rules": rules.RULES, "deepen": rules.DEEPEN,
-            "not_none": dataset == "mbpp" and row["entry_point"] in rules.NOT_NONE, "data_sha256": sha256,
+            "suites": suites,
+            "comparison": COMPARISON,
+            "dataset": dataset,
+            "atol": row["atol"],
+            "not_none": dataset == "mbpp" and row["entry_point"] in rules.NOT_NONE,
+            "rules": rules.RULES,
+            "deepen": rules.DEEPEN,
+            "data_sha256": sha256,
         },
     )  # fmt: skip
 

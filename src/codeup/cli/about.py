@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -50,11 +51,11 @@ def doctor(*, json: bool) -> None:
         print(f"{key:<12}{_flat(value)}")
 
 
-def selftest(*, json: bool) -> bool:
+def selftest(*, json: bool, off: Sequence[str] = ()) -> bool:
     """Run the attack corpus and print what each attack achieved; True when the sandbox held."""
     from codeup.sandbox.selftest import selftest as run_selftest
 
-    report = run_selftest()
+    report = run_selftest(off=off)
     print(jsonlib.dumps(report.as_dict()) if json else report.text())
     return report.held
 

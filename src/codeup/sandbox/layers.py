@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,10 +49,12 @@ def level(layers: list[str]) -> str:
     'strong'
     >>> level(["landlock-7", "seccomp"]), level(["limits"])
     ('confined', 'weak')
+
+    Without seccomp a program can start processes and change the limits of others, so nothing is called strong.
     """
     files = "private-root" in layers, any(layer.startswith("landlock") for layer in layers)
     network = "network-namespace" in layers or "seccomp" in layers
-    if files[0] and "network-namespace" in layers and "pid-namespace" in layers and (files[1] or "seccomp" in layers):
+    if {"private-root", "network-namespace", "pid-namespace", "seccomp"} <= set(layers):
         return "strong"
     return "confined" if any(files) and network else "weak"
 
@@ -66,6 +69,8 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
     off = set(config["off"])
     if sys.platform == "linux" and "namespaces" not in off:
         (_as_root if os.geteuid() == 0 else _as_user)(isolation, config, secret, map_ids)
+    if sys.platform == "linux" and os.geteuid() == 0 and "user-namespace" not in isolation.layers:
+        _become_nobody(isolation, config)
     if isolation.scratch != root.SCRATCH:
         _host_scratch(isolation, config)
     isolation.landlock = sys.platform == "linux" and "landlock" not in off and linux.landlock_abi() > 0
@@ -88,16 +93,55 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
 def _as_root(isolation: Isolation, config: Mapping[str, Any], secret: list[str], map_ids: Callable[[], None]) -> None:
     """Root builds the private root first (only root can read its own home), then becomes nobody in a user namespace."""
     _private_root(isolation, config, secret, linux.NEWNS)
-    try:
+    with contextlib.suppress(OSError):
         linux.unshare(linux.NEWUSER | linux.NEWNS)
         map_ids()
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         isolation.add("user-namespace")
-    except OSError:
-        isolation.become = OUTSIDE_UID
+        if "private-root" not in isolation.layers:  # refused to root itself, as in a container
+            _private_root(isolation, config, secret, linux.NEWNS)
     _separate(isolation)
+
+
+def _become_nobody(isolation: Isolation, config: Mapping[str, Any]) -> None:
+    """Without a user namespace root's programs run as nobody, where that works; it is tried in a fork.
+
+    A Python below /root cannot be read by nobody; and a scratch on disk needs a look at the program's open files, which
+    a container may deny its root. There the program stays uid 0, without any capability.
+    """
+    needed = root.readable() if isolation.scratch_is_private else [*root.readable(), *config["packages"].values()]
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            _set_ids(OUTSIDE_UID)
+            os.write(tell, b"y" if all(os.access(path, os.R_OK) for path in needed) else b"n")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    works = os.read(told, 1) == b"y" and (isolation.scratch_is_private or _may_look_into(child))
+    os.close(told)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if works:
+        isolation.become = OUTSIDE_UID
+        isolation.add("nobody")
+
+
+def _may_look_into(process: int) -> bool:
+    try:
+        return bool([os.stat(f"/proc/{process}/fd/{number}") for number in os.listdir(f"/proc/{process}/fd")])
+    except OSError:
+        return False
+
+
+def _set_ids(number: int) -> None:
+    os.setgroups([])
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
 
 
 def _as_user(isolation: Isolation, config: Mapping[str, Any], secret: list[str], map_ids: Callable[[], None]) -> None:
@@ -119,8 +163,12 @@ def _private_root(isolation: Isolation, config: Mapping[str, Any], secret: list[
     try:
         linux.unshare(flags)
         private = root.PrivateRoot(config["folder"])
-        private.build(secret, config["packages"])
-        private.enter()
+        try:
+            private.build(secret, config["packages"])
+            private.enter()
+        except OSError:
+            linux.unmount(config["folder"])
+            raise
     except OSError as error:
         isolation.add(f"(no private root: {error})")
         return
@@ -170,16 +218,14 @@ def isolate_child(isolation: Isolation, limits: Mapping[str, Any]) -> None:
     os.chdir(isolation.scratch)
     set_limits(limits, isolation)
     if isolation.become is not None:
-        os.setgroups([])
-        os.setresgid(isolation.become, isolation.become, isolation.become)
-        os.setresuid(isolation.become, isolation.become, isolation.become)
+        _set_ids(isolation.become)
     if sys.platform == "linux":
         linux.drop_capabilities()
         linux.no_new_privileges()
     if isolation.landlock:
         _landlock(isolation)
     if isolation.seccomp:
-        seccomp.install(os.getpid())
+        seccomp.install(os.getpid(), guard_files="private-root" not in isolation.layers)
 
 
 def _landlock(isolation: Isolation) -> None:

@@ -65,6 +65,11 @@ def pivot_into(root: str) -> None:
     os.chdir("/")
 
 
+def unmount(path: str) -> None:
+    """Let go of the mount at `path`, if there is one."""
+    LIBC.umount2(os.fsencode(path), MNT_DETACH)
+
+
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent ends."""
     check(LIBC.prctl(1, 9, 0, 0, 0), "PR_SET_PDEATHSIG")

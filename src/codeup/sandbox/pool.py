@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import Any
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import handle, layers, referee
+from codeup.sandbox import handle, layers, referee, scratch
 from codeup.sandbox.limits import Limits
 from codeup.types import Outcome, Verdict
 
@@ -242,7 +241,9 @@ class Pool:
             worker.closed = True
             if hasattr(worker, "answers") and not worker.answers.closed:
                 worker.stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        with suppress(OSError):
+            scratch.empty(self.home)
+            os.rmdir(self.home)
 
     def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]:
         """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone.
@@ -305,6 +306,7 @@ def _quietly(start: Any) -> None:
 
 def _verdict(job: AnyJob, message: dict[str, Any], note: str = "") -> Verdict:
     outcome = Outcome(message["outcome"])
-    detail = message["detail"] + (note if outcome is Outcome.TIMEOUT else "")
+    words = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message["detail"])
+    detail = words + (note if outcome is Outcome.TIMEOUT else "")
     suites = tuple(message.get("suites", ()))
     return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"], suites)

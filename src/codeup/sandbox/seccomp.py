@@ -1,8 +1,11 @@
 """A system-call filter for the program under test: a deny list in classic BPF, installed without any library.
 
 Denied calls fail with EPERM: new processes, other programs, sockets, tracing, namespaces and mounts, kernel keyrings,
-io_uring, bpf, System V memory, and signals to anyone but oneself. Covers x86-64 and AArch64. A deny list cannot know
-calls that are newer than itself: it is one layer of several, never the only one for files.
+io_uring, bpf, System V memory; signals, limits and scheduling of anyone but oneself. Where no private root keeps the
+machine's files away it also refuses what Landlock does not know: owners, extended attributes, truncation by name. There
+a change of mode or times is answered with success and not made, because `shutil.copy` of an honest program asks for it.
+Covers x86-64 and AArch64. A deny list cannot know calls that are newer than itself: it is one layer of several, never
+the only one for files.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 
 from codeup.sandbox.linux import LIBC, check
 
@@ -39,16 +43,48 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "lookup_dcookie": (212, 18), "vhangup": (153, 58),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "mbind": (237, 235), "set_mempolicy": (238, 237),
+    "setpriority": (141, 140), "ioprio_set": (251, 30), "inotify_add_watch": (254, 27), "io_setup": (206, 0),
+    "sync": (162, 81), "syncfs": (306, 267), "quotactl_fd": (443, 443), "process_mrelease": (448, 448),
+    "statmount": (457, 457), "listmount": (458, 458), "open_tree_attr": (467, 467),
+}  # fmt: skip
+ON_FILES: dict[str, tuple[int | None, int | None]] = {
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "truncate": (76, 45),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
+    "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463), "removexattrat": (466, 466),
+    "file_setattr": (469, 469), "openat2": (437, 437), "sendmsg": (46, 211), "sendmmsg": (307, 269),
+}  # fmt: skip
+"""What Landlock lets pass on any file that the user may change (its manual, "Current limitations"); and messages with
+descriptors in them, because a file in flight is a file that nobody can count."""
+
+MODES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
 CLONE, CLONE3, KILL, TGKILL, IOCTL = (56, 220), (435, 435), (62, 129), (234, 131), (16, 29)
+OPEN, OPENAT, FCNTL, SOCKETPAIR = (2, None), (257, 56), (72, 25), (53, 199)
+OF_ONESELF = {
+    "prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274),
+}  # fmt: skip
+"""Calls whose first argument is a process: 0 or the own number is allowed."""
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
-CLONE_THREAD = 0x00010000
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+CLONE_THREAD = 0x00010000 | 0x400  # a thread of the same process, with the same table of open files
+OTHERS_DEVICES = (0x5412, 0x541C, 0x8901, 0x8902, 0x40086602, 0x401C5820)
+"""ioctl: TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR."""
+
+SET_OWNER = (8, 15)
+"""fcntl: F_SETOWN, F_SETOWN_EX, by which the kernel sends a signal for someone else."""
+
+CONNECTED = tuple(kind | flags for kind in (1, 5) for flags in (0, 0x800, 0x80000, 0x80800))
+"""Socket pairs of streams and packets. Half of a datagram pair could write to any socket that has a name."""
+
+O_TRUNC, O_ACCMODE = 0x200, 3
 ALLOW, KILL_PROCESS = 0x7FFF0000, 0x80000000
-DENY, NO_SUCH_CALL = 0x00050000 | 1, 0x00050000 | 38  # SECCOMP_RET_ERRNO | EPERM, | ENOSYS
-LOAD, EQUAL, AT_LEAST, BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in struct seccomp_data, low words
+QUIET, DENY, NO_SUCH_CALL = 0x00050000, 0x00050000 | 1, 0x00050000 | 38  # SECCOMP_RET_ERRNO | 0, | EPERM, | ENOSYS
+LOAD, EQUAL, AT_LEAST, AND, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT = 16, 24, 32  # their low words
 
 
 def available() -> bool:
@@ -56,38 +92,57 @@ def available() -> bool:
     return os.uname().machine in ARCHITECTURES
 
 
-def program(machine: str, own_pid: int) -> bytes:
-    """The filter as an array of struct sock_filter {u16 code; u8 jump_true, jump_false; u32 k}."""
+def program(machine: str, own_pid: int, *, guard_files: bool = True) -> bytes:
+    """The filter as an array of struct sock_filter {u16 code; u8 jump_true, jump_false; u32 k}.
+
+    `guard_files` adds the calls that only matter where the machine's own files can be named.
+    """
     column, audit = ARCHITECTURES[machine]
     lines: list[tuple[int, int, int, int]] = [
         (LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, audit), (RETURN, 0, 0, KILL_PROCESS), (LOAD, 0, 0, NUMBER),
     ]  # fmt: skip
     if machine == "x86_64":
         lines += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, DENY)]  # the x32 numbering of the same calls
-    for numbers in CALLS.values():
-        if numbers[column] is not None:
-            lines += [(EQUAL, 0, 1, numbers[column] or 0), (RETURN, 0, 0, DENY)]
+    tables = [(CALLS, DENY), (ON_FILES, DENY), (MODES, QUIET)] if guard_files else [(CALLS, DENY)]
+    for table, answer in tables:
+        for numbers in table.values():
+            if numbers[column] is not None:
+                lines += [(EQUAL, 0, 1, numbers[column] or 0), (RETURN, 0, 0, answer)]
     # C libraries fall back to clone when clone3 is missing; only clone's flags can be looked at
     lines += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, NO_SUCH_CALL)]
-    lines += _only_if(CLONE[column], FIRST_ARGUMENT, (BITS, 0, 1, CLONE_THREAD))
-    lines += _only_if(KILL[column], FIRST_ARGUMENT, (EQUAL, 0, 1, own_pid))
-    lines += _only_if(TGKILL[column], FIRST_ARGUMENT, (EQUAL, 0, 1, own_pid))
-    lines += [(EQUAL, 0, 4, IOCTL[column]), (LOAD, 0, 0, SECOND_ARGUMENT), (EQUAL, 1, 0, TIOCSTI)]
-    lines += [(EQUAL, 0, 1, TIOCLINUX), (RETURN, 0, 0, DENY), (RETURN, 0, 0, ALLOW)]
+    lines += _look(CLONE[column], FIRST_ARGUMENT, [CLONE_THREAD], hit=ALLOW, miss=DENY, mask=CLONE_THREAD)
+    for call in (KILL, TGKILL):
+        lines += _look(call[column], FIRST_ARGUMENT, [own_pid], hit=ALLOW, miss=DENY)
+    for call in OF_ONESELF.values():
+        lines += _look(call[column], FIRST_ARGUMENT, [0, own_pid], hit=ALLOW, miss=DENY)
+    lines += _look(SOCKETPAIR[column], SECOND_ARGUMENT, CONNECTED, hit=ALLOW, miss=DENY)
+    lines += _look(FCNTL[column], SECOND_ARGUMENT, SET_OWNER, hit=DENY, miss=ALLOW)
+    lines += _look(IOCTL[column], SECOND_ARGUMENT, OTHERS_DEVICES, hit=DENY, miss=ALLOW)
+    if guard_files:  # a file opened for reading alone can still be emptied, and old Landlocks do not see it
+        for number, argument in ((OPEN[column], SECOND_ARGUMENT), (OPENAT[column], THIRD_ARGUMENT)):
+            lines += _look(number, argument, [O_TRUNC], hit=DENY, miss=ALLOW, mask=O_TRUNC | O_ACCMODE)
+    lines += [(RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
 
-def _only_if(call: int, argument: int, test: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
-    """Allow one call only where the test on its argument holds."""
-    return [(EQUAL, 0, 4, call), (LOAD, 0, 0, argument), test, (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, DENY)]
+def _look(
+    call: int | None, argument: int, values: Sequence[int], *, hit: int, miss: int, mask: int = 0
+) -> list[tuple[int, int, int, int]]:
+    """Answer one call by its argument: `hit` if it, or its part in `mask`, is one of the values, or `miss`."""
+    if call is None:
+        return []
+    load = [(LOAD, 0, 0, argument), *([(AND, 0, 0, mask)] if mask else [])]
+    tests = [(EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
+    body = [*load, *tests, (RETURN, 0, 0, miss), (RETURN, 0, 0, hit)]
+    return [(EQUAL, 0, len(body), call), *body]
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(own_pid: int) -> None:
+def install(own_pid: int, *, guard_files: bool = True) -> None:
     """Install the filter in this process, for good; needs no_new_privs. Raises OSError."""
-    code = program(os.uname().machine, own_pid)
+    code = program(os.uname().machine, own_pid, guard_files=guard_files)
     head = _Program(len(code) // 8, code)
     check(LIBC.prctl(22, 2, ctypes.byref(head), 0, 0), "seccomp")  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from codeup.sandbox import layers, root, runner, wire
+from codeup.sandbox import layers, root, runner, scratch, wire
 
 WARM = (
     "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
@@ -100,7 +99,7 @@ def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Map
     control.settimeout(None)
     if not isolation.scratch_is_private:
         watch.look()
-        _empty(isolation.scratch)
+        scratch.empty(isolation.scratch)
     used = usage.ru_utime + usage.ru_stime
     reply = {"status": status, "alive": alive, "cpu_s": round(used, 4), "memory_mb": usage.ru_maxrss >> 10}
     wire.send(control, {**reply, "overflow": watch.overflow})
@@ -128,28 +127,10 @@ class Watch:
 
     def look(self) -> None:
         """Kill the child if its files are too large together, or too many."""
-        if not self.overflow and _size(self.folder) > self.most:
+        if not self.overflow and scratch.size(self.folder, self.child) > self.most:
             self.overflow = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.child, signal.SIGKILL)
-
-
-def _size(folder: str) -> int:
-    """Bytes on disk below a folder; more than 4096 entries count as endless."""
-    total, entries, waiting = 0, 0, [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as found:
-                for entry in found:
-                    entries += 1
-                    if entries > 4096:
-                        return 1 << 62
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except OSError:  # gone meanwhile, or a folder made unreadable: an entry without contents
-            continue
-    return total
 
 
 def _cpu_s(child: int) -> float:
@@ -202,14 +183,3 @@ def _no_survivors(isolation: layers.Isolation) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, 0 if "pid-namespace" in isolation.layers else os.WNOHANG)[0]:
             pass
-
-
-def _empty(folder: str) -> None:
-    """Remove everything in the scratch; a folder that resists stops this zygote, and the referee starts another."""
-    for name in os.listdir(folder):
-        path = os.path.join(folder, name)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
