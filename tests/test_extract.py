@@ -123,5 +123,9 @@ def test_the_answers_own_definitions_come_last_and_win() -> None:
 
 
 def test_a_future_import_stays_first() -> None:
-    code = "from __future__ import annotations\ndef f(xs): return xs\n"
-    assert python.assemble(PROMPT, "f", code) == code
+    code = "# mine\nfrom __future__ import annotations\ndef f(xs): return poly(xs)\n"
+    program = python.assemble(PROMPT, "f", code)
+    assert program.startswith("# mine\nfrom __future__ import annotations\nfrom typing import List\n")
+    namespace: dict[str, object] = {}
+    exec(program, namespace)  # our own text
+    assert namespace["f"](7) == 7  # type: ignore[operator]

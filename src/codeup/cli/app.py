@@ -145,6 +145,7 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
     limit: Annotated[int | None, typer.Option(help="only the first problems")] = None,
     seed: Annotated[int, typer.Option(help="seed of the sampling")] = 0,
+    prompt: Annotated[str, typer.Option(help="prompt style: default, codeup-2024 or evalplus")] = "default",
     json: Json = False,
 ) -> None:
     """Let a model answer a benchmark; continues an unfinished file."""
@@ -152,7 +153,7 @@ def generate(
 
     scoring.generate(
         model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
-        max_new_tokens=max_new_tokens, limit=limit, seed=seed, json=json,
+        max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json,
     )  # fmt: skip
 
 
@@ -170,6 +171,10 @@ def evaluate(
     memory_mb: Annotated[int, typer.Option(help="memory one program may use")] = 2048,
     allow_unsafe: Annotated[bool, typer.Option(help="run even where no real sandbox is possible")] = False,
     partial: Annotated[bool, typer.Option(help="the file answers only some problems; the score counts those")] = False,
+    extract: Annotated[str, typer.Option(help="code out of answers by: codeup, codeup-2024 or evalplus")] = "codeup",
+    other_extractions: Annotated[
+        bool, typer.Option("--other-extractions", help="count failures that pass under the other extractions")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -177,7 +182,7 @@ def evaluate(
 
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
-        allow_unsafe=allow_unsafe, partial=partial, json=json,
+        allow_unsafe=allow_unsafe, partial=partial, extraction=extract, other_extractions=other_extractions, json=json,
     )  # fmt: skip
 
 

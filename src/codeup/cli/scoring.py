@@ -27,6 +27,7 @@ def generate(
     max_new_tokens: int,
     limit: int | None,
     seed: int,
+    prompt_style: str,
     json: bool,
 ) -> None:
     """Answer a benchmark with a model and append the answers to `out`."""
@@ -56,6 +57,7 @@ def generate(
             max_new_tokens=max_new_tokens,
             seed=seed,
             model=models.identity(model),
+            prompt_style=prompt_style,
             emit=emit,
         )
     print(jsonlib.dumps(summary) if json else f"{summary['samples']} answers: {out}")
@@ -72,6 +74,8 @@ def evaluate(
     memory_mb: int,
     allow_unsafe: bool,
     partial: bool,
+    extraction: str,
+    other_extractions: bool,
     json: bool,
 ) -> None:
     """Judge a samples file and print its scores."""
@@ -91,6 +95,8 @@ def evaluate(
             limits=Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb),
             allow_unsafe=allow_unsafe,
             partial=partial,
+            extraction=extraction,
+            other_extractions=other_extractions,
             emit=emit,
         )
     if json:
@@ -100,6 +106,8 @@ def evaluate(
         low, high = score["low"], score["high"]
         print(f"{score['metric']} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems")
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
+    for mode, passed in (summary.get("other_extractions") or {}).items():
+        print(f"under --extract {mode}, {passed} of the failed samples would pass")
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")
 

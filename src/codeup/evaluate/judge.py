@@ -73,6 +73,8 @@ def judge_samples(
     limits: Limits | None = None,
     allow_unsafe: bool = False,
     partial: bool = False,
+    extraction: str = "codeup",
+    other_extractions: bool = False,
     model: str = "",
     emit: Emit = ignore_event,
     step_name: str = "judge",
@@ -83,7 +85,7 @@ def judge_samples(
     Raises UserError for a file that does not fit, WorkFailed when the sandbox fails; verdicts reached before are kept.
     """
     limits = limits or Limits()
-    answers = read_answers(samples, benchmark, data, partial=partial)
+    answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
     problems = {problem.task_id: problem for problem in data.problems}
     out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -92,14 +94,16 @@ def judge_samples(
         out / "verdicts.jsonl", answers, problems, keys, workers or _cores(), limits, allow_unsafe, emit, step_name
     )
     seconds = time.monotonic() - start
+    style = _made(samples).get("prompt_style", "default")
     _write_lines(out / "verdicts.jsonl", rows)
-    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark))
+    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
     summary = {
         **_settings(samples, answers, data, model),
         "problems_in_benchmark": len(data.problems),
         "sandbox": sandbox,
         "limits": asdict(limits),
         "outcomes": _counts(row["outcome"] for row in rows),
+        "extraction_mode": extraction,
         "extractions": _counts(row["extraction"] for row in rows),
         "judged": judged,
         "reused": len(rows) - judged,
@@ -107,6 +111,12 @@ def judge_samples(
         "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
         "scores": scores(rows),
     }
+    if other_extractions:
+        from codeup.evaluate.other_extractions import would_pass
+
+        with Pool(workers or _cores(), limits, allow_unsafe=allow_unsafe) as pool:
+            others = would_pass(answers, rows, problems, benchmark, pool, mode=extraction)
+        summary["other_extractions"] = others
     common = {
         key: summary[key] for key in summary if key not in ("scores", "seconds", "samples_per_s", "judged", "reused")
     }
@@ -174,7 +184,11 @@ def _verdicts(
 
 
 def _examples(
-    answers: list[Answer], rows: list[dict[str, Any]], problems: Mapping[str, Problem], benchmark: ModuleType
+    answers: list[Answer],
+    rows: list[dict[str, Any]],
+    problems: Mapping[str, Problem],
+    benchmark: ModuleType,
+    style: str,
 ) -> Iterator[dict[str, Any]]:
     """The first failures of each outcome, with everything needed to understand them."""
     shown: Counter[str] = Counter()
@@ -183,15 +197,19 @@ def _examples(
         if outcome == Outcome.PASSED or shown[outcome] >= EXAMPLES_PER_OUTCOME:
             continue
         shown[outcome] += 1
-        prompt = prompt_text(benchmark, problems[row["task_id"]], answer.sample.form)
+        prompt = prompt_text(benchmark, problems[row["task_id"]], answer.sample.form, style)
         texts = {"prompt": prompt, "raw": answer.sample.raw, "code": answer.program.code}
         yield {**{key: row[key] for key in ("task_id", "index", "outcome", "detail", "extraction")}, **texts}
 
 
+def _made(samples: Path) -> dict[str, Any]:
+    meta = meta_path(samples)
+    return dict(json.loads(meta.read_text(encoding="utf-8"))) if meta.exists() else {}
+
+
 def _settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: str) -> dict[str, Any]:
     """What made the samples, from the file beside them, as far as it is known."""
-    meta = meta_path(samples)
-    made = json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else {}
+    made = _made(samples)
     forms = {answer.sample.form for answer in answers}
     if len(forms) > 1 and not all(answer.sample.finish == "given" for answer in answers):
         raise UserError(
@@ -201,7 +219,7 @@ def _settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: 
     return {
         "model": model or made.get("model", ""), "benchmark": data.name, "form": "given" if given else forms.pop(),
         "engine": made.get("engine", "unknown"), "temperature": made.get("temperature"), "seed": made.get("seed"),
-        "data_version": data.version, "data_sha256": data.sha256,
+        "data_version": data.version, "data_sha256": data.sha256, "prompt_style": made.get("prompt_style", "unknown"),
         "samples_sha256": artifacts.file_sha256(samples),
     }  # fmt: skip
 
