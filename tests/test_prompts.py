@@ -15,11 +15,11 @@ from codeup.chat import Renderer
 from codeup.errors import UserError
 from codeup.evaluate import extract_2024, prompts
 from codeup.evaluate.generate import generate_samples
-from codeup.evaluate.judge import judge_samples
+from codeup.evaluate.judge import judge_one, judge_samples
 from codeup.evaluate.other_extractions import would_pass
 from codeup.evaluate.samples import EXTRACTIONS, program_of, read_answers
 from codeup.sandbox.pool import Pool
-from codeup.types import Message, Problem, Sample
+from codeup.types import Message, Outcome, Problem, Sample
 
 CODE = Problem("HumanEval/0", '\ndef f(x):\n    """Add one."""\n', "f", "def check(candidate): pass")
 TEXT = Problem("Mbpp/2", '"""\nWrite a function to add one\nassert f(1) == 2\n"""\n', "f", "def check(candidate): pass")
@@ -179,3 +179,28 @@ def test_why_the_published_base_score_of_mbpp_was_near_zero() -> None:
 
 def test_bytes_have_the_bos_that_the_fakes_promise() -> None:
     assert Bytes().bos_token_id == FakeRenderer.bos_id
+
+
+ONE = DATA.problems[1]
+RIGHT, CALL, BODY = "def f1(x):\n    return x + 1", "print(f1(1))", "    return x + 1"
+DOCUMENTED = {
+    "an example call in a later block": (f"```python\n{RIGHT}\n```\nUse:\n```python\n{CALL}\n```", "yes", "no", "yes"),
+    "a corrected version": (f"```python\ndef f1(x):\n    return 0\n\n{RIGHT}\n```", "yes", "yes", "no"),
+    "only the body": (f"```python\n{BODY}\n```", "no", "yes", "no"),
+    "a decorated function": (
+        f"```python\nfrom functools import lru_cache\n@lru_cache\n{RIGHT}\n```",
+        "yes",
+        "yes",
+        "no",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_table_in_the_documentation_is_so(name: str) -> None:
+    raw, *expected = DOCUMENTED[name]
+    sample = Sample(ONE.task_id, 0, "chat", raw, "stop")
+    with Pool(1, LIMITS) as pool:
+        codes = [program_of(sample, ONE, humaneval, mode).code for mode in EXTRACTIONS]
+        passed = [judge_one(ONE, code, pool=pool).outcome == Outcome.PASSED for code in codes]
+    assert ["yes" if each else "no" for each in passed] == expected
