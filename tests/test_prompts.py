@@ -146,17 +146,18 @@ def test_failures_that_pass_under_other_extractions_are_counted(tmp_path: Path) 
     body = "```python\n    return x + {}\n```"  # passes behind the prompt only
     late = "```python\ndef f{0}(x):\n    return 0\n\ndef f{0}(x):\n    return x + {0}\n```"  # passes for us only
     early = "```python\ndef f{0}(x):\n    return x + {0}\n\ndef f{0}(x):\n    return 0\n```"  # passes for EvalPlus only
-    raws = [body.format(0), body.format(0), late.format(1), early.format(2), "I cannot."]
+    raws = [body.format(0), body.format(0), late.format(1), early.format(2), "def f3(x):\n    return x + 3"]
     tasks = [0, 0, 1, 2, 3]
     rows = [{"task_id": f"T/{task}", "index": place if task == 0 else 0, "form": "chat", "raw": raw, "finish": "stop",
              "tokens": 1} for place, (task, raw) in enumerate(zip(tasks, raws, strict=True))]  # fmt: skip
     samples = tmp_path / "s.jsonl"
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
     summary = judge_samples(samples, humaneval, DATA, tmp_path / "a", workers=1, limits=LIMITS, other_extractions=True)
-    assert summary["outcomes"]["PASSED"] == 1 and summary["other_extractions"] == {"codeup-2024": 2, "evalplus": 1}
+    assert summary["outcomes"]["PASSED"] == 2 and summary["other_extractions"] == {"codeup-2024": 2, "evalplus": 1}
     assert json.loads((tmp_path / "a" / "scores.json").read_text())["other_extractions"]["codeup-2024"] == 2
     again = judge_samples(samples, humaneval, DATA, tmp_path / "a", workers=1, limits=LIMITS, extraction="evalplus")
-    assert (again["extraction_mode"], again["outcomes"]["PASSED"]) == ("evalplus", 1)  # no verdict of another program
+    assert (again["extraction_mode"], again["outcomes"]["PASSED"]) == ("evalplus", 2)  # no verdict of another program
+    assert set(again["extractions"]) == {"evalplus"} and again["reused"] == 1  # a verdict kept, by its new rule
     answers = read_answers(samples, humaneval, DATA, extraction="evalplus")
     with Pool(1, LIMITS) as pool:
         verdicts = [json.loads(line) for line in (tmp_path / "a" / "verdicts.jsonl").read_text().splitlines()]

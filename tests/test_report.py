@@ -335,7 +335,8 @@ def test_no_file_of_the_room_prints_or_reads_the_environment() -> None:
 
 def test_a_score_says_how_it_was_asked_and_what_other_extractions_would_give(study: dict[str, Any]) -> None:
     score = {
-        **study["scores"][0], "form": "chat", "extractions": {"last-block": 9, "no-code": 2}, "prompt_style": "evalplus",
+        **study["scores"][0], "form": "chat",
+        "extractions": {"last-block": 9, "no-code": 2}, "prompt_style": "evalplus",
         "extraction_mode": "codeup-2024", "other_extractions": {"codeup": 3, "evalplus": 0},
     }  # fmt: skip
     asked = {**study, "scores": [score]}

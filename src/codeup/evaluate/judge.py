@@ -180,7 +180,8 @@ def _verdicts(
                 rows[place] = {**asdict(verdict), **more}
                 append_line(stream, rows[place])
                 emit(Event("progress", step_name, len(rows), len(answers), "programs"))
-    return [rows[_place(answer.program)] for answer in answers], sandbox, len(missing)
+    ordered = [_place(answer.program) for answer in answers]
+    return [{**rows[place], "extraction": extraction[place]} for place in ordered], sandbox, len(missing)
 
 
 def _examples(
