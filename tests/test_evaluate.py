@@ -85,9 +85,10 @@ class FakeEngine:
 
 class FakeRenderer:
     end_ids = (257, 258)
+    bos_id = 256
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        return [256, *f"[user]{messages[0].content}[assistant]".encode()]
+    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+        return [256, *f"[user]{messages[0].content}[assistant]{prefill}".encode()]
 
 
 @pytest.fixture(autouse=True)
@@ -114,8 +115,8 @@ def test_each_form_ends_where_it_should(tmp_path: Path) -> None:
     base, chat = FakeEngine("base"), FakeEngine("chat")
     run(tmp_path / "a", "base", base)
     run(tmp_path / "b", "chat", chat)
-    assert base.settings["stop_strings"] == humaneval.BASE_STOPS and base.settings["end_ids"] == [257]
-    assert chat.settings["stop_strings"] == () and chat.settings["end_ids"] == [257, 258]
+    assert base.settings["stop_strings"] == list(humaneval.BASE_STOPS) and base.settings["end_ids"] == [257]
+    assert chat.settings["stop_strings"] == [] and chat.settings["end_ids"] == [257, 258]
 
 
 def test_interrupted_generation_makes_only_the_missing_answers(tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ def answer(text: str) -> str:
     return dedent(text).strip("\n")
 
 
+def same(code: str) -> tuple[str, str, str]:
+    """A block whose code is taken as it is."""
+    return f"```python\n{code}\n```", "fence", code
+
+
 CASES: dict[str, tuple[str, str, str | None]] = {
     # what the model wrote, the rule, and the code (None: whatever the answer's code is)
     "a tagged block": (f"```python\n{GOOD}\n```", "fence", GOOD),
@@ -48,7 +53,7 @@ CASES: dict[str, tuple[str, str, str | None]] = {
     "a longer fence around a shorter one": (f"````python\n{GOOD}\n# ```\n````", "fence", GOOD + "\n# ```"),
     "a method of the same name is not the function": (
         "```python\nclass A:\n    def f(self): return 1\n```", "other-name", None),
-    "an assignment defines it": ("```python\nf = lambda x: x + 1\n```", "fence", "f = lambda x: x + 1"),
+    "an assignment defines it": same("f = lambda x: x + 1"),
     "a definition under if": ("```python\nif True:\n    def f(x): return x\n```", "fence", None),
     "no fence at all": (GOOD, "bare", GOOD),
     "no fence, prose before": (f"Here is the function:\n\n{GOOD}", "bare", GOOD),
@@ -73,6 +78,92 @@ CASES: dict[str, tuple[str, str, str | None]] = {
     "nothing": ("", "empty", ""),
     "white space": (" \n\t\n", "empty", ""),
     "an empty block": ("```python\n```", "no-code", None),
+    # programs as models write them: kept as they are
+    "a decorated entry point": same(f"from functools import lru_cache\n\n@lru_cache(None)\n{GOOD}"),
+    "a helper before": same(f"def g(x):\n    return x\n\n{GOOD}"),
+    "a helper after": same("def f(x):\n    return g(x)\n\ndef g(x):\n    return x"),
+    "a class with methods": same(f"class A:\n    def m(self):\n        return 1\n\n{GOOD}"),
+    "a helper that only yields": same("def g(x):\n    yield x\n\ndef f(x):\n    return list(g(x))"),
+    "an entry point that only yields": same("def f(x):\n    yield x"),
+    "an import that may fail": same(f"try:\n    import numpy\nexcept ImportError:\n    numpy = None\n{GOOD}"),
+    "a definition under try": (
+        "```python\ntry:\n    from m import f\nexcept ImportError:\n    def f(x): return x\n```", "fence",
+        None),
+    "a future import": same(f"from __future__ import annotations\n{GOOD}"),
+    "names bound in pairs": same(f"A, B = 1, 2\n{GOOD}"),
+    "a name that is added to": same(f"A = 1\nA += 1\n{GOOD}"),
+    "a loop that fills a table": same(f"T = []\nfor i in range(9):\n    T.append(i)\n{GOOD}"),
+    "a recursion limit": same(f"import sys\nsys.setrecursionlimit(10**6)\n{GOOD}"),
+    "a corrected version in the same block": same(f"def f(x):\n    return x\n\n{GOOD}"),
+    "an example call in the same block": same(f"{GOOD}\n\nprint(f(1))"),
+    "tests in the same block": same(f"{GOOD}\n\nassert f(1) == 2"),
+    "tests in the next block": (f"```python\n{GOOD}\n```\nTests:\n```python\nassert f(1) == 2\n```", "fence", GOOD),
+    "tests in the block before": (f"```python\nassert f(1) == 2\n```\nthen\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a program that reads input": same(f"{GOOD}\n\nn = int(input())\nprint(f(n))"),
+    "a main block": same(f"{GOOD}\n\nif __name__ == '__main__':\n    print(f(1))"),
+    "several functions, the entry point in the middle": same("def a(): pass\ndef f(x): return 1\ndef b(): pass"),
+    "an async entry point": same("async def f(x):\n    return x"),
+    "a class is the entry point": ("```python\nclass f:\n    def __init__(self, x): self.x = x\n```", "fence", None),
+    "bound with another name": same("def solve(x):\n    return x\n\nf = solve"),
+    "names that are not ASCII": (
+        "Voilà :\n```python\ndef f(größe):\n    return größe + 'é – 中'\n```", "fence",
+        "def f(größe):\n    return größe + 'é – 中'"),
+    "tabs": same("def f(x):\n\tif x:\n\t\treturn 1\n\treturn 2"),
+    "old Mac line ends": (f"```python\n{GOOD}\n```".replace("\n", "\r"), "fence", GOOD),
+    "a byte-order mark": (f"\ufeff```python\n{GOOD}\n```", "fence", GOOD),
+    "no-break spaces as indentation": (f"```python\n{GOOD}\n```".replace("    ", "\xa0" * 4), "fence-dedented", GOOD),
+    "no-break spaces in a text stay": same("def f(x):\n    return '\xa0'"),
+    # fences in odd places
+    "a fence inside a docstring": (
+        "```python\ndef f(x):\n    '''Add.\n\n    ```\n    f(1)\n    ```\n    '''\n    return x\n```", "fence",
+        "def f(x):\n    '''Add.\n\n    ```\n    f(1)\n    ```\n    '''\n    return x"),
+    "a fence at the margin of a docstring": (
+        "```python\ndef f(x):\n    '''Add.\n```\nf(1)\n```\n    '''\n    return x\n```\nDone.", "fence-nested",
+        "def f(x):\n    '''Add.\n```\nf(1)\n```\n    '''\n    return x"),
+    "a fence behind text": (f"Here it is: ```python\n{GOOD}\n```", "fence-inline", GOOD),
+    "a fence closed behind code": (f"```python\n{GOOD}```\nThis adds one.", "fence-inline", GOOD),
+    "a fence closed far to the right": (f"```python\n{GOOD}\n        ```\nThis adds one.", "fence-inline", GOOD),
+    "a block in a bulleted list, closed at the margin": (
+        "* Write\n  ```python\n  def f(x):\n      return x + 1\n```", "fence",
+        GOOD),
+    "a block in a list, indented by a tab": (
+        "1. Write:\n\t```python\n\tdef f(x):\n\t\treturn x + 1\n\t```", "fence",
+        "def f(x):\n\treturn x + 1"),
+    "tildes around backquotes": (f"~~~\n{GOOD}\n# ```\n~~~", "fence", f"{GOOD}\n# ```"),
+    "two blocks never closed": (f"```python\n{GOOD}\n\n```python\nprint(f(1))", "fence-unclosed", GOOD + "\n"),
+    "a block never closed, cut in a second function": (
+        f"```python\n{GOOD}\n\ndef g(x):\n    return (x +", "fence-unclosed",
+        GOOD + "\n"),
+    "an empty block first": (f"```python\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a block tagged as text": (f"```text\n{GOOD}\n```", "bare", GOOD),
+    "not implemented, then the solution": (
+        f"```python\ndef f(x):\n    raise NotImplementedError\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "an async stub, then the solution": (f"```python\nasync def f(x): ...\n```\n```python\n{GOOD}\n```", "fence", GOOD),
+    "a helper table filled in a loop, shown first": (
+        "```python\nfor T in [[1]]: pass\n```\n```python\ndef f(x):\n    return T\n```", "fence+earlier",
+        "for T in [[1]]: pass\n\ndef f(x):\n    return T"),
+    # thinking
+    "thinking under another name": (
+        f"<thinking>\n```python\ndef f(x): return 0\n```\n</thinking>\n{GOOD}", "bare",
+        f"\n{GOOD}"),
+    "thinking twice": (f"<think>a</think><think>b</think>```python\n{GOOD}\n```", "fence", GOOD),
+    "thinking under another name that never ends": (f"<thinking>\n```python\n{GOOD}\n```", "unfinished-thinking", ""),
+    "channels": (
+        f"<|channel|>analysis<|message|>def f(x): return 0<|end|><|start|>assistant<|channel|>final<|message|>"
+        f"```python\n{GOOD}\n```", "fence", GOOD),
+    "a channel that never comes to the answer": (f"<|channel|>analysis<|message|>{GOOD}", "unfinished-thinking", ""),
+    # nothing that can pass
+    "another language": ("```javascript\nfunction f(x) { return x + 1; }\n```", "other-language", ""),
+    "another language, then ours": (
+        f"```java\nint f(int x) {{ return x; }}\n```\n```python\n{GOOD}\n```", "fence",
+        GOOD),
+    "not implemented": ("```python\ndef f(x):\n    raise NotImplementedError('todo')\n```", "stub", None),
+    "only a shell command": ("```bash\npip install f\n```", "other-language", ""),
+    "a body without its def, decorated by prose": (
+        "Fill in:\n\n```python\n    return x + 1\n```\nDone", "body-only",
+        None),
+    "prose that says def": ("I would def f(x) here, but I will not.", "no-code", ""),
+    "an entry point that is only imported in a comment": ("```python\n# def f(x): return x\n```", "other-name", None),
 }  # fmt: skip
 
 
@@ -123,5 +214,9 @@ def test_the_answers_own_definitions_come_last_and_win() -> None:
 
 
 def test_a_future_import_stays_first() -> None:
-    code = "from __future__ import annotations\ndef f(xs): return xs\n"
-    assert python.assemble(PROMPT, "f", code) == code
+    code = "# mine\nfrom __future__ import annotations\ndef f(xs): return poly(xs)\n"
+    program = python.assemble(PROMPT, "f", code)
+    assert program.startswith("# mine\nfrom __future__ import annotations\nfrom typing import List\n")
+    namespace: dict[str, object] = {}
+    exec(program, namespace)  # our own text
+    assert namespace["f"](7) == 7  # type: ignore[operator]

@@ -331,3 +331,18 @@ def test_lone_surrogates_in_an_answer_do_not_stop_the_report(tmp_path: Path) -> 
 def test_no_file_of_the_room_prints_or_reads_the_environment() -> None:
     for path in build.HERE.glob("*.py"):
         assert not re.search(r"\bprint\(|os\.environ|sys\.argv|\bexit\(", path.read_text()), path.name
+
+
+def test_a_score_says_how_it_was_asked_and_what_other_extractions_would_give(study: dict[str, Any]) -> None:
+    score = {
+        **study["scores"][0], "form": "chat",
+        "extractions": {"last-block": 9, "no-code": 2}, "prompt_style": "evalplus",
+        "extraction_mode": "codeup-2024", "other_extractions": {"codeup": 3, "evalplus": 0},
+    }  # fmt: skip
+    asked = {**study, "scores": [score]}
+    row = view.provenance(asked, view.names(asked))[0]["rows"][0]
+    assert row["form"] == "chat, evalplus"
+    assert row["extraction"] == (
+        "codeup-2024: last-block 9, no-code 2; 3 failed samples would pass under codeup; "
+        "0 failed samples would pass under evalplus"
+    )

@@ -83,7 +83,7 @@ def test_a_subclass_is_not_of_the_plain_type() -> None:
 OPAQUE = [object(), len, Point, np.array([object()]), memoryview(b"x")]
 
 
-@pytest.mark.parametrize("value", OPAQUE, ids=repr)
+@pytest.mark.parametrize("value", OPAQUE, ids=lambda value: type(value).__name__)
 def test_what_has_no_content_does_not_travel_or_equals_nothing(value: Any) -> None:
     with pytest.raises(values.Unencodable):
         values.encode(value)
@@ -91,7 +91,9 @@ def test_what_has_no_content_does_not_travel_or_equals_nothing(value: Any) -> No
     assert back != back and back != value and back is not None
 
 
-@pytest.mark.parametrize("value", [range(3), iter([0, 1, 2]), map(int, "012"), (i for i in range(3))], ids=str)
+@pytest.mark.parametrize(
+    "value", [range(3), iter([0, 1, 2]), map(int, "012"), (i for i in range(3))], ids=lambda value: type(value).__name__
+)
 def test_an_iterable_brings_what_it_held_and_equals_nothing(value: Any) -> None:
     back = there_and_back(value, opaque=True)
     assert set(back) == {0, 1, 2} and back != [0, 1, 2] and back != range(3)

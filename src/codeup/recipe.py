@@ -114,6 +114,9 @@ class Benchmark(Section):
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling")
     max_new_tokens: int = Field(512, ge=1, description="longest answer in tokens")
     batch_size: int = Field(32, ge=1, description="answers generated side by side")
+    prompt: Literal["default", "codeup-2024", "evalplus"] = Field(
+        "default", description="how problems are put: our way, the 2024 CodeUp study's, or EvalPlus's"
+    )
     timeout_s: float = Field(10.0, gt=0, description="CPU seconds one program may use")
     memory_mb: int = Field(2048, ge=64, description="memory one program may use")
 

@@ -95,7 +95,10 @@ class BenchmarkData:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer of a model. `raw` is the generated text exactly as decoded; `finish` says why generation ended."""
+    """One answer of a model. `raw` is the generated text exactly as decoded; `finish` says why generation ended.
+
+    `prefill` is text that the answer was begun with on the model's behalf; it is not in `raw`.
+    """
 
     task_id: str
     index: int
@@ -103,6 +106,7 @@ class Sample:
     raw: str
     finish: Literal["stop", "length", "given"]
     tokens: int = 0
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,9 @@ class Comparison:
         """Whether the answer is right; raises where EvalPlus's own comparison raises, which counts as wrong."""
         import numpy
 
-        if isinstance(output, numpy.ndarray) and output.size * numpy.size(expected) > MOST_PAIRS:
-            if output.shape != numpy.shape(expected):
-                return False
+        large = isinstance(output, numpy.ndarray) and output.size * numpy.size(expected) > MOST_PAIRS
+        if large and output.shape != numpy.shape(expected):
+            return False
         exact = output == expected
         if self.oracle is not None:
             exact = self.oracle(exact, output, expected, arguments, self.atol)

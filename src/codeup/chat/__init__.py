@@ -25,7 +25,7 @@ Not covered: tools, images, and what the tokenizer itself changes (a tokenizer t
 normalised text).
 """
 
-from codeup.chat.renderer import Renderer, base_prompt_ids, load_renderer
+from codeup.chat.renderer import Renderer, base_bos_id, base_prompt_ids, load_renderer
 from codeup.chat.templates import TEMPLATES, check_turns
 
-__all__ = ["TEMPLATES", "Renderer", "base_prompt_ids", "check_turns", "load_renderer"]
+__all__ = ["TEMPLATES", "Renderer", "base_bos_id", "base_prompt_ids", "check_turns", "load_renderer"]

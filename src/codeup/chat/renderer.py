@@ -70,8 +70,13 @@ class Renderer:
                 waiting, count = [], 0
         return rendered + self._encode(waiting)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The ids a model is given. A last message from the assistant is the beginning of the answer, left open."""
+    def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
+        """The ids a model is given. A last message from the assistant is the beginning of the answer, left open.
+
+        `prefill` is such a beginning: the same as one more message from the assistant.
+        """
+        if prefill:
+            messages = [*messages, Message("assistant", prefill)]
         check_turns(messages)
         return list(self._encode([self._kind.segments(messages, self.end_token, True)])[0].ids)
 
@@ -168,8 +173,13 @@ def load_renderer(model: str | Path, template: str | None = None, revision: str 
 def base_prompt_ids(tokenizer: Any, text: str) -> list[int]:
     """The ids of a raw completion prompt: one BOS if the tokenizer has one, then the text, all of it plain."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-    bos_id = _bos_id(tokenizer, {tokenizer.eos_token_id})
+    bos_id = base_bos_id(tokenizer)
     return ids if bos_id is None else [bos_id, *ids]
+
+
+def base_bos_id(tokenizer: Any) -> int | None:
+    """The id that opens a raw completion prompt, or None where the tokenizer has no BOS."""
+    return _bos_id(tokenizer, {tokenizer.eos_token_id})
 
 
 def _load_tokenizer(model: str | Path, revision: str | None) -> Any:

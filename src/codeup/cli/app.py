@@ -147,6 +147,7 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
     limit: Annotated[int | None, typer.Option(help="only the first problems")] = None,
     seed: Annotated[int, typer.Option(help="seed of the sampling")] = 0,
+    prompt: Annotated[str, typer.Option(help="prompt style: default, codeup-2024 or evalplus")] = "default",
     json: Json = False,
 ) -> None:
     """Let a model answer a benchmark; continues an unfinished file."""
@@ -154,7 +155,7 @@ def generate(
 
     scoring.generate(
         model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
-        max_new_tokens=max_new_tokens, limit=limit, seed=seed, json=json,
+        max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json,
     )  # fmt: skip
 
 
@@ -179,6 +180,10 @@ def evaluate(
     partial: Annotated[bool, typer.Option(help="the file answers only some problems; the score counts those")] = False,
     tasks: Annotated[str | None, typer.Option(metavar="ID,ID,…", help="only these problems; n is their number")] = None,
     limit: Annotated[int | None, typer.Option(help="only the first problems; n is their number")] = None,
+    extract: Annotated[str, typer.Option(help="code out of answers by: codeup, codeup-2024 or evalplus")] = "codeup",
+    other_extractions: Annotated[
+        bool, typer.Option("--other-extractions", help="count failures that pass under the other extractions")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -187,7 +192,7 @@ def evaluate(
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
         compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
-        json=json, limit=limit,
+        json=json, limit=limit, extraction=extract, other_extractions=other_extractions,
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
     )  # fmt: skip
 

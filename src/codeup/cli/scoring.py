@@ -24,6 +24,7 @@ def generate(
     max_new_tokens: int,
     limit: int | None,
     seed: int,
+    prompt_style: str,
     json: bool,
 ) -> None:
     """Answer a benchmark with a model and append the answers to `out`."""
@@ -54,6 +55,7 @@ def generate(
             max_new_tokens=max_new_tokens,
             seed=seed,
             model=models.identity(model),
+            prompt_style=prompt_style,
             emit=emit,
         )
     print(jsonlib.dumps(summary) if json else f"{summary['samples']} answers: {out}")
@@ -73,6 +75,8 @@ def evaluate(
     all_inputs: bool,
     allow_unsafe: bool,
     partial: bool,
+    extraction: str,
+    other_extractions: bool,
     json: bool,
     tasks: list[str] | None = None,
     limit: int | None = None,
@@ -98,6 +102,8 @@ def evaluate(
             rules=SuiteRules(compat, base_only, all_inputs),
             allow_unsafe=allow_unsafe,
             partial=partial,
+            extraction=extraction,
+            other_extractions=other_extractions,
             emit=emit,
         )
     if json:
@@ -111,6 +117,8 @@ def evaluate(
         left_out = f"{summary['samples_not_asked']} samples of the others left out"
         print(f"subset: {subset['asked']} of {subset['of']} problems were asked for; {left_out}")
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
+    for mode, passed in (summary.get("other_extractions") or {}).items():
+        print(f"under --extract {mode}, {passed} of the failed samples would pass")
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")
 

@@ -1,7 +1,8 @@
 """Let a model answer a benchmark: samples.jsonl, written as answers finish, continued after an interruption.
 
-A base model continues the problem's code; a chat model is asked in words through the one renderer (chat/). The exact
-text, ids and tokens of the first problem's prompt go into the summary: a score without its prompt cannot be repeated.
+A base model continues the problem's code; a chat model is asked in words through the one renderer (chat/), in one of
+the prompt styles of prompts.py. The exact text, ids and tokens of the first problem's prompt go into the summary: a
+score without its prompt cannot be repeated. Token ids go to the engine; each prompt has exactly one BOS, at its start.
 
     out/samples.jsonl   one line per answer, in the order of finishing
     out/...meta.json    the settings that made them; the same file is never continued with others
@@ -14,14 +15,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from codeup import artifacts
 from codeup.errors import UserError
+from codeup.evaluate import prompts as styles
+from codeup.evaluate.prompts import Form, Question
 from codeup.evaluate.samples import append_line, read_lines, repair_end, to_row
 from codeup.types import BenchmarkData, Emit, Event, Message, Problem, Sample, ignore_event
-
-Form = Literal["base", "chat"]
 
 
 def meta_path(samples: Path) -> Path:
@@ -29,9 +30,9 @@ def meta_path(samples: Path) -> Path:
     return samples.with_suffix(".meta.json")
 
 
-def prompt_text(benchmark: ModuleType, problem: Problem, form: Form) -> str:
+def prompt_text(benchmark: ModuleType, problem: Problem, form: Form, style: str = "default") -> str:
     """What is asked: the code to continue, or the instruction of the user's turn."""
-    return str(benchmark.base_prompt(problem) if form == "base" else benchmark.chat_instruction(problem))
+    return styles.ask(style, benchmark, problem, form).text
 
 
 def generate_samples(
@@ -49,31 +50,37 @@ def generate_samples(
     batch_size: int = 32,
     seed: int = 0,
     model: str = "",
+    prompt_style: str = "default",
     emit: Emit = ignore_event,
     step_name: str = "generate",
 ) -> dict[str, Any]:
     """Answer every problem `n_samples` times and append to `out`; answers already there are not made again.
 
     `renderer` may be None for the base form. `model` names the model in the settings: another model's file is not
-    continued. Returns the summary: counts, settings, and prompt0 as text, ids and tokens. Raises UserError.
+    continued. `prompt_style` is one of prompts.STYLES. Returns the summary: counts, settings, and prompt0 as text, ids
+    and tokens. Raises UserError.
     """
-    prompts = [_ids(engine, renderer, prompt_text(benchmark, problem, form), form) for problem in data.problems]
+    questions = [styles.ask(prompt_style, benchmark, problem, form) for problem in data.problems]
+    prompts = [_ids(engine, renderer, question, form) for question in questions]
+    _assert_one_bos(prompts, data, _bos_id(engine, renderer, form))
+    stops = styles.stops(prompt_style, benchmark, data.problems, form)
     settings = {
         "benchmark": data.name, "data_version": data.version, "data_sha256": data.sha256, "form": form, "model": model,
         "samples_per_problem": n_samples, "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens,
         "seed": seed, "engine": getattr(engine, "description", type(engine).__name__), "prompts_sha256": _sha(prompts),
+        "prompt_style": prompt_style, "prefill": questions[0].prefill, "stops": list(stops),
     }  # fmt: skip
     have = _resume(out, settings)
     wanted = [(place, index) for place in range(len(prompts)) for index in range(n_samples)]
     missing = [(place, index) for place, index in wanted if (data.problems[place].task_id, index) not in have]
     finish = _run(
-        engine, renderer, benchmark, data, prompts, missing, form, out, have, settings, batch_size, emit, step_name
+        engine, renderer, questions, data, prompts, missing, form, out, have, settings, batch_size, emit, step_name
     )
     tokens = [renderer_free_token(engine, token) for token in prompts[0]]
     return {
         **settings,
         "problems": len(data.problems), "samples": len(wanted), "resumed": len(have), "finish": finish,
-        "prompt0": prompt_text(benchmark, data.problems[0], form), "prompt0_full": "".join(tokens),
+        "prompt0": questions[0].text, "prompt0_full": "".join(tokens),
         "prompt0_ids": list(prompts[0]), "prompt0_tokens": tokens,
     }  # fmt: skip
 
@@ -83,12 +90,36 @@ def renderer_free_token(engine: Any, token: int) -> str:
     return str(engine.tokenizer.decode([token], skip_special_tokens=False))
 
 
-def _ids(engine: Any, renderer: Any, text: str, form: Form) -> list[int]:
+def _ids(engine: Any, renderer: Any, question: Question, form: Form) -> list[int]:
     if form == "base":
         from codeup.chat import base_prompt_ids
 
-        return base_prompt_ids(engine.tokenizer, text)
-    return list(renderer.prompt([Message("user", text)]))
+        return base_prompt_ids(engine.tokenizer, question.text)
+    return list(renderer.prompt([Message("user", question.text)], prefill=question.prefill))
+
+
+def _bos_id(engine: Any, renderer: Any, form: Form) -> int | None:
+    if form == "base":
+        from codeup.chat import base_bos_id
+
+        return base_bos_id(engine.tokenizer)
+    bos_id: int | None = renderer.bos_id
+    return bos_id
+
+
+def _assert_one_bos(prompts: Sequence[Sequence[int]], data: BenchmarkData, bos_id: int | None) -> None:
+    """Every prompt begins with its only BOS, where the tokenizer has one.
+
+    A second one is easily added (a template that writes it, an engine that adds its own) and makes answers worse
+    without any error: evalplus issue 207.
+    """
+    for problem, prompt in zip(data.problems, prompts, strict=True):
+        count = 0 if bos_id is None else sum(token == bos_id for token in prompt)
+        if bos_id is not None and (count != 1 or prompt[0] != bos_id):
+            raise AssertionError(
+                f"the prompt of {problem.task_id} holds {count} BOS tokens (id {bos_id}), expected one, at its start; "
+                f"it begins with {list(prompt[:4])}"
+            )
 
 
 def _sha(prompts: Sequence[Sequence[int]]) -> str:
@@ -115,7 +146,7 @@ def _resume(out: Path, settings: dict[str, Any]) -> set[tuple[str, int]]:
 
 
 def _run(
-    engine: Any, renderer: Any, benchmark: ModuleType, data: BenchmarkData, prompts: list[list[int]],
+    engine: Any, renderer: Any, questions: list[Question], data: BenchmarkData, prompts: list[list[int]],
     missing: list[tuple[int, int]], form: Form, out: Path, have: set[tuple[str, int]], settings: dict[str, Any],
     batch_size: int, emit: Emit, step_name: str,
 ) -> dict[str, int]:  # fmt: skip
@@ -127,8 +158,9 @@ def _run(
             nonlocal done
             place, index = missing[number]
             sample = Sample(
-                data.problems[place].task_id, index, form, completion.text, completion.finish, len(completion.ids)
-            )
+                data.problems[place].task_id, index, form, completion.text, completion.finish, len(completion.ids),
+                questions[place].prefill,
+            )  # fmt: skip
             append_line(stream, to_row(sample))
             done += 1
             emit(Event("progress", step_name, done, total, "answers"))
@@ -138,7 +170,7 @@ def _run(
                 [prompts[place] for place, _ in missing],
                 max_new_tokens=settings["max_new_tokens"],
                 end_ids=_end_ids(engine, renderer, form),
-                stop_strings=benchmark.BASE_STOPS if form == "base" else (),
+                stop_strings=settings["stops"],
                 temperature=settings["temperature"],
                 top_p=settings["top_p"],
                 batch_size=batch_size,

@@ -131,6 +131,8 @@ def judge_samples(
     allow_unsafe: bool = False,
     partial: bool = False,
     rules: SuiteRules | None = None,
+    extraction: str = "codeup",
+    other_extractions: bool = False,
     model: str = "",
     emit: Emit = ignore_event,
     step_name: str = "judge",
@@ -148,7 +150,7 @@ def judge_samples(
             raise UserError(f"there are no rules {rules.compat!r}", where="--compat", mend=f"one of: {known}")
         limits = limits_for(data.problems, rules)
     limits = limits or Limits()
-    answers = read_answers(samples, benchmark, data, partial=partial)
+    answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
     problems = {problem.task_id: problem for problem in data.problems}
     artifacts.make_folder(out)
     start = time.monotonic()
@@ -166,10 +168,11 @@ def judge_samples(
         step_name,
     )
     seconds = time.monotonic() - start
+    style = _made(samples).get("prompt_style", "default")
     _write_lines(out / "verdicts.jsonl", rows)
     if rows and "suites" in rows[0]:
         evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)
-    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark))
+    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
     found = scores(rows)
     summary: dict[str, Any] = {
         **_settings(samples, answers, data, model),
@@ -181,6 +184,7 @@ def judge_samples(
         "limits": asdict(limits),
         **({"compat": rules.compat, "all_inputs": rules.all_inputs} if rows and "suites" in rows[0] else {}),
         "outcomes": _counts(row["outcome"] for row in rows),
+        "extraction_mode": extraction,
         "extractions": _counts(row["extraction"] for row in rows),
     }
     timing = {
@@ -189,6 +193,12 @@ def judge_samples(
         "seconds": round(seconds, 3),
         "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
     }
+    if other_extractions:
+        from codeup.evaluate.other_extractions import would_pass
+
+        with Pool(workers or _cores(), limits, allow_unsafe=allow_unsafe) as pool:
+            others = would_pass(answers, rows, problems, benchmark, pool, mode=extraction)
+        summary["other_extractions"] = others
     common = {key: summary[key] for key in summary if key != "subset"}
     summary["scores"] = [{**common, **score, **_named(data, score)} for score in found]
     artifacts.write_json(out / "timing.json", timing)
@@ -286,11 +296,16 @@ def _verdicts(
                 rows[place] = {**_row(verdict, problems[verdict.task_id], rules), **more}
                 append_line(stream, rows[place])
                 emit(Event("progress", step_name, len(rows), len(answers), "programs"))
-    return [rows[_place(answer.program)] for answer in answers], sandbox, len(missing)
+    ordered = [_place(answer.program) for answer in answers]
+    return [{**rows[place], "extraction": extraction[place]} for place in ordered], sandbox, len(missing)
 
 
 def _examples(
-    answers: list[Answer], rows: list[dict[str, Any]], problems: Mapping[str, Problem], benchmark: ModuleType
+    answers: list[Answer],
+    rows: list[dict[str, Any]],
+    problems: Mapping[str, Problem],
+    benchmark: ModuleType,
+    style: str,
 ) -> Iterator[dict[str, Any]]:
     """The first failures of each outcome, with everything needed to understand them."""
     shown: Counter[str] = Counter()
@@ -299,15 +314,19 @@ def _examples(
         if outcome == Outcome.PASSED or shown[outcome] >= EXAMPLES_PER_OUTCOME:
             continue
         shown[outcome] += 1
-        prompt = prompt_text(benchmark, problems[row["task_id"]], answer.sample.form)
+        prompt = prompt_text(benchmark, problems[row["task_id"]], answer.sample.form, style)
         texts = {"prompt": prompt, "raw": answer.sample.raw, "code": answer.program.code}
         yield {**{key: row[key] for key in ("task_id", "index", "outcome", "detail", "extraction")}, **texts}
 
 
+def _made(samples: Path) -> dict[str, Any]:
+    meta = meta_path(samples)
+    return dict(json.loads(meta.read_text(encoding="utf-8"))) if meta.exists() else {}
+
+
 def _settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: str) -> dict[str, Any]:
     """What made the samples, from the file beside them, as far as it is known."""
-    meta = meta_path(samples)
-    made = json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else {}
+    made = _made(samples)
     forms = {answer.sample.form for answer in answers}
     if len(forms) > 1 and not all(answer.sample.finish == "given" for answer in answers):
         raise UserError(
@@ -317,7 +336,7 @@ def _settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: 
     return {
         "model": model or made.get("model", ""), "benchmark": data.name, "form": "given" if given else forms.pop(),
         "engine": made.get("engine", "unknown"), "temperature": made.get("temperature"), "seed": made.get("seed"),
-        "data_version": data.version, "data_sha256": data.sha256,
+        "data_version": data.version, "data_sha256": data.sha256, "prompt_style": made.get("prompt_style", "unknown"),
         "samples_sha256": artifacts.file_sha256(samples),
     }  # fmt: skip
 

@@ -1,10 +1,11 @@
 """Files of answers: our own samples.jsonl and EvalPlus-like lines, read with every mistake named.
 
-    {"task_id", "index", "form", "raw", "finish", "tokens"}     written by generate.py
+    {"task_id", "index", "form", "raw", "finish", "tokens"}     written by generate.py; "prefill" where there was one
     {"task_id", "solution"}                                      a whole program, graded as it is
     {"task_id", "completion"}                                    continues the prompt, as human-eval reads it
 
-`Answer.program` is what will run; `Answer.sample` keeps what the model said.
+`Answer.program` is what will run; `Answer.sample` keeps what the model said. Three sets of rules lead from one to the
+other: our own (`codeup`, extract.py), the published study's (`codeup-2024`) and EvalPlus's (`evalplus`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Any
 
 from codeup import plugins
 from codeup.errors import UserError
+from codeup.evaluate import extract_2024, extract_evalplus, prompts
 from codeup.evaluate.extract import extract
 from codeup.types import BenchmarkData, Problem, Program, Sample
 
 OURS = frozenset(("task_id", "index", "form", "raw", "finish", "tokens"))
+EXTRACTIONS = ("codeup", "codeup-2024", "evalplus")
+"""Modes of extraction, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +99,15 @@ def to_row(sample: Sample) -> dict[str, Any]:
     return asdict(sample)
 
 
-def read_answers(path: Path, benchmark: ModuleType, data: BenchmarkData, *, partial: bool = False) -> list[Answer]:
+def read_answers(
+    path: Path, benchmark: ModuleType, data: BenchmarkData, *, partial: bool = False, extraction: str = EXTRACTIONS[0]
+) -> list[Answer]:
     """Every answer in a file to a problem that is asked for, in the benchmark's order.
 
     Several lines of one task are its samples, numbered as they come. Raises UserError for what does not fit.
     """
+    if extraction not in EXTRACTIONS:
+        raise UserError(f"no extraction is named {extraction!r}", mend=f"use one of {', '.join(EXTRACTIONS)}")
     others = set(data.not_asked)
     rows = [(number, row) for number, row in _with_tasks(path) if row["task_id"] not in others]
     problems = {problem.task_id: problem for problem in data.problems}
@@ -108,7 +116,8 @@ def read_answers(path: Path, benchmark: ModuleType, data: BenchmarkData, *, part
     answers = []
     for number, row in rows:
         task = row["task_id"]
-        answers.append(_answer(row, problems[task], benchmark, seen[task], where=f"{path}:{number}"))
+        sample = _sample(row, seen[task], where=f"{path}:{number}")
+        answers.append(Answer(sample, program_of(sample, problems[task], benchmark, extraction)))
         seen[task] += 1
     places = {task: place for place, task in enumerate(problems)}
     answers.sort(key=lambda answer: (places[answer.sample.task_id], answer.sample.index))
@@ -167,41 +176,64 @@ def _some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
 
 
-def _answer(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, index: int, *, where: str) -> Answer:
+def _sample(row: Mapping[str, Any], index: int, *, where: str) -> Sample:
     if "raw" in row:
-        return _own(row, problem, benchmark, where=where)
+        lacking = OURS - row.keys()
+        texts = isinstance(row["raw"], str) and isinstance(row.get("prefill", ""), str)
+        counted = isinstance(row.get("index"), int) and row["index"] >= 0
+        if lacking or row["form"] not in ("base", "chat") or not texts or not counted:
+            raise UserError(f"is not a sample: check {', '.join(sorted(lacking)) or 'form, raw, index'}", where=where)
+        return Sample(**{key: row[key] for key in OURS}, prefill=row.get("prefill", ""))
     for key in ("solution", "completion"):
         if isinstance(row.get(key), str):
-            text = row[key]
-            code = text if key == "solution" else problem.prompt + text
-            sample = Sample(problem.task_id, index, "base" if key == "completion" else "chat", text, "given")
-            return Answer(sample, Program(problem.task_id, index, code if text.strip() else "", f"given-{key}"))
+            return Sample(row["task_id"], index, "base" if key == "completion" else "chat", row[key], "given")
     wrong = [f'"{key}" is {_kind(row[key])}' for key in ("solution", "completion") if key in row]
     raise UserError(
-        f"the answer to {problem.task_id} is not text: {', '.join(wrong)}"
+        f"the answer to {row['task_id']} is not text: {', '.join(wrong)}"
         if wrong
-        else f'the answer to {problem.task_id} has neither "raw", "solution" nor "completion"',
+        else f'the answer to {row["task_id"]} has neither "raw", "solution" nor "completion"',
         where=where,
         mend='give a whole program as "solution", or the text after the prompt as "completion"',
     )
 
 
-def _own(row: Mapping[str, Any], problem: Problem, benchmark: ModuleType, *, where: str) -> Answer:
-    lacking = OURS - row.keys()
-    counted = isinstance(row.get("index"), int) and row["index"] >= 0
-    if lacking or row["form"] not in ("base", "chat") or not isinstance(row["raw"], str) or not counted:
-        raise UserError(f"is not a sample: check {', '.join(sorted(lacking)) or 'form, raw and index'}", where=where)
-    sample = Sample(**{key: row[key] for key in OURS})
-    return Answer(sample, program_of(sample, problem, benchmark))
-
-
-def program_of(sample: Sample, problem: Problem, benchmark: ModuleType) -> Program:
+def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extraction: str = EXTRACTIONS[0]) -> Program:
     """The program in an answer: continued from the prompt (base form), or taken from the text (chat form)."""
+    if not sample.raw.strip():
+        code, rule = "", f"given-{_given(sample)}" if sample.finish == "given" else "empty"
+    elif extraction == "evalplus":
+        code, rule = _evalplus(sample, problem)
+    elif sample.finish == "given":
+        code, rule = (problem.prompt if sample.form == "base" else "") + sample.raw, f"given-{_given(sample)}"
+    elif extraction == "codeup-2024":
+        code, rule = _codeup_2024(sample, problem)
+    elif sample.form == "base":
+        code, rule = benchmark.program_from_completion(problem, sample.raw), "completion"
+    else:
+        language = plugins.load("languages", problem.language)
+        found = extract(sample.prefill + sample.raw, problem.entry_point, language)
+        code = language.assemble(problem.prompt, problem.entry_point, found.code) if found.code else ""
+        rule = found.rule
+    return Program(problem.task_id, sample.index, code, rule)
+
+
+def _given(sample: Sample) -> str:
+    return "completion" if sample.form == "base" else "solution"
+
+
+def _evalplus(sample: Sample, problem: Problem) -> tuple[str, str]:
+    """EvalPlus sanitizes the completed prompt of a base model, and of a chat model what it wrote after the prefill."""
+    before = "" if sample.form == "chat" else problem.prompt.strip() + "\n"
+    if sample.finish == "given" and sample.form == "base":
+        before = problem.prompt + "\n"  # as its command line does
+    found = extract_evalplus.sanitize(before + sample.raw, problem.entry_point)
+    return found.text, "evalplus-limited" if found.limited else "evalplus"
+
+
+def _codeup_2024(sample: Sample, problem: Problem) -> tuple[str, str]:
+    """The study writes completions, which are graded behind the prompt."""
     if sample.form == "base":
-        code = benchmark.program_from_completion(problem, sample.raw)
-        rule = "completion" if sample.raw.strip() else "empty"
-        return Program(problem.task_id, sample.index, code if rule == "completion" else "", rule)
-    language = plugins.load("languages", problem.language)
-    found = extract(sample.raw, problem.entry_point, language)
-    code = language.assemble(problem.prompt, problem.entry_point, found.code) if found.code else ""
-    return Program(problem.task_id, sample.index, code, found.rule)
+        code = extract_2024.from_completion(sample.raw, prompts.stops("codeup-2024", None, [problem], "base"))
+    else:
+        code = extract_2024.from_chat(sample.raw)
+    return problem.prompt + code, "last-block" if sample.form == "chat" else "completion-2024"

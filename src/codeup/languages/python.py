@@ -27,22 +27,40 @@ def parse(code: str) -> ast.Module | None:
         return None
 
 
-def defined(tree: ast.Module) -> set[str]:
-    """Names bound at the top level, also inside top-level if and try blocks."""
+def broken_from(code: str) -> int:
+    """0 where code parses; else a line (from 1) such that no beginning of the code that reaches it parses.
+
+    Python's parser reads no further than the token it stumbles over, and names that token's line or an earlier one of
+    the same statement: text that follows cannot mend it, and a beginning that ends in between is incomplete.
+
+    >>> broken_from("x = 1\\nHere it is:\\ny = 2\\n"), broken_from("x = (1,\\n2\\n"), broken_from("x = 1")
+    (2, 1, 0)
+    """
+    last = code.count("\n") + 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(code)
+    except SyntaxError as error:
+        inside_text = error.msg.startswith(("f-string", "(", "source code"))  # lines counted in another text
+        return last if inside_text or not error.lineno else max(1, min(error.lineno, last))
+    except (ValueError, RecursionError, MemoryError):
+        return last
+    return 0
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """Names bound at the top level, also inside top-level if, try, for and with blocks."""
     found: set[str] = set()
-    waiting: list[ast.stmt] = list(tree.body)
-    while waiting:
-        node = waiting.pop()
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-        elif isinstance(node, ast.If | ast.Try):
-            waiting += [inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt)]
-            waiting += [inner for handler in getattr(node, "handlers", ()) for inner in handler.body]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            found |= defined(node)
     return found
 
 
@@ -63,14 +81,16 @@ def mentions(code: str, entry_point: str) -> bool:
 
 
 def is_stub(tree: ast.Module, name: str) -> bool:
-    """Whether the last definition of a function has no body of its own: a docstring, `pass` or `...` only."""
-    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    if not bodies:
-        return False
-    return all(
-        isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in bodies[-1]
-    )
+    """Whether the last definition of a function has no body of its own: docstring, `pass`, `...`, "not implemented"."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in tree.body if isinstance(node, kinds) and node.name == name]
+    return bool(bodies) and all(_says_nothing(node) for node in bodies[-1])
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Raise) and node.exc is not None:
+        return any(isinstance(name, ast.Name) and name.id == "NotImplementedError" for name in ast.walk(node.exc))
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
 def prelude(prompt: str, entry_point: str) -> str:
@@ -86,7 +106,8 @@ def prelude(prompt: str, entry_point: str) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == entry_point:
             break
-        keep.append(node)
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):  # MBPP's prompt is a docstring
+            keep.append(node)
     lines = prompt.splitlines()
     parts = []
     for node in keep:
@@ -99,6 +120,10 @@ def prelude(prompt: str, entry_point: str) -> str:
 def assemble(prompt: str, entry_point: str, code: str) -> str:
     """The program of a chat answer: the prompt's imports and helpers, then the answer's own code, which wins."""
     before = prelude(prompt, entry_point)
-    if code.lstrip().startswith("from __future__"):
-        return code  # must come first; such code imports what it needs
-    return f"{before}\n{code}" if before else code
+    if not before:
+        return code
+    tree = parse(code)
+    futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"] if tree else []
+    lines = code.split("\n")
+    first = futures[-1].end_lineno or 0 if futures else 0
+    return "\n".join([*lines[:first], before, *lines[first:]])  # __future__ imports must stay first

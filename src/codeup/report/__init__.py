@@ -13,7 +13,8 @@ The study, of which every part may be absent (a score must have model, benchmark
     machine       {cpu, cores, memory_gb, gpu, python}
     models        [{name, stages: [stage, ...]}]; the base has no stages; later models are compared with earlier ones
     scores        [{model, benchmark, form, metric, value, low, high, n, passed, samples, outcomes: {outcome: n},
-                    extractions: {rule: n}, data_version, data_sha256, sandbox, engine, temperature,
+                    extractions: {rule: n}, extraction_mode, other_extractions: {mode: n}, prompt_style,
+                    data_version, data_sha256, sandbox, engine, temperature,
                     prompt0, prompt0_ids, prompt0_tokens: [decoded text of each id]}]
     comparisons   [{a, b, benchmark, form_a, form_b, both, only_a, only_b, neither, p_value, difference, low, high}]
     stages        [{name, model, summary: {..}, metrics: [{step, loss} or {step, eval_loss}, ...]}]

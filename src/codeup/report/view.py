@@ -250,18 +250,33 @@ def provenance(study: Study, called: Names) -> list[dict[str, Any]]:
         groups.setdefault(key, []).append({
             "model": s["model"],
             "css": called.css(s["model"]),
-            "form": s.get("form", "") or numbers.MISSING,
+            "form": _asked(s),
             "score": score_text(s),
             "passed": f"{numbers.count(s.get('passed'))} of {numbers.count(s.get('samples'))}",
             "engine": numbers.plain(s.get("engine")),
             "sandbox": numbers.plain(s.get("sandbox")),
             "temperature": numbers.plain(s.get("temperature")),
-            "extraction": ", ".join(f"{rule} {numbers.count(n)}" for rule, n in (s.get("extractions") or {}).items()),
+            "extraction": _extraction(s),
         })  # fmt: skip
     return [
         {"benchmark": called.benchmark(b), "metric": metric, "version": version, "sha256": digest, "rows": rows}
         for (b, metric, version, digest), rows in groups.items()
     ]
+
+
+def _asked(score: Mapping[str, Any]) -> str:
+    """The prompt form, and the style where it is not our own."""
+    style = score.get("prompt_style", "default")
+    return (score.get("form", "") or numbers.MISSING) + (f", {style}" if style not in ("default", "unknown") else "")
+
+
+def _extraction(score: Mapping[str, Any]) -> str:
+    """How often each rule found the code (no-code, broken and other-name too), and what other rules would change."""
+    rules = ", ".join(f"{rule} {numbers.count(n)}" for rule, n in (score.get("extractions") or {}).items())
+    mode = score.get("extraction_mode", "codeup")
+    others = (score.get("other_extractions") or {}).items()
+    would = "; ".join(f"{numbers.count(n)} failed samples would pass under {other}" for other, n in others)
+    return "; ".join(part for part in (rules if mode == "codeup" else f"{mode}: {rules}", would) if part)
 
 
 def prompts(study: Study, called: Names) -> list[dict[str, Any]]:

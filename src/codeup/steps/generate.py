@@ -54,6 +54,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         batch_size=asked["batch_size"],
         seed=spec.seed,
         model=spec.model,
+        prompt_style=asked["prompt"],
         emit=context.emit,
         step_name=context.step,
     )
