@@ -28,13 +28,13 @@ def there_and_back(value: Any, *, opaque: bool = False) -> Any:
     return values.decode(json.loads(json.dumps(values.encode(value, opaque=opaque)), parse_constant=float))
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES)
 def test_plain_values_survive_with_their_types(value: Any) -> None:
     back = there_and_back(value)
     assert repr(back) == repr(value) or (back == value and type(back) is type(value))
 
 
-@pytest.mark.parametrize("value", ARRAYS, ids=repr)
+@pytest.mark.parametrize("value", ARRAYS)
 def test_numpy_values_survive_with_type_and_shape(value: Any) -> None:
     back = there_and_back(value)
     assert type(back) is type(value) and back.dtype == value.dtype and np.shape(back) == np.shape(value)
@@ -68,7 +68,7 @@ class SlyList(list[Any]):
 SUBCLASSES = [(Point(1, 2), (1, 2)), (Colour.RED, 1), (Sly(0), 0), (SlyList([1, 2]), [1, 2]), ([Sly(7)], [7])]
 
 
-@pytest.mark.parametrize(("value", "plain"), SUBCLASSES, ids=repr)
+@pytest.mark.parametrize(("value", "plain"), SUBCLASSES)
 def test_a_subclass_equals_what_its_content_equals_and_nothing_else(value: Any, plain: Any) -> None:
     back = there_and_back(value)
     assert back == plain
@@ -128,12 +128,12 @@ UNEQUAL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("a", "b"), EQUAL, ids=repr)
+@pytest.mark.parametrize(("a", "b"), EQUAL)
 def test_equal_values_have_one_normal_form(a: Any, b: Any) -> None:
     assert a == b and digests.normal(a) == digests.normal(b)
 
 
-@pytest.mark.parametrize(("a", "b"), UNEQUAL, ids=repr)
+@pytest.mark.parametrize(("a", "b"), UNEQUAL)
 def test_unequal_values_have_different_normal_forms(a: Any, b: Any) -> None:
     assert a != b and digests.normal(a) != digests.normal(b)
 
