@@ -32,6 +32,10 @@ OTHERWISE = {
 expected values and inherits them (1.2 GB for HumanEval+, 3.5 GB for Mbpp/255) under its limit of 4 GB. Ours does not
 hold them, so the same 4 GB are the program's own."""
 
+SLEEPS = {"first_call_sleeps_2_s": "evalplus-0.3.1"}
+"""Calls that sleep for longer than the limit of those rules. EvalPlus's clock is the one on the wall; ours is the
+processor's, so that a loaded machine changes no verdict, and a call that only waits gets five times as long."""
+
 STATUSES = {"pass", "fail", "timeout"}
 
 
@@ -45,6 +49,8 @@ def expected(record: dict[str, Any], case: Case, compat: str) -> list[str]:
     found = record["head"].get(case.key) if compat == "evalplus" and differs_at_head(case) else None
     base, plus = found or record["statuses"][case.key]
     instead = OTHERWISE.get(case.key, {})
+    if SLEEPS.get(case.mutation.name) == compat:
+        instead = {"base": "pass", "plus": "pass"}
     return [instead.get("base", base), instead.get("plus", plus)]
 
 

@@ -21,7 +21,7 @@ RULES: Mapping[str, Mapping[str, float]] = {
 A call may take max(least_s, factor * the canonical solution's seconds), a suite total_s, a program memory_mb.
 """
 
-DEEPEN = 22
+DEEPEN = 23
 """Frames to spend before the call, so that a program has 971 of Python's 1000 left, as in EvalPlus (measured)."""
 
 NOT_NONE = ("check_str", "text_match_three", "text_starta_endb")

@@ -2,9 +2,9 @@
 
     cache/truth/DATA-VERSIONS/HumanEval_0.plus.z     inputs, what the canonical solution returned, its CPU seconds
 
-The canonical solution runs in the sandbox like any program. The key holds the data's sha256 and the versions of Python
-and numpy, because both change what some solutions return. Values of more than 256 KB are kept as digests: the whole of
-MBPP+ takes 1 MB here, where pickles take 793 MB.
+The canonical solution runs in the sandbox like any program. The key holds the data's sha256, the versions of Python
+and numpy, because both change what some solutions return, and the code that writes the files. Values of more than
+256 KB are kept as digests: all of MBPP+ takes 3.4 MB here, where EvalPlus's pickles take 793 MB.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from codeup.sandbox.pool import Pool, SuiteJob
 from codeup.types import Emit, Event, Outcome, Problem, ignore_event
 
 SECONDS = "seconds.json"
-TRUTH_VERSION = 1
-"""Part of the key: raise it when the files are written differently."""
+CODE = ("sandbox/digests.py", "sandbox/values.py", "sandbox/suite_judge.py", "sandbox/suite_runner.py")
+"""What decides how the files are written; its fingerprint is part of their key."""
 
 
 def folder_of(sha256: str) -> Path:
     """Where the expected values of one data file are kept."""
-    versions = f"py{platform.python_version()}-np{metadata.version('numpy')}-{TRUTH_VERSION}"
+    code = artifacts.code_version(CODE)[:8]
+    versions = f"py{platform.python_version()}-np{metadata.version('numpy')}-{code}"
     return artifacts.cache_folder() / "truth" / f"{sha256[:16]}-{versions}"
 
 

@@ -86,6 +86,10 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
     ):
         isolation.seccomp = True
         isolation.add("seccomp")
+    if isolation.seccomp:
+        seccomp.template("private-root" not in isolation.layers)
+    if sys.platform == "linux":
+        linux.bound_capabilities()
     isolation.add("limits", "empty-environment")
     return isolation
 

@@ -80,12 +80,16 @@ def no_new_privileges() -> None:
     check(LIBC.prctl(38, 1, 0, 0, 0), "no_new_privs")
 
 
-def drop_capabilities() -> None:
-    """Empty every capability set and lock it empty, uid 0 included."""
-    LIBC.prctl(28, 0x2F, 0, 0, 0)  # PR_SET_SECUREBITS: NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, all locked; best effort
+def bound_capabilities() -> None:
+    """No program started from here on can gain a capability; those in force stay until `drop_capabilities`."""
     for capability in range(64):
         if LIBC.prctl(24, capability, 0, 0, 0) < 0:  # PR_CAPBSET_DROP; EINVAL past the last one
             break
+
+
+def drop_capabilities() -> None:
+    """Empty every capability set and lock it empty, uid 0 included."""
+    LIBC.prctl(28, 0x2F, 0, 0, 0)  # PR_SET_SECUREBITS: NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, all locked; best effort
     LIBC.prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT_CLEAR_ALL
     header, nothing = struct.pack("=II", 0x20080522, 0), bytes(24)
     check(LIBC.capset(header, nothing), "capset")

@@ -33,6 +33,7 @@ STARVED = 10
 LOOK_S = 0.05
 HAD_A_CORE = 0.9  # of the time that passed, for a time limit to count at once
 COMPARE_S = 30.0
+PREPARE_S = 30.0  # for a long value that a call returned to be digested or encoded
 TRUTH_S = 600.0
 DIGEST_ABOVE = 1 << 18
 TRUTH_FRAME = 1 << 30
@@ -342,13 +343,16 @@ class _Run:
     def _stream(self, limits: list[float], right: list[bool], total_s: float, expected: list[Any]) -> Any:
         """The answers one by one, until the child is done or has given as many as there are inputs."""
         assert self.child is not None
-        most = self.judge.limits["answer_mb"] << 20
+        most, frame = self.judge.limits["answer_mb"] << 20, None
         while True:
             limit = limits[len(right)] if len(right) < len(limits) else 1.0
+            limit = max(limit, PREPARE_S) if frame == ["returned"] else limit
             self.child.allow(limit, self.began_cpu_s + total_s)
             frame = self._exchange("receive", most)
             if frame == ["done"]:
                 return
+            if frame == ["returned"]:
+                continue
             if not isinstance(frame, list) or not frame or len(right) >= len(limits):
                 raise Stopped("FAILED", "the program spoke out of turn", reported=True)
             if frame[0] == "large" and len(frame) == 5:

@@ -6,6 +6,7 @@
                        program.py says about a program that does not load
     answer             ["v", encoded] | ["v", encoded, encoded arguments after the call] | ["r", type, message] | ["t"]
                        | ["n", digest of its normal form]
+    child -> referee   ["returned"]: a call is over and left a long value, which is now prepared
     child -> referee   ["large", digest, type, length, rigid]; the referee replies "digest" (that settled it), "normal"
                        or "value", and the answer comes in the next frame
 
@@ -30,6 +31,7 @@ from typing import Any
 from codeup.sandbox import digests, program, values, wire
 
 FLUSH_S = 0.005
+LONG = 10_000  # elements, from which on sending a value may take a while
 
 
 class TimeoutException(Exception):
@@ -152,6 +154,9 @@ class _Answers:
         return False
 
     def _answer(self, output: Any) -> list[Any]:
+        if isinstance(output, list | tuple | set | frozenset | dict | str | bytes) and len(output) > LONG:
+            self.flush()
+            wire.send(self.channel, ["returned"])  # what follows is our own work, not the program's
         large = digests.scan(output, self.asked["digest_above"], check=self.asked["truth"])
         if large is None:
             return ["v", values.encode(output, opaque=True)]

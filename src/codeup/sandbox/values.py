@@ -146,6 +146,8 @@ def _uncommon(value: Any, kind: type, depth: int, opaque: bool) -> Any:
 
 def _numpy(value: Any, numpy: Any, opaque: bool) -> Any:
     array = numpy.asarray(value)
+    if array.dtype.kind == "O":
+        return {"objects": [list(array.shape), _items(array.ravel().tolist(), MAX_DEPTH // 2, opaque)]}
     if array.dtype.kind not in _NUMPY_KINDS or array.dtype.char in "gG":
         return _no_content(value, f"a numpy {array.dtype} object", opaque)
     shape = None if isinstance(value, numpy.generic) else list(array.shape)
@@ -259,6 +261,8 @@ def _decode_tagged(tag: str, body: Any, depth: int) -> Any:
         return Contents(str(body[0])[:80], _decoded(body[1], depth))
     if tag == "numpy":
         return _decode_numpy(*body)
+    if tag == "objects":
+        return _decode_objects(body[0], _decoded(body[1], depth))
     raise ValueError(f"unknown tag {tag[:20]!r}")
 
 
@@ -276,6 +280,14 @@ def _mapping(tag: str, body: list[Any], depth: int) -> Any:
     for key, item in body:
         mapping[decode(key, depth)] = decode(item, depth)
     return mapping
+
+
+def _decode_objects(shape: list[int], items: list[Any]) -> Any:
+    import numpy
+
+    array = numpy.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(shape)
 
 
 def _decode_numpy(dtype: str, shape: list[int] | None, data: str) -> Any:
