@@ -7,6 +7,8 @@
 The comparison is the benchmark's own (`benchmarks/_evalplus.py`): an object with `plain`, `mutated`, `records` and
 `same(output, expected, arguments, place)`. An answer whose encoding equals the expected one's is right without it.
 
+A program that hangs while it loads is not loaded again for the next suite, unless all inputs are asked for.
+
 Time is CPU time. A call gets max(least_s, factor * the reference's seconds); the child interrupts itself at that
 moment, and is killed from outside when it does not, GRACE_S later. A suite gets total_s. A program that waits instead
 of computing gets several times as long by the clock on the wall.
@@ -222,6 +224,7 @@ class _Run:
         self.judge, self.zygote, self.job = judge, zygote, job
         self.child: Child | None = None
         self.cpu_s, self.memory_mb, self.contended, self.why = 0.0, 0, False, ""
+        self.hung = False  # while loading
 
     def close(self, *, gone: bool = False) -> dict[str, Any]:
         """End the child, if there is one."""
@@ -241,6 +244,9 @@ class _Run:
 
     def suite(self, name: str, suite: Mapping[str, Any]) -> dict[str, Any]:
         """Status, outcome, and which inputs failed. `checks` is how many results there are, failed ones included."""
+        if self.hung and not self.job["all_inputs"]:
+            again = "not run: the program did not finish loading for the suite before"
+            return {"name": name, "outcome": "TIMEOUT", "detail": again, "status": "timeout", "checks": 0, "failed": []}
         module, _, function = self.job["comparison"].partition(":")
         comparison = getattr(importlib.import_module(module), function)(**self.job["task"])
         rules = self.job["rules"]
@@ -281,7 +287,11 @@ class _Run:
         self.child.allow(total_s, self.began_cpu_s + total_s)
         self._exchange("send", {"suite": asked})
         self._exchange("send", inputs)
-        reply = self._exchange("receive", 1 << 20)
+        try:
+            reply = self._exchange("receive", 1 << 20)
+        except Stopped as stop:
+            self.hung = stop.outcome == "TIMEOUT"
+            raise
         kind, *words = reply if isinstance(reply, list) and reply else [""]
         words = [str(word)[:400] for word in words]
         if kind != "ready":
