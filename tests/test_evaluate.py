@@ -13,7 +13,8 @@ import pytest
 from codeup.benchmarks import humaneval
 from codeup.errors import UserError, WorkFailed
 from codeup.evaluate.generate import generate_samples, meta_path
-from codeup.evaluate.judge import judge_one, judge_samples, scores
+from codeup.evaluate.judge import judge_samples, scores
+from codeup.evaluate.programs import judge_one
 from codeup.evaluate.samples import read_answers
 from codeup.evaluate.subset import first
 from codeup.sandbox.limits import Limits
@@ -254,7 +255,7 @@ def pool() -> Iterator[Pool]:
 @pytest.mark.real_data
 def test_every_canonical_solution_of_humaneval_passes(public_data: Path, pool: Pool) -> None:
     data = humaneval.load(public_data / "benchmarks" / "HumanEval.jsonl.gz")
-    from codeup.evaluate.judge import judge_programs
+    from codeup.evaluate.programs import judge_programs
     from codeup.types import Program
 
     programs = [Program(p.task_id, 0, p.prompt + p.canonical_solution, "given-solution") for p in data.problems]

@@ -15,8 +15,9 @@ from codeup.chat import Renderer
 from codeup.errors import UserError
 from codeup.evaluate import extract_2024, prompts
 from codeup.evaluate.generate import generate_samples
-from codeup.evaluate.judge import judge_one, judge_samples
+from codeup.evaluate.judge import judge_samples
 from codeup.evaluate.other_extractions import would_pass
+from codeup.evaluate.programs import judge_one
 from codeup.evaluate.samples import EXTRACTIONS, program_of, read_answers
 from codeup.sandbox.pool import Pool
 from codeup.types import Message, Outcome, Problem, Sample

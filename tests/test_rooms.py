@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from codeup import plugins, study
 from codeup import recipe as recipes
 from codeup.data.rows import Drop
-from codeup.evaluate.judge import judge_one
+from codeup.evaluate.programs import judge_one
 from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Conversation, Outcome
 

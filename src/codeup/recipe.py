@@ -117,6 +117,9 @@ class Benchmark(Section):
     prompt: Literal["default", "codeup-2024", "evalplus"] = Field(
         "default", description="how problems are put: our way, the 2024 CodeUp study's, or EvalPlus's"
     )
+    compat: Literal["evalplus", "evalplus-0.3.1"] = Field(
+        "evalplus", description="humaneval_plus, mbpp_plus: whose rules and time limits, EvalPlus's HEAD or its release"
+    )
     timeout_s: float = Field(10.0, gt=0, description="CPU seconds one program may use")
     memory_mb: int = Field(2048, ge=64, description="memory one program may use")
 

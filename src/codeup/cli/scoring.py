@@ -84,7 +84,8 @@ def evaluate(
     """Judge a samples file and print its scores."""
     module = plugins.load("benchmarks", benchmark)
 
-    from codeup.evaluate.judge import SuiteRules, judge_samples
+    from codeup.evaluate.judge import judge_samples
+    from codeup.evaluate.programs import SuiteRules
     from codeup.evaluate.subset import reduced, tag
     from codeup.sandbox.limits import Limits
 

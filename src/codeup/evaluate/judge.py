@@ -26,10 +26,12 @@ from codeup import artifacts, stats
 from codeup.errors import UserError
 from codeup.evaluate import evalplus_results, truth
 from codeup.evaluate.generate import meta_path, prompt_text
+from codeup.evaluate.other_extractions import would_pass
+from codeup.evaluate.programs import SuiteRules, has_suites, job, judge_programs, limits_for, suite_job
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
 from codeup.evaluate.subset import described
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import AnyJob, Job, Pool, SuiteJob
+from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Score, Verdict, ignore_event
 
 EXAMPLES_PER_OUTCOME = 20
@@ -37,87 +39,6 @@ KS = (1, 10, 100)
 PROTECTION = "the runner held no expected values; the judge compared plain data in a process of its own"
 JUDGE_VERSION = 2
 """Part of a verdict's key: raise it when the same program could be judged differently."""
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteRules:
-    """How benchmarks with suites are judged: by whose rules, on which suites, also after the first wrong answer."""
-
-    compat: str = "evalplus"
-    base_only: bool = False
-    all_inputs: bool = False
-
-    def suites(self, problem: Problem) -> tuple[str, ...]:
-        """The suites that count."""
-        return tuple(problem.extra["suites"])[: 1 if self.base_only else None]
-
-
-def has_suites(problem: Problem) -> bool:
-    """Whether a problem is judged on inputs (EvalPlus) and not by a test function (HumanEval)."""
-    return "suites" in problem.extra
-
-
-def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: Limits | None = None) -> Verdict:
-    """The verdict on one program for one problem. Starts a sandbox for it unless given one."""
-    program = Program(problem.task_id, 0, code, "given-solution")
-    if pool is not None:
-        return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
-    with Pool(1, limits or limits_for([problem], SuiteRules())) as own:
-        return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
-
-
-def judge_programs(
-    pool: Pool, problems: Mapping[str, Problem], programs: Iterable[Program], rules: SuiteRules | None = None, *,
-    emit: Emit = ignore_event, step_name: str = "judge",
-) -> Iterator[Verdict]:  # fmt: skip
-    """Verdicts as they are reached. A program without code is NO_CODE and is not run."""
-    jobs: list[AnyJob] = []
-    wanted = []
-    for program in programs:
-        if program.code.strip():
-            wanted.append(program)
-        else:
-            yield Verdict(
-                program.task_id, program.index, Outcome.NO_CODE, f"no code in the answer ({program.extraction})"
-            )
-    if wanted and has_suites(problems[wanted[0].task_id]):
-        rules = rules or SuiteRules()
-        asked = [problems[task] for task in dict.fromkeys(program.task_id for program in wanted)]
-        known = truth.prepare(pool, asked, rules.suites(asked[0]), emit=emit, step_name=step_name)
-        wanted.sort(key=lambda program: -known.cost(program.task_id, rules.suites(asked[0])))  # the longest first
-        jobs += [suite_job(problems[program.task_id], program, rules, known.files) for program in wanted]
-    else:
-        jobs += [job(problems[program.task_id], program) for program in wanted]
-    yield from pool.judge(jobs)
-
-
-def job(problem: Problem, program: Program) -> Job:
-    """What the sandbox needs: the program for the runner, the tests and their reference for the referee."""
-    reference = problem.extra.get("reference", problem.prompt + problem.canonical_solution)
-    return Job(problem.task_id, program.index, program.code, problem.entry_point, problem.tests, str(reference))
-
-
-def suite_job(
-    problem: Problem, program: Program, rules: SuiteRules, files: Mapping[tuple[str, str], Path]
-) -> SuiteJob:  # fmt: skip
-    """The same for a problem with suites: program and inputs for the runner, what is expected for the referee."""
-    extra = problem.extra
-    task = {"dataset": extra["dataset"], "entry_point": problem.entry_point, "atol": extra["atol"],
-            "compat": rules.compat}  # fmt: skip
-    suites = tuple({"name": name, "file": str(files[problem.task_id, name])} for name in rules.suites(problem))
-    return SuiteJob(
-        problem.task_id, program.index, program.code, problem.entry_point, suites, extra["comparison"], task,
-        dict(extra["rules"][rules.compat]), rules.all_inputs, deepen=extra["deepen"],
-    )  # fmt: skip
-
-
-def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
-    """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
-    if not problems or not has_suites(problems[0]):
-        return Limits()
-    asked = problems[0].extra["rules"][rules.compat]
-    total = 2.5 * asked["total_s"] * len(rules.suites(problems[0]))
-    return Limits(cpu_s=total, wall_s=total, memory_mb=int(asked["memory_mb"]), stack_mb=int(asked["memory_mb"]))
 
 
 def judge_samples(
@@ -145,9 +66,6 @@ def judge_samples(
     """
     rules = rules or SuiteRules()
     if data.problems and has_suites(data.problems[0]):
-        if rules.compat not in data.problems[0].extra["rules"]:
-            known = ", ".join(data.problems[0].extra["rules"])
-            raise UserError(f"there are no rules {rules.compat!r}", where="--compat", mend=f"one of: {known}")
         limits = limits_for(data.problems, rules)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
@@ -155,55 +73,57 @@ def judge_samples(
     artifacts.make_folder(out)
     start = time.monotonic()
     keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
+    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe)
     rows, sandbox, judged = _verdicts(
-        out / "verdicts.jsonl",
-        answers,
-        problems,
-        keys,
-        workers or _cores(),
-        limits,
-        allow_unsafe,
-        rules,
-        emit,
-        step_name,
+        out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
     )
     seconds = time.monotonic() - start
-    style = _made(samples).get("prompt_style", "default")
-    _write_lines(out / "verdicts.jsonl", rows)
-    if rows and "suites" in rows[0]:
-        evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)
-    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
-    found = scores(rows)
-    summary: dict[str, Any] = {
-        **_settings(samples, answers, data, model),
-        "problems_in_benchmark": len(data.problems) + len(data.not_asked),
-        "subset": described(data),
-        "samples_not_asked": count_not_asked(samples, data),
-        "sandbox": sandbox,
-        "protection": PROTECTION,
-        "limits": asdict(limits),
-        **({"compat": rules.compat, "all_inputs": rules.all_inputs} if rows and "suites" in rows[0] else {}),
-        "outcomes": _counts(row["outcome"] for row in rows),
-        "extraction_mode": extraction,
-        "extractions": _counts(row["extraction"] for row in rows),
-    }
     timing = {
         "judged": judged,
         "reused": len(rows) - judged,
         "seconds": round(seconds, 3),
         "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
     }
+    _write_lines(out / "verdicts.jsonl", rows)
+    style = _made(samples).get("prompt_style", "default")
+    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
+    summary = {
+        **_settings(samples, answers, data, model),
+        "subset": described(data),
+        "samples_not_asked": count_not_asked(samples, data),
+        "sandbox": sandbox,
+        "protection": PROTECTION,
+        "limits": asdict(limits),
+        "outcomes": _counts(row["outcome"] for row in rows),
+        "extraction_mode": extraction,
+        "extractions": _counts(row["extraction"] for row in rows),
+    }
+    if rows and "suites" in rows[0]:
+        summary |= {"compat": rules.compat, "all_inputs": rules.all_inputs}
+        evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)
     if other_extractions:
-        from codeup.evaluate.other_extractions import would_pass
-
-        with Pool(workers or _cores(), limits, allow_unsafe=allow_unsafe) as pool:
-            others = would_pass(answers, rows, problems, benchmark, pool, mode=extraction)
-        summary["other_extractions"] = others
+        with sandboxes.pool() as pool:
+            summary["other_extractions"] = would_pass(
+                answers, rows, problems, benchmark, pool, mode=extraction, rules=rules
+            )
     common = {key: summary[key] for key in summary if key != "subset"}
-    summary["scores"] = [{**common, **score, **_named(data, score)} for score in found]
-    artifacts.write_json(out / "timing.json", timing)
+    summary["scores"] = [{**common, **score, **_named(data, score)} for score in scores(rows)]
     artifacts.write_json(out / "scores.json", summary)
+    artifacts.write_json(out / "timing.json", timing)
     return {**summary, **timing}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandboxes:
+    """How sandboxes are opened for one file of samples."""
+
+    workers: int
+    limits: Limits
+    allow_unsafe: bool
+
+    def pool(self, most: int = 1 << 10) -> Pool:
+        """A pool of at most `most` workers."""
+        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe)
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
@@ -273,7 +193,7 @@ def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) 
 
 def _verdicts(
     path: Path, answers: list[Answer], problems: Mapping[str, Problem], keys: Mapping[tuple[str, int], str],
-    workers: int, limits: Limits, allow_unsafe: bool, rules: SuiteRules, emit: Emit, step_name: str,
+    sandboxes: Sandboxes, rules: SuiteRules, emit: Emit, step_name: str,
 ) -> tuple[list[dict[str, Any]], str, int]:  # fmt: skip
     """All verdicts as rows in the order of the answers, the sandbox's level, and how many were reached now."""
     repair_end(path)
@@ -286,7 +206,7 @@ def _verdicts(
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""
     if missing:
         with (
-            Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe) as pool,
+            sandboxes.pool(len(missing)) as pool,
             path.open("a", encoding="utf-8", errors="backslashreplace") as stream,
         ):
             sandbox = str(pool.isolated)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from codeup.evaluate.programs import SuiteRules, judge_programs
 from codeup.evaluate.samples import EXTRACTIONS, Answer, program_of
 from codeup.sandbox.pool import Pool
 from codeup.types import Outcome, Problem, Program
@@ -25,10 +26,9 @@ def would_pass(
     pool: Pool,
     *,
     mode: str = EXTRACTIONS[0],
+    rules: SuiteRules | None = None,
 ) -> dict[str, int]:
     """Other mode -> samples that failed and would pass under it. `rows` are the verdicts of `answers`, under `mode`."""
-    from codeup.evaluate.judge import judge_programs
-
     failed = [a for a, row in zip(answers, rows, strict=True) if row["outcome"] != Outcome.PASSED]
     others = [name for name in EXTRACTIONS if name != mode]
     found: dict[str, list[tuple[str, str]]] = {name: [] for name in others}  # (task, code) per failed sample
@@ -39,6 +39,6 @@ def would_pass(
                 found[name].append((answer.sample.task_id, code))
     distinct = list(dict.fromkeys(key for keys in found.values() for key in keys))
     programs = [Program(task, number, code, "other") for number, (task, code) in enumerate(distinct)]
-    verdicts = judge_programs(pool, problems, programs)
+    verdicts = judge_programs(pool, problems, programs, rules)
     passed = {distinct[verdict.index] for verdict in verdicts if verdict.outcome == Outcome.PASSED}
     return {name: sum(key in passed for key in keys) for name, keys in found.items()}

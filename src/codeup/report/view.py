@@ -205,14 +205,19 @@ def forest(study: Study, called: Names) -> list[dict[str, Any]]:
     return [{"benchmark": called.benchmark(b), "metric": m, "rows": rows} for (b, m), rows in groups.items()]
 
 
+def whole(benchmark: str) -> str:
+    """The benchmark that a suite belongs to: humaneval_plus/base is judged, asked and failed as humaneval_plus."""
+    return benchmark.partition("/")[0]
+
+
 def outcomes(study: Study, called: Names) -> dict[str, Any]:
     """How the programs ended: one stacked bar per score, with the counts beside it."""
-    rows, seen = [], set()
-    for s in study.get("scores", []):
-        counts = s.get("outcomes") or {}
-        if not counts or (s["model"], s.get("form"), s["benchmark"]) in seen:
-            continue
-        seen.add((s["model"], s.get("form"), s["benchmark"]))
+    rows = []
+    judged = {
+        (s["model"], s.get("form"), whole(s["benchmark"])): s for s in study.get("scores", []) if s.get("outcomes")
+    }
+    for s in judged.values():
+        counts = s["outcomes"]
         parts = [
             (f"fill-{kind}", f"{kind}: {numbers.count(counts[kind])}", counts[kind])
             for kind in OUTCOMES
@@ -221,7 +226,7 @@ def outcomes(study: Study, called: Names) -> dict[str, Any]:
         rows.append({
             "model": named(s["model"], s.get("form", ""), called.forms),
             "css": called.css(s["model"]),
-            "benchmark": called.benchmark(s["benchmark"]),
+            "benchmark": called.benchmark(whole(s["benchmark"])),
             "bar": svg.stacked_bar(parts),
             "counts": counts,
             "total": sum(counts.values()),
@@ -291,8 +296,8 @@ def prompts(study: Study, called: Names) -> list[dict[str, Any]]:
             continue
         ids = tuple(s.get("prompt0_ids") or ())
         pieces = s.get("prompt0_tokens") or []
-        entry = kept.setdefault((s["benchmark"], text, ids), {
-            "benchmark": called.benchmark(s["benchmark"]),
+        entry = kept.setdefault((whole(s["benchmark"]), text, ids), {
+            "benchmark": called.benchmark(whole(s["benchmark"])),
             "text": visible_controls(text),
             "models": [],
             "final": False,

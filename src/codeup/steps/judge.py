@@ -30,6 +30,7 @@ class Spec(BaseModel):
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write verdicts.jsonl, examples.jsonl and scores.json; every score carries the prompt of problem 0."""
     from codeup.evaluate.judge import judge_samples
+    from codeup.evaluate.programs import SuiteRules
     from codeup.evaluate.subset import first
     from codeup.sandbox.limits import Limits
 
@@ -45,6 +46,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         context.folder,
         workers=spec.at["workers"],
         limits=Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"]),
+        rules=SuiteRules(asked["compat"]),
         allow_unsafe=spec.allow_unsafe,
         model=spec.model,
         emit=context.emit,

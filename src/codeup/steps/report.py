@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -91,47 +92,40 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
 
 
 def _comparisons(judged: list[Artifact], models: list[str]) -> Iterator[dict[str, Any]]:
-    """Every later model against every earlier one on the same benchmark; the base in its better form."""
-    best: dict[tuple[str, str], Artifact] = {}
+    """Every later model against every earlier one on the same benchmark or suite; the base in its better form."""
+    best: dict[tuple[str, str], tuple[dict[str, Any], dict[str, bool]]] = {}
     for artifact in judged:
-        score = artifact.summary["scores"][0]
-        key = (score["model"], score["benchmark"])
-        if key not in best or score["value"] > best[key].summary["scores"][0]["value"]:
-            best[key] = artifact
+        for score, passed in _passed(artifact):
+            key = (score["model"], score["benchmark"])
+            if key not in best or score["value"] > best[key][0]["value"]:
+                best[key] = score, passed
     for benchmark in dict.fromkeys(benchmark for _, benchmark in best):
         chosen = [best[model, benchmark] for model in models if (model, benchmark) in best]
-        for earlier, later in itertools.combinations(chosen, 2):
-            a, b = _passed(later), _passed(earlier)
+        for (two, b), (one, a) in itertools.combinations(chosen, 2):
             shared = sorted(a.keys() & b.keys())
             pair = stats.compare_paired([a[task] for task in shared], [b[task] for task in shared])
-            one, two = later.summary["scores"][0], earlier.summary["scores"][0]
-            yield {
-                "a": one["model"],
-                "b": two["model"],
-                "benchmark": benchmark,
-                "form_a": one["form"],
-                "form_b": two["form"],
-                "both": pair.both,
-                "only_a": pair.only_a,
-                "only_b": pair.only_b,
-                "neither": pair.neither,
-                "p_value": pair.p_value,
-                "difference": pair.difference,
-                "low": pair.low,
-                "high": pair.high,
-            }
+            sides = {"a": one["model"], "b": two["model"], "form_a": one["form"], "form_b": two["form"]}
+            yield {**sides, "benchmark": benchmark, **asdict(pair)}
 
 
-def _passed(judged: Artifact) -> dict[str, bool]:
-    """Task -> did its first answer pass."""
-    rows = _lines(Path(judged.folder) / "verdicts.jsonl")
-    return {row["task_id"]: row["outcome"] == "PASSED" for row in rows if row["index"] == 0}
+def _passed(judged: Artifact) -> Iterator[tuple[dict[str, Any], dict[str, bool]]]:
+    """Each pass@1 of a judgement with its problems: did the first answer pass, in a suite also those before it."""
+    rows = [row for row in _lines(Path(judged.folder) / "verdicts.jsonl") if row["index"] == 0]
+    statuses = [key for key in rows[0] if key.endswith("_status")] if rows else []
+    for score in judged.summary["scores"]:
+        if score["metric"] != "pass@1":
+            continue
+        if "suite" not in score:
+            yield score, {row["task_id"]: row["outcome"] == "PASSED" for row in rows}
+            continue
+        needed = statuses[: statuses.index(f"{score['suite']}_status") + 1]
+        yield score, {row["task_id"]: all(row[key] == "pass" for key in needed) for row in rows}
 
 
 def _failures(judged: Artifact, per_kind: int) -> Iterator[dict[str, Any]]:
     """The first few failures of each outcome, with everything needed to understand them."""
     shown: dict[str, int] = {}
-    score = judged.summary["scores"][0]
+    score = judged.summary["scores"][-1]  # the one of the whole benchmark, where there are suites
     for row in _lines(Path(judged.folder) / "examples.jsonl"):
         if row["outcome"] != "PASSED" and shown.get(row["outcome"], 0) < per_kind:
             shown[row["outcome"]] = shown.get(row["outcome"], 0) + 1
