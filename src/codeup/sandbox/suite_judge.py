@@ -225,6 +225,7 @@ class _Run:
         self.child: Child | None = None
         self.cpu_s, self.memory_mb, self.contended, self.why = 0.0, 0, False, ""
         self.hung = False  # while loading
+        self.in_step = False  # the child waits for the next suite
 
     def close(self, *, gone: bool = False) -> dict[str, Any]:
         """End the child, if there is one."""
@@ -260,9 +261,9 @@ class _Run:
         except Stopped as stop:
             status = "fail" if stop.reported else STATUS[stop.outcome]
             result |= {"outcome": stop.outcome, "detail": stop.detail[:600], "status": status}
-            if self.child is not None and not stop.reported:
-                self._note_load(stop)
-                self.close()
+            self._note_load(stop)
+        if not self.in_step:
+            self.close()
         if not comparison.records and result["status"] == "pass":
             result |= {"outcome": "FAILED", "status": "fail", "detail": comparison.why}
             right = []
@@ -276,6 +277,7 @@ class _Run:
         """Send the program and its inputs to the child; raises Stopped unless it loads."""
         if self.child is None:
             self.child = Child(self.zygote)
+        self.in_step = False
         self.began, self.began_cpu_s = time.monotonic(), self.zygote.cpu_s()
         plain = comparison is None or comparison.plain
         asked = {
@@ -295,6 +297,7 @@ class _Run:
         kind, *words = reply if isinstance(reply, list) and reply else [""]
         words = [str(word)[:400] for word in words]
         if kind != "ready":
+            self.in_step = True
             outcome = {"compile": "COMPILE", "exited": "EXITED"}.get(kind, "FAILED")
             if words[:1] == ["MemoryError"]:
                 outcome = "MEMORY"
@@ -311,9 +314,9 @@ class _Run:
                 raise Stopped("FAILED", "wrote more files than allowed", reported=False) from None
             raise Stopped(*self.judge.why_gone(usage, "the program"), reported=False) from None
         except wire.TooLarge:
-            raise Stopped("MEMORY", f"answered with more than {argument >> 20} MB", reported=False) from None
+            raise Stopped("MEMORY", f"answered with more than {argument >> 20} MB", reported=True) from None
         except (ValueError, RecursionError) as error:
-            raise Stopped("FAILED", f"sent what is not an answer: {_short(error)}", reported=False) from None
+            raise Stopped("FAILED", f"sent what is not an answer: {_short(error)}", reported=True) from None
 
     def _answers(
         self, suite: Mapping[str, Any], limits: list[float], total_s: float, comparison: Any, right: list[bool]
@@ -329,9 +332,7 @@ class _Run:
                 first = first or wrong
                 self._note_load(wrong)
                 if not self.job["all_inputs"]:
-                    if answer[0] not in ("r", "t"):
-                        self.close()  # it computes on; after an exception it has stopped by itself
-                    else:
+                    if answer[0] in ("r", "t"):  # after an exception it has stopped; otherwise it computes on
                         self._finish()
                     raise first
         if first is not None:
@@ -344,11 +345,9 @@ class _Run:
         try:
             assert self.child is not None
             self.child.allow(1.0, self.began_cpu_s + 1e6)
-            if self._exchange("receive", 1 << 10) == ["done"]:
-                return
+            self.in_step = self._exchange("receive", 1 << 10) == ["done"]
         except Stopped:
             pass
-        self.close()
 
     def _stream(self, limits: list[float], right: list[bool], total_s: float, expected: list[Any]) -> Any:
         """The answers one by one, until the child is done or has given as many as there are inputs."""
@@ -360,6 +359,7 @@ class _Run:
             self.child.allow(limit, self.began_cpu_s + total_s)
             frame = self._exchange("receive", most)
             if frame == ["done"]:
+                self.in_step = True
                 return
             if frame == ["returned"]:
                 continue
