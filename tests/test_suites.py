@@ -193,3 +193,42 @@ def test_a_file_of_another_benchmark_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text(json.dumps({**rows()[0], "task_id": "HumanEval/0"}) + "\n")
     with pytest.raises(UserError, match=r"problem 1 is HumanEval/0, not Mbpp/"):
         mbpp_plus.load(tmp_path / "data.jsonl")
+
+
+def test_the_release_is_fetched_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import functools
+    import gzip
+    import http.server
+    import threading
+
+    from codeup.benchmarks import _evalplus_files as files
+
+    served = tmp_path / "served" / "mbppplus_release" / "releases" / "download" / "v0.2.0"
+    served.mkdir(parents=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows())
+    (served / "MbppPlus.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(files, "RELEASES", f"http://127.0.0.1:{server.server_port}")
+        assert len(mbpp_plus.load().problems) == len(TASKS)
+        server.shutdown()
+    assert "not a known version, md5 " in mbpp_plus.load().version
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"MbppPlus v0.2.0 is not in the cache and could not be fetched"):
+        mbpp_plus.load()
+
+
+def test_damaged_expected_values_are_named_and_are_no_verdict(problems: dict[str, Problem]) -> None:
+    problem = problems["half"]
+    with Pool(1, limits_for([problem], SuiteRules())) as fresh:
+        judged(fresh, problem, TASKS["half"][0])
+        file = truth.file_of(truth.folder_of(problem.extra["data_sha256"]), problem, "plus")
+        whole = file.read_bytes()
+        file.write_bytes(whole[:20])
+        try:
+            with Pool(1, limits_for([problem], SuiteRules())) as other, pytest.raises(WorkFailed, match=r"are damaged"):
+                judged(other, problem, TASKS["half"][0])
+        finally:
+            file.write_bytes(whole)

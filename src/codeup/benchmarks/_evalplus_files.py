@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from codeup.types import BenchmarkData, Problem
 
 TEXTS = ("task_id", "prompt", "entry_point", "canonical_solution")
 LISTS = ("base_input", "plus_input")
+RELEASES = "https://github.com/evalplus"
 COMPARISON = "codeup.benchmarks._evalplus:Comparison"
 
 
@@ -96,8 +96,7 @@ def fetch(release: str, version: str) -> Path:
     for path in (ours, theirs):
         if path.is_file():
             return path
-    base = os.environ.get("CODEUP_EVALPLUS_URL", "https://github.com/evalplus")
-    url = f"{base}/{release.lower()}_release/releases/download/{version}/{release}.jsonl.gz"
+    url = f"{RELEASES}/{release.lower()}_release/releases/download/{version}/{release}.jsonl.gz"
     try:
         with urllib.request.urlopen(url, timeout=60) as answer:
             data: bytes = answer.read()

@@ -52,7 +52,8 @@ def digest(rows: Sequence[Mapping[str, Any]]) -> str:
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file of problems; raises UserError with the line that is wrong."""
     if not path.is_file():
-        raise UserError("no such benchmark file", where=str(path))
+        what = "is a folder, not a benchmark file" if path.is_dir() else "no such benchmark file"
+        raise UserError(what, where=str(path), mend="name the file, e.g. HumanEval.jsonl.gz")
     if path.suffix == ".parquet":
         yield from _parquet(path)
         return
@@ -86,6 +87,9 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 def _checked(path: Path, rows: list[dict[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
     if not rows:
         raise UserError("holds no problems", where=str(path))
+    if "plus_input" in rows[0]:
+        mend = "name the benchmark humaneval+ or mbpp+; or give the original HumanEval.jsonl.gz"
+        raise UserError("is EvalPlus's file, with inputs of its own", where=str(path), mend=mend)
     seen: set[str] = set()
     for number, row in enumerate(rows, 1):
         wrong = [column for column in columns if not isinstance(row.get(column), str)]

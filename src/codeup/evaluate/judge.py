@@ -27,7 +27,7 @@ from codeup.errors import UserError
 from codeup.evaluate import evalplus_results, truth
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.other_extractions import would_pass
-from codeup.evaluate.programs import SuiteRules, has_suites, job, judge_programs, limits_for, suite_job
+from codeup.evaluate.programs import SuiteRules, costs, has_suites, job, judge_programs, limits_for, suite_job
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
 from codeup.evaluate.subset import described
 from codeup.sandbox.limits import Limits
@@ -89,6 +89,7 @@ def judge_samples(
     _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
     summary = {
         **_settings(samples, answers, data, model),
+        "problems_in_benchmark": len(data.problems) + len(data.not_asked),
         "subset": described(data),
         "samples_not_asked": count_not_asked(samples, data),
         "sandbox": sandbox,
@@ -210,14 +211,34 @@ def _verdicts(
             path.open("a", encoding="utf-8", errors="backslashreplace") as stream,
         ):
             sandbox = str(pool.isolated)
+            work = Work(answers, problems, rules)
             for verdict in judge_programs(pool, problems, missing, rules, emit=emit, step_name=step_name):
                 place = _place(verdict)
                 more = {"extraction": extraction[place], "sandbox": sandbox, "key": keys[place]}
                 rows[place] = {**_row(verdict, problems[verdict.task_id], rules), **more}
                 append_line(stream, rows[place])
-                emit(Event("progress", step_name, len(rows), len(answers), "programs"))
+                emit(work.event(step_name, rows, place))
     ordered = [_place(answer.program) for answer in answers]
     return [{**rows[place], "extraction": extraction[place]} for place in ordered], sandbox, len(missing)
+
+
+class Work:
+    """Progress in what programs cost, because the dearest are judged first: counting them would promise hours."""
+
+    def __init__(self, answers: list[Answer], problems: Mapping[str, Problem], rules: SuiteRules) -> None:
+        self.answers, self.problems, self.rules = answers, problems, rules
+        self.cost: dict[str, float] = {}
+        self.done = self.total = 0.0
+
+    def event(self, step_name: str, rows: Mapping[tuple[str, int], Any], place: tuple[str, int]) -> Event:
+        """The next event, after the verdict at `place`. Costs are known once the expected values are."""
+        if not self.cost:
+            self.cost = costs(self.problems, self.rules)
+            self.total = sum(self.cost[answer.program.task_id] for answer in self.answers)
+            self.done = sum(self.cost[other[0]] for other in rows if other != place)
+        self.done += self.cost[place[0]]
+        count = {"programs": f"{len(rows)}/{len(self.answers)}"}
+        return Event("progress", step_name, round(self.done, 2), round(self.total, 2), "of the work", count)
 
 
 def _examples(

@@ -18,6 +18,8 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import AnyJob, Job, Pool, SuiteJob
 from codeup.types import Emit, Outcome, Problem, Program, Verdict, ignore_event
 
+START_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteRules:
@@ -69,6 +71,18 @@ def judge_programs(
     else:
         jobs += [job(problems[program.task_id], program) for program in wanted]
     yield from pool.judge(jobs)
+
+
+def costs(problems: Mapping[str, Problem], rules: SuiteRules) -> dict[str, float]:
+    """Seconds that judging one program of each problem takes, roughly: as the canonical solution, and a start."""
+    first = next(iter(problems.values()))
+    if not has_suites(first):
+        return dict.fromkeys(problems, 1.0)
+    spent = truth.seconds_of(first.extra["data_sha256"])
+    return {
+        task: START_S + sum(spent.get(f"{task} {name}", 0.0) for name in rules.suites(problem))
+        for task, problem in problems.items()
+    }
 
 
 def job(problem: Problem, program: Program) -> Job:

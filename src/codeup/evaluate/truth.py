@@ -95,6 +95,11 @@ class Truth:
         return sum(self.seconds[f"{task_id} {suite}"] for suite in suites)
 
 
+def seconds_of(sha256: str) -> dict[str, float]:
+    """What the canonical solutions of a data file cost, by "task_id suite", as far as it is known."""
+    return _read_seconds(folder_of(sha256))
+
+
 def _read_seconds(folder: Path) -> dict[str, float]:
     try:
         found: dict[str, float] = json.loads((folder / SECONDS).read_text(encoding="utf-8"))

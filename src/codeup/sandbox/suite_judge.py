@@ -170,7 +170,10 @@ class SuiteJudge:
 
     def _suite(self, path: str) -> dict[str, Any]:
         if path not in self.suites:
-            self.suites[path] = read(path)
+            try:
+                self.suites[path] = read(path)
+            except (OSError, ValueError, zlib.error) as error:
+                raise SandboxBroken(f"the expected values in {path} are damaged ({error}); remove this file") from None
             while len(self.suites) > KEPT:
                 self.suites.popitem(last=False)
         self.suites.move_to_end(path)
@@ -196,8 +199,11 @@ class SuiteJudge:
                 break  # otherwise a tolerance may be asked for, or a value does not equal itself: no digests then
         assert answers is not None
         seconds = [answer[-1] for answer in answers]
-        write(asked["file"], {**suite, "expected": expected, "seconds": seconds, "floats": floats,
-                              "digest_above": digest_above})  # fmt: skip
+        done = {"expected": expected, "seconds": seconds, "floats": floats, "digest_above": digest_above}
+        try:
+            write(asked["file"], {**suite, **done})
+        except OSError as error:
+            raise SandboxBroken(f"{asked['file']} cannot be written ({error.strerror})") from None
         return {"outcome": "PASSED", "detail": "", "checks": len(answers), "seconds": sum(seconds)}
 
 
