@@ -146,14 +146,15 @@ def _missed(recipe: recipes.Recipe, scores: list[dict[str, Any]]) -> list[str]:
 
 
 def _print_scores(scores: list[dict[str, Any]]) -> None:
-    if scores:
-        print(f"{'model':<28}{'benchmark':<14}{'form':<6}{'metric':<8}{'value':>6}  {'95 % interval':<16}{'n':>5}")
+    if not scores:
+        return
+    model, benchmark = (max(14, *(len(s[key]) + 2 for s in scores)) for key in ("model", "benchmark"))
+    head = f"{'model':<{model}}{'benchmark':<{benchmark}}{'form':<6}{'metric':<8}"
+    print(f"{head}{'value':>6}  {'95 % interval':<16}{'n':>5}")
     for s in scores:
         interval = f"[{s['low']:.3f}, {s['high']:.3f}]"
-        print(
-            f"{s['model']:<28}{s['benchmark']:<14}{s['form']:<6}{s['metric']:<8}{s['value']:>6.3f}  "
-            f"{interval:<16}{s['n']:>5}"
-        )
+        name = f"{s['model']:<{model}}{s['benchmark']:<{benchmark}}{s['form']:<6}{s['metric']:<8}"
+        print(f"{name}{s['value']:>6.3f}  {interval:<16}{s['n']:>5}")
 
 
 def _print_plan(path: str, planned: list[engine.Planned], json: bool) -> None:
@@ -164,8 +165,9 @@ def _print_plan(path: str, planned: list[engine.Planned], json: bool) -> None:
         print(jsonlib.dumps({"recipe": path, "steps": rows}))
         return
     print(f"{path}: no mistakes; {len(planned)} steps")
+    width = max(len(item.step.name) for item in planned) + 2
     for item in planned:
-        print(f"  {item.state:<8}{item.step.kind:<10}{item.step.name:<44}{_after(item.step)}")
+        print(f"  {item.state:<8}{item.step.kind:<10}{item.step.name:<{width}}{_after(item.step)}")
 
 
 def _after(step: Step) -> str:
