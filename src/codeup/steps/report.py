@@ -45,6 +45,16 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     return {"scores": len(study["scores"]), "comparisons": len(study["comparisons"])}
 
 
+LABELS = {
+    "humaneval": "HumanEval",
+    "humaneval_plus/base": "HumanEval (base)",
+    "humaneval_plus": "HumanEval+",
+    "mbpp_plus/base": "MBPP (base)",
+    "mbpp_plus": "MBPP+",
+}
+"""What the page calls benchmarks and their suites; others by name. (base): the original inputs as EvalPlus has them."""
+
+
 def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     """The study as plain JSON; the shape is described in report/__init__.py."""
     inputs = list(context.inputs.values())
@@ -54,6 +64,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     return {
         "name": recipe["name"],
         "title": spec.title,
+        "labels": LABELS,
         "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "command": "codeup run RECIPE (the resolved recipe is below)",
         "seconds": round(sum(artifact.seconds for artifact in inputs), 1),
