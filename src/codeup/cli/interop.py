@@ -46,7 +46,7 @@ def train(path: str, settings: Sequence[str], *, json: bool) -> None:
 
 def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
     """Prepare the rows, set the batch by their real lengths, train, and write the folder."""
-    made = llamafactory.convert([path], name="stage", overrides=settings, fetch=True)
+    made = llamafactory.convert([path], name="stage", overrides=settings, running=True)
     stage = made.stages[0]
     out = Path(stage.output_dir)
     work = out / publish.WORK

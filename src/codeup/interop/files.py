@@ -53,6 +53,9 @@ class File:
     def differs(self, key: str, why: str) -> None:
         self.notes.append(Note("differs", key, self.where(key), why))
 
+    def ignored(self, key: str, why: str) -> None:
+        self.notes.append(Note("ignored", key, self.where(key), why))
+
     def flag(self, key: str, default: bool = False) -> bool:
         value = self._value(key, default)
         if not isinstance(value, bool):
@@ -94,13 +97,13 @@ def open_file(path: Path, overrides: Sequence[str]) -> File:
             close = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.6)
             file.wrong(key, "unknown key" + (f"; did you mean {close[0]!r}?" if close else ""))
         elif key in IGNORED and value is not None:
-            file.notes.append(Note("ignored", key, file.where(key), IGNORED[key]))
+            file.ignored(key, IGNORED[key])
         elif key in REFUSED and value is not None:
             harmless, why = REFUSED[key]
             if not any(value == good and isinstance(value, bool) == isinstance(good, bool) for good in harmless):
                 file.wrong(key, f"{value!r} would not be the same here: {why}")
             else:
-                file.notes.append(Note("ignored", key, file.where(key), "what is always done here"))
+                file.ignored(key, "what is always done here")
     return file
 
 
@@ -111,9 +114,11 @@ def raise_all(files: Sequence[File]) -> None:
         raise UserError("\n".join(file.document.render(file.problems) for file in wrong))
 
 
-def note_lines(notes: Sequence[Note]) -> list[str]:
-    """`ignored: KEY: why (places)`, each key once, what differs first."""
+def note_lines(notes: Sequence[Note], *, short: bool = False) -> list[str]:
+    """`ignored: KEY: why (places)`, each key once, what differs first; `short` leaves folders out of the places."""
     places: dict[tuple[str, str, str], list[str]] = {}
     for note in sorted(notes, key=lambda n: n.kind):
-        places.setdefault((note.kind, note.key, note.why), []).append(note.where)
-    return [f"{kind}: {key}: {why} ({', '.join(where)})" for (kind, key, why), where in places.items()]
+        places.setdefault((note.kind, note.key, note.why), []).append(
+            note.where.rpartition("/")[2] if short else note.where
+        )
+    return [f"{kind}: {key}: {why} ({', '.join(at)})" for (kind, key, why), at in places.items()]

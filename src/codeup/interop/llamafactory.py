@@ -59,17 +59,23 @@ def convert(
     devices: int = 1,
     row_tokens: int | None = None,
     overrides: Sequence[str] = (),
-    fetch: bool = False,
+    running: bool = False,
 ) -> Converted:
-    """One recipe from training and export files. Raises UserError with every mistake of every file."""
+    """One recipe from training and export files. Raises UserError with every mistake of every file.
+
+    `running` says that the stage will be trained at once: data sets of the Hub may then be fetched to count their rows.
+    """
     files = [open_file(Path(path), overrides) for path in paths]
     exports = [export for file in files if settings.is_export(file) and (export := settings.read_export(file))]
     stages = [
         stage
         for file in files
-        if not settings.is_export(file) and (stage := settings.read_stage(file, devices, row_tokens, fetch))
+        if not settings.is_export(file) and (stage := settings.read_stage(file, devices, row_tokens, running))
     ]
     raise_all(files)
+    if not running:
+        for file in (stage.file for stage in stages if "overwrite_output_dir" in stage.file.values):
+            file.ignored("overwrite_output_dir", "a recipe has a run folder of its own")
     if not stages:
         raise UserError("none of these files trains a stage", mend="give the training YAML (stage: sft) too")
     _name_apart(stages)
@@ -216,7 +222,7 @@ def _header(stages: Sequence[Stage], exports: Sequence[Export], notes: Sequence[
         lines.append(f"  {stage.file.path}: stage {stage.name}{after}" + (f"; {merge}: its merge" if merge else ""))
     lines += [f"batch_tokens of {stage.name}: {stage.batch_how}" for stage in stages]
     lines.append("Models are evaluated when the recipe has a section evaluate; their files say nothing about that.")
-    lines += note_lines(notes)
+    lines += note_lines(notes, short=True)
     wrapped = [
         part for line in lines for part in textwrap.wrap(line, 116, subsequent_indent="    ", drop_whitespace=True)
     ]

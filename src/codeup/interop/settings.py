@@ -14,7 +14,7 @@ from typing import Any
 
 from codeup.errors import UserError
 from codeup.interop import datasets
-from codeup.interop.files import File, Note
+from codeup.interop.files import File
 from codeup.interop.keys import MAPPED
 
 ROW_TOKENS = 512
@@ -80,7 +80,7 @@ def read_export(file: File) -> Export | None:
             "export_dir",
         )
         if key in MAPPED and key not in read:
-            file.notes.append(Note("ignored", key, file.where(key), "says nothing about a merge"))
+            file.ignored(key, "says nothing about a merge")
     for key in ("model_name_or_path", "adapter_name_or_path", "export_dir"):
         if not file.text(key):
             file.wrong(key, "is required in an export file")
