@@ -127,7 +127,7 @@ def train(
     if not stage:
         from codeup.cli import interop
 
-        if interop.llamafactory.recognises(recipe):
+        if interop.recognises(recipe):
             return interop.train(recipe, settings or [], json=json)
     study.train_stage(recipe, settings or [], stage, json=json)
 

@@ -16,6 +16,8 @@ from codeup.interop import llamafactory, publish
 from codeup.interop.files import note_lines
 from codeup.interop.settings import Export
 
+recognises = llamafactory.recognises
+
 
 def convert_recipe(
     paths: list[str], out: Path, *, name: str, devices: int, row_tokens: int | None, force: bool, json: bool
