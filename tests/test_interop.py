@@ -313,6 +313,7 @@ def test_batch_tokens_are_rows_times_tokens_but_one_pack_at_least(folder: Path) 
         ({"eval_strategy": "always"}, "eval_strategy: 'always' is not one of no, steps, epoch"),
         ({"dataset": "rosw"}, "dataset_info.json:1: there is no data set 'rosw'\n  to mend: did you mean 'rows'?"),
         ({"dataset_dir": "nowhere"}, "sft.yaml:6: dataset_dir: no dataset_info.json in nowhere"),
+        ({"learning_rate": 0}, "stages[0].learning_rate: should be greater than 0"),
         ({"dataset_dir": "ONLINE"}, "is fetched while training"),
     ],
 )

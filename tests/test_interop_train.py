@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from peft import AutoPeftModelForCausalLM, PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codeup import nano
@@ -20,7 +21,7 @@ from codeup.interop import publish
 from codeup.train.tokens import write_tokens
 from codeup.types import Tokens
 
-ROWS = [{"instruction": f"Double {n}.", "input": "", "output": f"{2 * n}"} for n in range(30)]
+ROWS = [{"instruction": f"Double {n}.", "input": "", "output": "It is done."} for n in range(30)]
 
 
 def codeup(*argv: str | Path) -> subprocess.CompletedProcess[str]:
@@ -56,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         output_dir=str(root / "out"),
         per_device_train_batch_size=2,
         gradient_accumulation_steps=4,
-        learning_rate=1.0e-3,
+        learning_rate=1.0e-2,
         num_train_epochs=2.0,
         lr_scheduler_type="cosine",
         warmup_ratio=0.1,
@@ -96,10 +97,16 @@ def test_the_adapter_loads_in_peft_and_has_learned_something(folder: Path) -> No
     assert float((logits(AutoPeftModelForCausalLM.from_pretrained(folder / "out")) - logits(adapted)).abs().max()) == 0
 
 
-def test_the_merged_export_loads_in_transformers_and_says_what_base_and_adapter_say(folder: Path) -> None:
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(nano.base_folder()), folder / "out")
-    merged = AutoModelForCausalLM.from_pretrained(folder / "merged")
-    assert float((logits(merged) - logits(adapted)).abs().max()) < 1e-3
+def test_the_merged_export_is_base_plus_adapter_rounded_once(folder: Path) -> None:
+    """alpha 8 / r 4: W + 2 B A in float32, stored as the base is; layers without an adapter stay as they were."""
+    base = AutoModelForCausalLM.from_pretrained(nano.base_folder()).state_dict()
+    merged = AutoModelForCausalLM.from_pretrained(folder / "merged").state_dict()
+    adapter = load_file(folder / "out" / "adapter_model.safetensors")
+    changed = {name for name in base if not torch.equal(base[name], merged[name])}
+    assert changed and all(name.endswith(("q_proj.weight", "v_proj.weight")) for name in changed)
+    for name in changed:
+        a, b = (adapter[f"base_model.model.{name.removesuffix('weight')}lora_{side}.weight"] for side in "AB")
+        assert torch.equal(merged[name], (base[name].float() + 2 * (b @ a)).to(base[name].dtype))
 
 
 def test_both_folders_hold_the_tokenizer_with_the_template(folder: Path) -> None:
@@ -122,7 +129,7 @@ def test_the_logs_have_the_key_names_of_llama_factory(folder: Path) -> None:
     assert results["eval_loss"] == evaluations[-1]["eval_loss"]
     printed = json.loads((folder / "trained.json").read_text())
     assert printed == {"adapter": str(folder / "out"), **results}
-    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["loss"] < 0.8 * steps[0]["loss"]
 
 
 def test_every_row_is_accounted_for_and_ignored_keys_are_named(folder: Path) -> None:

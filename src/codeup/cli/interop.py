@@ -52,7 +52,7 @@ def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
     stage = made.stages[0]
     out = Path(stage.output_dir)
     work = out / publish.WORK
-    recipe = recipes.parse(made.text, name=path)
+    recipe = recipes.parse(made.text)
     steps = study.compile_recipe(recipe)
     print_ = next(p.fingerprint for p in engine.plan(steps, work) if p.step.kind == "sft")
     if not publish.check_folder(out, print_, overwrite=stage.overwrite):
@@ -67,7 +67,7 @@ def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
                 device_rows=stage.device_rows,
             )
             fitted = recipes.parse(
-                made.text, name=path, overrides=[f"stages.{stage.name}.{key}={value}" for key, value in sizes.items()]
+                made.text, overrides=[f"stages.{stage.name}.{key}={value}" for key, value in sizes.items()]
             )
             train = f"train-{stage.name}"
             trained = engine.run(study.compile_recipe(fitted), work, emit=emit, only=train)[train]
@@ -85,11 +85,12 @@ def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
 
 
 def _merge(export: Export, *, json: bool) -> None:
+    out = Path(export.export_dir)
+    publish.check_export_folder(out)
+
     from codeup.chat import load_renderer
     from codeup.train.merge import merge_adapter
 
-    out = Path(export.export_dir)
-    publish.check_export_folder(out)
     print("\n".join(note_lines(export.file.notes)), file=sys.stderr)
     base = models.locate(export.base, export.revision)
     renderer = load_renderer(base, export.template)

@@ -86,7 +86,7 @@ def convert(
     notes = tuple(note for file in files for note in file.notes)
     body = _body(name, ordered)
     whole = _header(ordered, exports, notes) + body
-    recipes.parse(whole, name=name)
+    recipes.parse(whole, name=f"recipe made of {', '.join(map(str, paths))}")
     return Converted(whole, tuple(ordered), notes)
 
 
