@@ -193,6 +193,23 @@ def test_a_folder_with_only_interrupted_work_is_gone_on_with(tmp_path: Path) -> 
     assert publish.check_folder(tmp_path, "abc", overwrite=False) is False
 
 
+def test_a_kill_while_files_were_moved_into_place_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / publish.WORK).mkdir()
+    marker = {"fingerprint": publish.UNFINISHED, "files": ["adapter_config.json", "adapter_model.safetensors"]}
+    (tmp_path / publish.WORK / publish.MARKER).write_text(json.dumps(marker))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert publish.check_folder(tmp_path, "abc", overwrite=False) is False
+
+
+def test_a_lost_file_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / publish.WORK).mkdir()
+    (tmp_path / publish.WORK / publish.MARKER).write_text(json.dumps({"fingerprint": "abc", "files": ["a", "b"]}))
+    (tmp_path / "a").write_text("")
+    assert publish.check_folder(tmp_path, "abc", overwrite=False) is False
+    (tmp_path / "b").write_text("")
+    assert publish.check_folder(tmp_path, "abc", overwrite=False) is True
+
+
 def test_a_batch_is_the_mean_row_times_rows_and_at_least_one_pack(tmp_path: Path) -> None:
     """Rows of 10 and 30 tokens: mean 20."""
     documents = [Tokens((1,) * n, (False,) + (True,) * (n - 1)) for n in (10, 30)]

@@ -25,6 +25,8 @@ from codeup.errors import UserError
 
 WORK = ".codeup"
 MARKER = "published.json"
+UNFINISHED = ""
+"""Stands for the fingerprint while files are being moved into place: those that are there are ours, and not yet all."""
 
 
 def check_folder(folder: Path, fingerprint: str, *, overwrite: bool) -> bool:
@@ -41,7 +43,7 @@ def check_folder(folder: Path, fingerprint: str, *, overwrite: bool) -> bool:
         shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         raise UserError(f"the folder holds other files: {shown}", where=str(folder), mend=mend)
     same = marker.get("fingerprint") == fingerprint
-    if marker and not same and not overwrite:
+    if marker.get("fingerprint") and not same and not overwrite:
         raise UserError("the folder holds an adapter of other settings or data", where=str(folder), mend=mend)
     return same and all((folder / name).is_file() for name in marker["files"])
 
@@ -97,6 +99,7 @@ def publish_adapter(
         artifacts.write_json(staged / "train_results.json", train_only)
         artifacts.write_json(staged / "codeup_data.json", funnel)
         names = sorted(path.name for path in staged.iterdir())
+        artifacts.write_json(out / WORK / MARKER, {"fingerprint": UNFINISHED, "files": names})
         for name in names:
             (staged / name).replace(out / name)
     artifacts.write_json(out / WORK / MARKER, {"fingerprint": fingerprint, "files": names})
