@@ -275,6 +275,11 @@ def test_precision_and_quantisation(folder: Path) -> None:
     assert converted(folder, {"quantization_bit": 4, "quantization_type": "nf4"}).model.quantization == "nf4"
 
 
+def test_a_revision_of_the_base_is_kept_and_main_is_none(folder: Path) -> None:
+    assert converted(folder, {"model_revision": "v2"}).model.revision == "v2"
+    assert converted(folder, {"model_revision": "main"}).model.revision is None
+
+
 def test_batch_tokens_are_rows_times_tokens_but_one_pack_at_least(folder: Path) -> None:
     wide = {"cutoff_len": 64}
     assert stage_of(converted(folder, wide, devices=3, row_tokens=50)).batch_tokens == 2 * 4 * 3 * 50
@@ -429,6 +434,17 @@ def test_a_known_data_set_described_otherwise_is_read_as_described(folder: Path)
         "source": "prompt_response",
         "path": "hub:meta-math/MetaMathQA",
         "columns": {"prompt": "original_question"},
+    }
+
+
+def test_a_revision_of_a_known_data_set_is_kept(folder: Path) -> None:
+    entry = {"hf_hub_url": "meta-math/MetaMathQA", "columns": {"prompt": "query", "response": "response"}}
+    assert source(folder, entry) == {"source": "metamathqa"}
+    assert source(folder, {**entry, "revision": "v0"}) == {
+        "source": "prompt_response",
+        "path": "hub:meta-math/MetaMathQA",
+        "revision": "v0",
+        "columns": {"prompt": "query"},
     }
 
 
