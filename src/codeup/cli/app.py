@@ -31,6 +31,8 @@ sandbox_app = typer.Typer(help="The sandbox that generated programs run in.", no
 app.add_typer(sandbox_app, name="sandbox")
 bench_app = typer.Typer(help="This tool and a peer over the same work, side by side.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
+convert_app = typer.Typer(help="Files of other tools, as files of this one.", no_args_is_help=True)
+app.add_typer(convert_app, name="convert")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
@@ -119,9 +121,14 @@ def train(
     stage: Annotated[str, typer.Option(help="name of a stage")] = "",
     json: Json = False,
 ) -> None:
-    """Train one stage of a recipe, with what it needs before it."""
+    """Train one stage of a recipe with what it needs before it, or do what a LLaMA-Factory YAML file says."""
     from codeup.cli import study
 
+    if not stage:
+        from codeup.cli import interop
+
+        if interop.recognises(recipe):
+            return interop.train(recipe, settings or [], json=json)
     study.train_stage(recipe, settings or [], stage, json=json)
 
 
@@ -291,3 +298,22 @@ def bench_evaluate(
     benching.evaluate(
         benchmark, data, peer=peer, peer_python=peer_python, sets=set_, workers=workers, base_only=base_only, json=json
     )
+
+
+@convert_app.command("recipe")
+@guarded
+def convert_recipe(
+    files: Annotated[list[str], typer.Argument(metavar="FILE.yaml …", help="LLaMA-Factory training and export files")],
+    out: Annotated[Path, typer.Option(help="the recipe to write")],
+    name: Annotated[str, typer.Option(help="name of the study; default: that of the file")] = "",
+    devices: Annotated[int, typer.Option(min=1, help="devices the files were run on; they do not say")] = 1,
+    row_tokens: Annotated[
+        int | None, typer.Option(min=1, help="tokens per row; default: from local files, or 512")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace the recipe that is there")] = False,
+    json: Json = False,
+) -> None:
+    """Turn LLaMA-Factory's YAML files, a chain of stages or one, into one recipe."""
+    from codeup.cli import interop
+
+    interop.convert_recipe(files, out, name=name, devices=devices, row_tokens=row_tokens, force=force, json=json)
