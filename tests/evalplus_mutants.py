@@ -35,7 +35,7 @@ class Mutation:
     build   canonical program and entry point to program
     forged  cheats the judge: EvalPlus may be fooled, we must not be
     clock   the status depends on a time limit, so 0.3.1 (1 s) and HEAD (4 s) may differ
-    hang    costs EvalPlus a whole task limit (up to 62 s); we stop it at the limit of one input
+    hang    does not return to the interpreter, or swallows the limit: EvalPlus waits for it (up to 62 s), we end it
     """
 
     name: str
@@ -492,7 +492,7 @@ CLOCKS = [
     body("endless_loop", f"{ANY} H39 M793 O2", "while True:\n    pass", clock=True),
     body("endless_sleep", ANY, "import time\ntime.sleep(10 ** 6)", clock=True),
     body("endless_growth", ANY, "hoard = []\nwhile True:\n    hoard.append(bytearray(64 << 20))", clock=True),
-    body("endless_list_growth", "M3", "hoard = [0]\nwhile True:\n    hoard += hoard", clock=True),
+    body("endless_list_growth", "M3", "hoard = [0]\nwhile True:\n    hoard += hoard", clock=True, hang=True),
     body("endless_printing", "M3", "while True:\n    print('x' * 1000)", clock=True),
     body("catches_time_limit_once", "H39 M793", "try:\n    while True:\n        pass\nexcept Exception:\n    return out",
          clock=True, hang=True),
