@@ -5,18 +5,18 @@
 
 Llama-3-8B, r 32 on all linear layers, 4,096-token rows with activation checkpointing, bf16:
 
-    weights 15.0 GiB + adapter 0.5 + gradients 0.3 + optimiser 0.6 + activations 2.1 + logits 0.3 + working 0.3 + context 0.8
+    DOCSTRING_EXAMPLE
 
 Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double quantisation, Dettmers et al. 2023
-(arXiv 2305.14314, section 3); activations follow the saved tensors of transformers' decoder layer and PEFT's LoRA layer, as
-listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1) without the weight gradients
-of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
+(arXiv 2305.14314, section 3); activations follow the saved tensors of transformers' decoder layer and PEFT's LoRA
+layer, as listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1) without the weight
+gradients of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
 Not covered: decoders other than `FAMILIES`, several devices, fragmentation beyond `ALLOCATOR_SHARE`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -357,8 +357,3 @@ def find_gpu(name: str) -> str:
 def verdict(needed: float, there: float) -> str:
     """fits, tight or no."""
     return "fits" if needed <= ROOM * there else "tight" if needed <= there else "no"
-
-
-def parts(memory: Memory) -> Iterator[tuple[str, int]]:
-    """Names and bytes, in the order in which they are explained."""
-    yield from asdict(memory).items()
