@@ -45,7 +45,7 @@ KNOWN_ROWS = {
     "metamathqa": (395_000, 355 / 1.5),
     "evol_codealpaca_v1": (111_272, 899 / 1.5),
 }
-"""Rows of the dataset on the Hub, and tokens per row: the padded tokens per row in the trainer logs that the 2024 CodeUp
+"""Rows of the dataset on the Hub, and tokens per row: the padded tokens per row in the logs that the 2024 CodeUp
 study published, divided by 1.5 because batches of four rows of random lengths pad 1.4 to 1.6 times."""
 
 
