@@ -202,9 +202,8 @@ def test_common_stages_are_trained_once_and_hours_follow(tmp_path: Path) -> None
     assert {stage.name: stage.trainings for stage in found.stages} == {"a": 1, "b": 2}
     a, b = (stage.fits[0] for stage in found.stages)
     assert a.hours is not None and b.hours is not None
-    assert found.hours["H100 80 GB"] == pytest.approx(
-        {"b": b.hours, "a-b": a.hours + b.hours, "study": a.hours + 2 * b.hours}
-    )
+    assert found.hours["H100 80 GB"] == pytest.approx({"b": b.hours, "a-b": a.hours + b.hours})
+    assert found.study_hours["H100 80 GB"] == pytest.approx(a.hours + 2 * b.hours)
     assert b.cost == pytest.approx(2 * b.hours)
 
 
@@ -223,6 +222,26 @@ def test_a_gated_base_is_planned_from_characters(tmp_path: Path) -> None:
     assert work is not None and work.method.startswith("estimate: 4 characters a token")
     assert (work.rows, work.validation_rows) == (50, 10)
     assert 45 + 20 / 4 <= work.tokens / work.rows <= 45 + 26 / 4
+
+
+def test_data_that_only_the_hub_can_count_leaves_the_hours_open(tmp_path: Path) -> None:
+    found = plan(tmp_path, "data.rows.sources=[{source: alpaca, path: 'hub:someone/rows'}]").stages[0]
+    assert found.workload is None and found.steps is None
+    assert found.gpu.total > 0 and {fit.hours for fit in found.fits} == {None}
+
+
+def test_cards_of_this_machine_are_listed_by_the_drivers_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA X, 24576'\necho 'NVIDIA Y, [N/A]'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    fits = {fit.machine: fit for fit in plan(tmp_path).stages[0].fits}
+    assert fits["here: NVIDIA X"].has == 24 * 2**30
+    assert "here: NVIDIA Y" not in fits
+
+
+def test_hours_in_fp32_are_not_taken_from_bf16_peaks(tmp_path: Path) -> None:
+    assert plan(tmp_path, "model.dtype=float32", gpu="h100").stages[0].fits[0].hours is None
 
 
 def test_the_24_gb_recipe_fits_a_24_gb_card() -> None:

@@ -105,7 +105,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """`hours`: by machine, of each variant's own stages and of everything that the study trains (key `study`)."""
+    """`hours` by machine and variant; `study_hours` by machine, of all trainings: what variants share is trained once."""
 
     name: str
     base: str
@@ -113,6 +113,7 @@ class StudyPlan:
     shape_from: str
     stages: tuple[StageNeeds, ...]
     hours: dict[str, dict[str, float]]
+    study_hours: dict[str, float]
     assumed: dict[str, Any]
     measurement: Measurement | None = None
 
@@ -152,8 +153,9 @@ def plan_study(
         stages = tuple(_stage(recipe, stage, shape, chains, data) for stage in used)
         measurement = _measure(recipe, used[0], shape, data) if measure else None
     speed = _speed(stages[0], measurement)
+    reached = None if recipe.model.dtype == "float32" else utilisation  # the peaks are those of bf16
     stages = tuple(
-        replace(stage, fits=tuple(_fits(stage, names, utilisation, price, speed, measurement))) for stage in stages
+        replace(stage, fits=tuple(_fits(stage, names, reached, price, speed, measurement))) for stage in stages
     )
     assumed = {
         "utilisation": utilisation,
@@ -162,8 +164,9 @@ def plan_study(
         "allocator_share": needs.ALLOCATOR_SHARE,
         "process_bytes": PROCESS_BYTES,
     }
-    hours = _totals(recipe, stages, chains)
-    return StudyPlan(recipe.name, recipe.model.base, shape, shape_from, stages, hours, assumed, measurement)
+    hours, study_hours = _totals(recipe, stages, chains)
+    base = recipe.model.base
+    return StudyPlan(recipe.name, base, shape, shape_from, stages, hours, study_hours, assumed, measurement)
 
 
 def base_shape(model: recipes.Model) -> tuple[needs.Shape, str]:
@@ -196,7 +199,8 @@ def _stage(
         trained_share=workload.trained_share if workload else 1.0,
         checkpointing=stage.activation_checkpointing,
     )
-    steps = evaluated = None
+    steps: int | None = None
+    evaluated = 0
     if workload is not None:
         steps = stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens)
         rows = min(stage.eval_rows, workload.validation_rows)
@@ -210,7 +214,7 @@ def _stage(
         steps=steps,
         workload=workload,
         work=work,
-        evaluated_tokens=evaluated or 0,
+        evaluated_tokens=evaluated,
         micro_batch=micro,
         gpu=_memory(recipe, stage, shape, micro, cuda=True),
         cpu=_memory(recipe, stage, shape, micro, cuda=False),
@@ -250,7 +254,7 @@ def _memory(
 def _fits(
     stage: StageNeeds,
     names: list[str],
-    utilisation: float,
+    reached: float | None,
     price: float | None,
     speed: float | None,
     measurement: Measurement | None,
@@ -258,7 +262,7 @@ def _fits(
     """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here."""
     for name in names:
         card = needs.GPUS[name]
-        hours = _hours(stage, card.flops * utilisation)
+        hours = None if reached is None else _hours(stage, card.flops * reached)
         cost = hours * price if hours is not None and price is not None else None
         needed = stage.gpu.total
         yield Fit(card.label, needed, card.memory, needs.verdict(needed, card.memory), hours, cost)
@@ -298,17 +302,16 @@ def _gpus_here() -> list[tuple[str, int]]:
 
 def _totals(
     recipe: recipes.Recipe, stages: tuple[StageNeeds, ...], chains: list[tuple[str, ...]]
-) -> dict[str, dict[str, float]]:
-    """Hours by machine for each variant, and for the study, which trains common beginnings once."""
-    totals: dict[str, dict[str, float]] = {}
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Hours of each variant and of the study, by machine, where the hours of every stage are known."""
+    variants: dict[str, dict[str, float]] = {}
+    whole: dict[str, float] = {}
     for at, fit in enumerate(stages[0].fits):
-        by_stage = {stage.name: stage.fits[at].hours for stage in stages}
-        known = {name: hours for name, hours in by_stage.items() if hours is not None}
-        if len(known) < len(by_stage):
-            continue
-        totals[fit.machine] = {name: sum(known[s] for s in chain) for name, chain in recipe.chains().items()}
-        totals[fit.machine]["study"] = sum(known[chain[-1]] for chain in chains)
-    return totals
+        known = {stage.name: hours for stage in stages if (hours := stage.fits[at].hours) is not None}
+        if len(known) == len(stages):
+            variants[fit.machine] = {name: sum(known[s] for s in chain) for name, chain in recipe.chains().items()}
+            whole[fit.machine] = sum(known[chain[-1]] for chain in chains)
+    return variants, whole
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
@@ -464,6 +467,8 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
     )  # fmt: skip
     cuda = measured.device.startswith("cuda")
     predicted = _memory(recipe, stage, shape, measured.largest, cuda=cuda, trained=measured.trained)
+    if cuda:  # PyTorch's allocator does not see the CUDA context
+        predicted = replace(predicted, context=predicted.context - needs.CONTEXT_BYTES)
     return Measurement(stage.name, measured, predicted)
 
 

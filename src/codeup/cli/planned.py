@@ -125,8 +125,8 @@ def _machine_lines(result: StudyPlan) -> Iterator[str]:
 def _total_lines(result: StudyPlan) -> Iterator[str]:
     price = result.assumed["price_per_hour"]
     for machine, hours_of in result.hours.items():
-        each = ", ".join(f"{name} {hours:,.2f} h" for name, hours in hours_of.items() if name != "study")
-        whole = hours_of["study"]
+        each = ", ".join(f"{name} {hours:,.2f} h" for name, hours in hours_of.items())
+        whole = result.study_hours[machine]
         cost = f", cost {whole * price:,.2f}" if price is not None and not machine.startswith("here") else ""
         yield f"{machine}: {each}; all trainings of the study {whole:,.2f} h{cost}"
 
