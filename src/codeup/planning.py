@@ -105,7 +105,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """`hours` by machine and variant; `study_hours` by machine, of all trainings: what variants share is trained once."""
+    """`hours` by machine and variant; `study_hours` by machine, with what variants share trained once."""
 
     name: str
     base: str
