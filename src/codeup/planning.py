@@ -390,7 +390,7 @@ class _Data:
         parts = [self._estimate(source, dataset) for source in dataset.sources]
         if any(part is None for part in parts):
             return None
-        rows, tokens = (sum(part[at] for part in parts if part) for at in (0, 1))
+        rows, tokens = sum(part[0] for part in parts if part), sum(part[1] for part in parts if part)
         mean = tokens / max(1, rows)
         held_out = min(dataset.validation_rows, rows // 2)
         method = "; ".join(dict.fromkeys(part[2] for part in parts if part))

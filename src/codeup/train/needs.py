@@ -33,6 +33,8 @@ CONTEXT_BYTES = 600 * 2**20
 """CUDA context and cuBLAS workspaces: an assumption, not measured here."""
 ALLOCATOR_SHARE = 0.05
 """Of everything that comes and goes, lost to rounding in the CUDA allocator: an assumption, not measured here."""
+CPU_ALLOCATOR_SHARE = 0.38
+"""The same on a CPU, where freed pieces stay in the C library's heap: 0.30 to 0.47 measured, see docs/training.md."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Decoders whose layer is: norm, q k v o, norm, gate up down."""
 
@@ -200,8 +202,8 @@ def memory(
 ) -> Memory:
     """The peak of training with micro-batches of `tokens`, of which `trained` (default: all) predict a trained token.
 
-    `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda` the context is left out: the memory of the Python
-    process before the model is loaded comes on top.
+    `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
+    the memory of the Python process before the model is loaded comes on top.
     """
     e, nf4, predicted = bytes_per_weight, quantization == "nf4", tokens if trained is None else trained
     adapter = lora_parameters(shape, r, targets)
@@ -221,7 +223,9 @@ def memory(
         activations=activations,
         logits=logits,
         working=working,
-        context=round(CONTEXT_BYTES + ALLOCATOR_SHARE * coming_and_going) if cuda else 0,
+        context=round(CONTEXT_BYTES + ALLOCATOR_SHARE * coming_and_going)
+        if cuda
+        else round(CPU_ALLOCATOR_SHARE * coming_and_going),
     )
 
 
@@ -240,7 +244,6 @@ def _saved_by_layer(
 
         norm, twice      its input in fp32 and 1 / rms                                     4 H + 4
         attention        q, k, v, output, one fp32 number per head                         e (2 Q + 2 KV) + 4 heads
-                         on a CPU: k and v repeated for each query head, the output again  e (5 Q) + 4 heads
         MLP              gate, silu(gate), up                                              3 e I
         adapters         below
 
@@ -251,7 +254,7 @@ def _saved_by_layer(
     """
     h, q, kv = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = 2 * (4 * h + 4)
-    attention = e * (2 * q + 2 * kv if cuda else 5 * q) + 4 * shape.heads
+    attention = e * (2 * q + 2 * kv) + 4 * shape.heads
     mlp = 3 * e * shape.intermediate
     return norms + attention + mlp + _saved_by_adapters(adapted, r=r, dropout=dropout, e=e, nf4=nf4, cuda=cuda)
 
