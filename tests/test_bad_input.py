@@ -128,7 +128,7 @@ WRONG: list[tuple[Callable[[Case], None], str, str]] = [
     (no_entry_point, "problem 1 has no text in entry_point", "name the benchmark this file belongs to"),
     (empty_entry_point, "the entry point of T/1 is '', not the name of a function", "fetch the file again"),
     (cut_gzip, "data.jsonl: cannot be read: Compressed file ended", "fetch the file again"),
-    (data_folder, "data.jsonl: no such benchmark file", ""),
+    (data_folder, "data.jsonl: is a folder, not a benchmark file", "name the file"),
 ]
 
 

@@ -13,7 +13,7 @@ FLOORS = [
     ["recipe", "recipe_text", "plugins", "artifacts", "stats"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
     ["train", "evaluate", "report", "export", "serve", "models"],
-    ["steps", "study", "run", "bench", "interop"],
+    ["steps", "study", "run", "bench", "interop", "planning"],
     ["cli", "__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from codeup.errors import UserError
 
@@ -36,6 +37,26 @@ def locate(name: str, revision: str | None = None) -> Path:
             f"there is no model {name!r}", mend="give nano-base, a model folder, a run folder, or a Hub id OWNER/NAME"
         )
     return _download(name, revision)
+
+
+def read_config(name: str, revision: str | None = None) -> dict[str, Any]:
+    """config.json of a model by the names `locate` takes; of a Hub model nothing else is fetched."""
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists():
+        path = _download_config(name, revision)
+    else:
+        path = locate(name, revision) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"damaged file ({error})", where=str(path), mend="fetch the model again") from None
+    if not isinstance(config, dict):
+        raise UserError("is not a JSON object", where=str(path), mend="fetch the model again")
+    return config
+
+
+def is_local(name: str) -> bool:
+    """Whether `locate` would find the model without asking the Hub."""
+    return name == "nano-base" or Path(name).expanduser().exists()
 
 
 def identity(name: str, revision: str | None = None) -> str:
@@ -77,8 +98,21 @@ def _download(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the Hub client raises many unrelated types; all of them mean "not available from here"
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"model {name!r} is not a folder here and could not be fetched from the Hub ({reason})",
-            mend="check the id and your network, log in for gated models (`hf auth login`), or give a local folder",
-        ) from None
+        raise _not_available(name, error) from None
+
+
+def _download_config(name: str, revision: str | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json", revision=revision))
+    except Exception as error:  # as in _download
+        raise _not_available(name, error) from None
+
+
+def _not_available(name: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    return UserError(
+        f"model {name!r} is not a folder here and could not be fetched from the Hub ({reason})",
+        mend="check the id and your network, log in for gated models (`hf auth login`), or give a local folder",
+    )

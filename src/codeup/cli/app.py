@@ -115,6 +115,23 @@ def check(recipe: RecipeFile, settings: Settings = None, json: Json = False) -> 
 
 @app.command()
 @guarded
+def plan(
+    recipe: RecipeFile,
+    settings: Settings = None,
+    gpu: Annotated[str | None, typer.Option(metavar="NAME", help="only this GPU, for example h100 or rtx4090")] = None,
+    price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", help="price of that GPU")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.4")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="run up to 5 real steps of the first stage")] = False,
+    json: Json = False,
+) -> None:
+    """Memory by part, fits or not, hours and cost of each stage, before anything is loaded."""
+    from codeup.cli import planned
+
+    planned.plan(recipe, settings or [], gpu=gpu, price=price, utilisation=utilisation, measure=measure, json=json)
+
+
+@app.command()
+@guarded
 def train(
     recipe: RecipeFile,
     settings: Settings = None,

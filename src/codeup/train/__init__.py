@@ -8,6 +8,8 @@
     loss.py        cross entropy of the trained positions only
     checkpoint.py  atomic checkpoints, resume
     sft.py         the loop
+    needs.py       what a stage will need: parameters, memory, operations, by arithmetic
+    probe.py       a few real steps, to set beside it
     merge.py       base + adapter -> model folder, with the drift measured
 
 Covers LoRA on one device. Not covered: full fine-tuning, several devices.

@@ -1,0 +1,366 @@
+"""What a LoRA stage will need, by arithmetic alone: parameters, memory by part, work, time. Nothing is loaded.
+
+    config.json -> Shape -> parameters, lora_parameters
+    Shape + settings -> Memory (bytes, by part)          Shape + Workload -> Work (operations per token) -> seconds
+
+Llama-3-8B, r 32 on all linear layers, dropout, 4,096-token rows with activation checkpointing, bf16, in GiB:
+
+    weights 14.96 + adapter 0.47 + gradients 0.31 + optimizer 0.62
+    + activations 1.06 + logits 0.28 + working 1.34 + context 0.72 = 19.77
+
+Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double quantisation, Dettmers et al. 2023
+(arXiv 2305.14314, section 3); activations follow the saved tensors of transformers' decoder layer and PEFT's LoRA
+layer, as listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1) without the weight
+gradients of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
+Not covered: decoders other than `FAMILIES`, several devices, fragmentation beyond `ALLOCATOR_SHARE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codeup.errors import UserError
+from codeup.train.loss import CHUNK_LOGITS
+
+GIB = 2**30
+NF4_BYTES = 4 / 8 + 1 / 64 + 4 / (64 * 256)
+"""Per weight: 4 bits, an 8-bit scale per block of 64, a 32-bit scale per 256 blocks (QLoRA, section 3): 4.127 bits."""
+ADAPTER_BYTES = 4
+"""Adapters, their gradients and both moments of AdamW are fp32 (lora.attach, loop.Run)."""
+CONTEXT_BYTES = 600 * 2**20
+"""CUDA context and cuBLAS workspaces: an assumption, not measured here."""
+ALLOCATOR_SHARE = 0.05
+"""Of everything that comes and goes, lost to rounding in the CUDA allocator: an assumption, not measured here."""
+CPU_ALLOCATOR_SHARE = 0.4
+"""On a CPU, of activations and working: freed pieces stay in the C library's heap. 0.34 to 0.48 measured, see
+docs/training.md. The logits of a chunk are too large for the heap and go back at once."""
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Decoders whose layer is: norm, q k v o, norm, gate up down."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One linear layer of a decoder layer. Layers with the same `reads` have the same input."""
+
+    name: str
+    inputs: int
+    outputs: int
+    reads: str
+    bias: bool = False
+
+    @property
+    def weights(self) -> int:
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes in a config.json that everything here follows from."""
+
+    vocabulary: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    tied: bool = False
+    qkv_bias: bool = False
+    o_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        """The seven linear layers of one decoder layer."""
+        h, i, q, kv = self.hidden, self.intermediate, self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return (
+            Linear("q_proj", h, q, "attention", self.qkv_bias),
+            Linear("k_proj", h, kv, "attention", self.qkv_bias),
+            Linear("v_proj", h, kv, "attention", self.qkv_bias),
+            Linear("o_proj", q, h, "heads", self.o_bias),
+            Linear("gate_proj", h, i, "mlp", self.mlp_bias),
+            Linear("up_proj", h, i, "mlp", self.mlp_bias),
+            Linear("down_proj", i, h, "product", self.mlp_bias),
+        )
+
+    @property
+    def linear_weights(self) -> int:
+        """Weights of all decoder layers' matrices: what a token is multiplied with, and what nf4 holds in 4 bits."""
+        return self.layers * sum(linear.weights for linear in self.linears)
+
+    @property
+    def head_weights(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, as the published counts have them (tied embeddings once)."""
+        biases = sum(linear.outputs for linear in self.linears if linear.bias)
+        norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
+        embeddings = self.head_weights * (1 if self.tied else 2)
+        return embeddings + self.linear_weights + self.layers * (biases + norms) + self.hidden
+
+
+PUBLISHED = {
+    "meta-llama/Meta-Llama-3-8B": Shape(128256, 4096, 14336, 32, 32, 8, 128),
+    "meta-llama/Meta-Llama-3-8B-Instruct": Shape(128256, 4096, 14336, 32, 32, 8, 128),
+    "meta-llama/Llama-3.1-8B": Shape(128256, 4096, 14336, 32, 32, 8, 128),
+    "meta-llama/Meta-Llama-3-70B": Shape(128256, 8192, 28672, 80, 64, 8, 128),
+    "meta-llama/Llama-3.2-1B": Shape(128256, 2048, 8192, 16, 32, 8, 64, tied=True),
+    "meta-llama/Llama-3.2-3B": Shape(128256, 3072, 8192, 28, 24, 8, 128, tied=True),
+}
+"""Gated bases, whose config.json cannot be fetched by everyone. 8B and 70B: "The Llama 3 Herd of Models" (arXiv
+2407.21783), table 3; vocabulary and the 3.2 models: the config.json files of their Hub pages."""
+
+
+def shape_of(config: Mapping[str, Any], *, where: str = "config.json") -> Shape:
+    """The shape of a config.json. UserError for a decoder that this arithmetic does not describe or a missing size."""
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise UserError(
+            f"needs of a {family!r} model cannot be computed", where=where, mend=f"known: {', '.join(FAMILIES)}"
+        )
+    try:
+        heads, hidden = config["num_attention_heads"], config["hidden_size"]
+        bias = bool(config.get("attention_bias", False))
+        return Shape(
+            vocabulary=config["vocab_size"],
+            hidden=hidden,
+            intermediate=config["intermediate_size"],
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or hidden // heads,
+            tied=bool(config.get("tie_word_embeddings", False)),
+            qkv_bias=bias or family == "qwen2",
+            o_bias=bias,
+            mlp_bias=bool(config.get("mlp_bias", False)),
+            qk_norm=family == "qwen3",
+        )
+    except KeyError as missing:
+        raise UserError(f"no {missing.args[0]} in it", where=where, mend="fetch the model again") from None
+
+
+def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
+    """The linear layers that get adapters. UserError lists the layers when a target is unknown."""
+    names = [linear.name for linear in shape.linears]
+    wanted = names if targets == "all-linear" else [targets] if isinstance(targets, str) else list(targets)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise UserError(
+            f"the model has no linear layer called {', '.join(map(repr, unknown))}",
+            where="lora.targets",
+            mend=f"choose from: all-linear, {', '.join(names)}",
+        )
+    return tuple(linear for linear in shape.linears if linear.name in wanted)
+
+
+def lora_parameters(shape: Shape, r: int, targets: str | Sequence[str] = "all-linear") -> int:
+    """A (r, in) and B (out, r) for each target: r (in + out)."""
+    return shape.layers * sum(r * (linear.inputs + linear.outputs) for linear in targeted(shape, targets))
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by part, at the moment of the highest total.
+
+    Logits and the backward pass of a layer are never held at once: `working` is what the backward pass needs beyond the
+    room that the logits have left.
+    """
+
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+    working: int
+    context: int
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+
+def memory(
+    shape: Shape,
+    *,
+    r: int,
+    targets: str | Sequence[str] = "all-linear",
+    dropout: float = 0.0,
+    tokens: int,
+    trained: int | None = None,
+    bytes_per_weight: int,
+    quantization: str = "none",
+    checkpointing: bool = False,
+    cuda: bool = True,
+) -> Memory:
+    """The peak of training with micro-batches of `tokens`, of which `trained` (default: all) predict a trained token.
+
+    `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
+    the memory of the Python process before the model is loaded comes on top.
+    """
+    e, nf4, predicted = bytes_per_weight, quantization == "nf4", tokens if trained is None else trained
+    adapter = lora_parameters(shape, r, targets)
+    layer = tokens * _saved_by_layer(shape, targeted(shape, targets), r=r, dropout=dropout > 0, e=e, nf4=nf4, cuda=cuda)
+    row = tokens * shape.hidden
+    held = shape.layers * row * e if checkpointing else shape.layers * layer
+    activations = held + row * 4 + tokens * 2 * shape.head_dim * e  # + final norm, cos and sin
+    logits = _head(shape, predicted, e)
+    backward = predicted * shape.hidden * e + (layer if checkpointing else 0) + _backward(shape, tokens, e, nf4=nf4)
+    working = max(0, backward - logits)
+    coming_and_going = activations + logits + working
+    return Memory(
+        weights=weight_bytes(shape, e, quantization),
+        adapter=adapter * (ADAPTER_BYTES + (e if e < 4 else 0)),  # autocast keeps a cast copy for the backward pass
+        gradients=adapter * ADAPTER_BYTES,
+        optimizer=2 * adapter * ADAPTER_BYTES,
+        activations=activations,
+        logits=logits,
+        working=working,
+        context=round(CONTEXT_BYTES + ALLOCATOR_SHARE * coming_and_going)
+        if cuda
+        else round(CPU_ALLOCATOR_SHARE * (activations + working)),
+    )
+
+
+def weight_bytes(shape: Shape, bytes_per_weight: int, quantization: str = "none") -> int:
+    """The frozen base. nf4 holds the decoder's matrices in 4 bits; embeddings, norms and head keep their precision."""
+    if quantization == "none":
+        return shape.parameters * bytes_per_weight
+    rest = shape.parameters - shape.linear_weights
+    return round(shape.linear_weights * NF4_BYTES) + rest * bytes_per_weight
+
+
+def _saved_by_layer(
+    shape: Shape, adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, nf4: bool, cuda: bool
+) -> int:
+    """Bytes per token that one decoder layer keeps for its backward pass. e: bytes of an activation.
+
+        norm, twice      its input in fp32 and 1 / rms                                     4 H + 4
+        attention        q, k, v, output, one fp32 number per head                         e (2 Q + 2 KV) + 4 heads
+        MLP              gate, silu(gate), up                                              3 e I
+        adapters         below
+
+    An adapter keeps its input, and r numbers. fp32 without dropout (lora.MergedLinear): inputs are shared by the layers
+    that read the same tensor, and the r numbers are not kept. With dropout every layer has its own dropped copy and its
+    mask: 1 byte per element on CUDA, as wide as the input (fp32) on a CPU. bf16 without dropout: PEFT casts the input
+    for each layer, except for 4-bit layers. Frozen matrices keep nothing.
+    """
+    h, q, kv = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    norms = 2 * (4 * h + 4)
+    attention = e * (2 * q + 2 * kv) + 4 * shape.heads
+    mlp = 3 * e * shape.intermediate
+    return norms + attention + mlp + _saved_by_adapters(adapted, r=r, dropout=dropout, e=e, nf4=nf4, cuda=cuda)
+
+
+def _saved_by_adapters(adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, nf4: bool, cuda: bool) -> int:
+    inputs = [linear.inputs for linear in adapted]
+    shared = list({linear.reads: linear.inputs for linear in adapted}.values())
+    if dropout:
+        mask = 1 if cuda else 4
+        return sum(inputs) * (e + mask) + e * r * len(adapted)
+    if e == 4:
+        return e * sum(shared)
+    return e * sum(shared if nf4 else inputs) + e * r * len(adapted)
+
+
+def _head(shape: Shape, predicted: int, e: int) -> int:
+    """loss.py: gathered hidden states and their gradient, and the logits of a chunk with what is made of them.
+
+    Per logit: itself and its log-probability in fp32, 8 bytes, and a 16-bit copy where the head is 16-bit. While the
+    second chunk is made, the first is still held: its 8 bytes, and the new logits.
+    """
+    rows = max(1, CHUNK_LOGITS // shape.vocabulary)
+    per_logit = 8 + (0 if e == 4 else 2) if predicted <= rows else 8 + 4 + (0 if e == 4 else 2)
+    return 2 * predicted * shape.hidden * e + min(rows, predicted) * shape.vocabulary * per_logit
+
+
+def _backward(shape: Shape, tokens: int, e: int, *, nf4: bool) -> int:
+    """Gradients in flight in one layer: of the MLP's width, of the model's width (two), and one matrix rebuilt.
+
+    At `down_proj`, per column of the MLP: three gradients; where PEFT casts a 16-bit input to fp32, one 16-bit gradient
+    and two in fp32. The matrix is W + s B A in fp32 (MergedLinear) or the 16-bit form of 4-bit weights; 16-bit weights
+    are used as they are.
+    """
+    casts = e == 2 and not nf4
+    rebuilt = 0 if casts else max(linear.weights for linear in shape.linears) * e
+    return tokens * (shape.intermediate * (10 if casts else 3 * e) + 2 * shape.hidden * e) + rebuilt
+
+
+# --- work ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations per token. `executed` adds the second forward pass of activation checkpointing."""
+
+    forward: float
+    useful: float
+    executed: float
+
+
+def work(
+    shape: Shape,
+    adapter_parameters: int,
+    *,
+    attended: float,
+    trained_share: float = 1.0,
+    checkpointing: bool = False,
+) -> Work:
+    """4 N + 6 N_lora + attention, not 6 N: no gradient is made for frozen weights.
+
+    N counts the decoder's matrices for every token and the head for trained tokens only. A token in a document of n
+    tokens attends to n / 2 on average, with 2 products of 2 operations in each of `heads * head_dim` columns:
+    2 n Q forward, twice that backward. `attended` is n averaged over tokens, so long documents count more.
+    """
+    body, head = shape.linear_weights, shape.head_weights * trained_share
+    attention = 2.0 * attended * shape.heads * shape.head_dim * shape.layers
+    forward = 2.0 * (body + head + adapter_parameters) + attention
+    useful = 4.0 * (body + head) + 6.0 * adapter_parameters + 3 * attention
+    again = 2.0 * (body + adapter_parameters) + attention if checkpointing else 0.0
+    return Work(forward, useful, useful + again)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """`memory`: bytes that the driver reports; `flops`: dense bf16 operations per second with fp32 sums."""
+
+    label: str
+    memory: int
+    flops: float
+
+
+MIB = 2**20
+GPUS = {
+    "rtx3090": Gpu("RTX 3090 24 GB", 24576 * MIB, 71e12),
+    "rtx4090": Gpu("RTX 4090 24 GB", 24564 * MIB, 165.2e12),
+    "a100-40": Gpu("A100 40 GB", 40960 * MIB, 312e12),
+    "a100-80": Gpu("A100 80 GB", 81920 * MIB, 312e12),
+    "h100": Gpu("H100 80 GB", 81559 * MIB, 989.4e12),
+    "h200": Gpu("H200 141 GB", 143771 * MIB, 989.4e12),
+}
+"""Peaks without sparsity: NVIDIA's GA102 and Ada whitepapers (appendix tables, fp16 with fp32 accumulate) and the data
+sheets of A100, H100 SXM and H200 SXM."""
+ROOM = 0.95
+"""A stage fits when it needs at most this share of the memory, and is tight up to all of it."""
+
+
+def find_gpu(name: str) -> str:
+    """The key in GPUS that a person means: `H100`, `RTX 4090`, `a100-80`. UserError lists the names."""
+    plain = "".join(c for c in name.lower().removesuffix("gb") if c.isalnum())
+    for key in GPUS:
+        if plain in (key.replace("-", ""), key.removeprefix("rtx")):
+            return key
+    raise UserError(f"no GPU {name!r} is known", where="--gpu", mend=f"use one of {', '.join(GPUS)}")
+
+
+def verdict(needed: float, there: float) -> str:
+    """fits, tight or no."""
+    return "fits" if needed <= ROOM * there else "tight" if needed <= there else "no"

@@ -1,0 +1,309 @@
+"""What a stage will need: counts, bytes and operations by hand, and the memory of a real training beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import codeup
+from train_models import random_documents, save_tiny_llama
+
+from codeup import models, nano, planning, study
+from codeup import recipe as recipes
+from codeup.errors import UserError
+from codeup.train import needs, probe
+from codeup.train.tokens import write_tokens
+
+LLAMA = needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
+TWO = needs.Shape(vocabulary=10, hidden=4, intermediate=6, layers=2, heads=2, kv_heads=1, head_dim=2)
+
+
+def test_llama_3_8b_has_its_published_number_of_parameters() -> None:
+    assert LLAMA.parameters == 8_030_261_248
+    assert needs.lora_parameters(LLAMA, 32) == 83_886_080
+
+
+def test_the_studys_adapter_without_gate_proj() -> None:
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
+    assert needs.lora_parameters(LLAMA, 32, targets) == 65_011_712
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("meta-llama/Llama-3.2-1B", 1_235_814_400),
+        ("meta-llama/Llama-3.2-3B", 3_212_749_824),
+        ("meta-llama/Meta-Llama-3-70B", 70_553_706_496),
+    ],
+)
+def test_the_table_of_gated_bases_gives_their_published_counts(name: str, parameters: int) -> None:
+    assert needs.PUBLISHED[name].parameters == parameters
+
+
+def test_nano_base_is_counted_from_its_config_as_from_its_weights() -> None:
+    """2 * 2048 * 192 embeddings and head, 6 layers of 405,504, 13 norms of 192."""
+    from safetensors import safe_open
+
+    shape = needs.shape_of(models.read_config("nano-base"))
+    with safe_open(nano.base_folder() / "model.safetensors", framework="np") as file:
+        stored = sum(int(_product(file.get_slice(name).get_shape())) for name in file.keys())  # noqa: SIM118
+    assert shape.parameters == stored == 3_221_952
+    assert needs.lora_parameters(shape, 16) == 331_776
+
+
+def _product(sizes: list[int]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+@pytest.mark.parametrize("family", needs.FAMILIES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_family_is_counted_as_transformers_builds_it(family: str, tied: bool) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        family, vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, tie_word_embeddings=tied, pad_token_id=0,
+    )  # fmt: skip
+    with torch.device("meta"):
+        built = AutoModelForCausalLM.from_config(config)
+    assert needs.shape_of(config.to_dict()).parameters == built.num_parameters()
+
+
+def test_an_undescribed_model_and_a_missing_size_are_refused() -> None:
+    with pytest.raises(UserError, match="'gpt2' model cannot be computed"):
+        needs.shape_of({"model_type": "gpt2"})
+    with pytest.raises(UserError, match="no hidden_size"):
+        needs.shape_of({"model_type": "llama", "num_attention_heads": 2})
+
+
+def test_an_unknown_target_lists_the_layers() -> None:
+    with pytest.raises(UserError, match=r"'gate'.*\n.*gate_proj"):
+        needs.lora_parameters(LLAMA, 8, ["gate"])
+
+
+def test_4_bit_weights_with_the_overhead_of_double_quantisation() -> None:
+    """6,979,321,856 weights at 1/2 + 1/64 + 1/4096 bytes, the other 1,050,939,392 at 2."""
+    assert LLAMA.linear_weights == 6_979_321_856
+    assert needs.weight_bytes(LLAMA, 2, "nf4") == 3_489_660_928 + 109_051_904 + 1_703_936 + 2_101_878_784
+    assert needs.weight_bytes(LLAMA, 2) == 16_060_522_496
+
+
+def test_adapter_gradients_and_moments_are_fp32() -> None:
+    found = needs.memory(LLAMA, r=32, tokens=4096, bytes_per_weight=2)
+    assert (found.gradients, found.optimizer) == (4 * 83_886_080, 8 * 83_886_080)
+    assert found.adapter == 6 * 83_886_080  # and the bf16 copy that autocast keeps
+
+
+def test_what_a_layer_keeps_for_one_token_by_hand() -> None:
+    """TWO has H 4, I 6, Q 4, KV 2. On CUDA in bf16, dropout, r 3, all linear:
+
+    norms 2 (16 + 4) = 40; attention 2 (8 + 4) + 4 * 2 = 32; MLP 3 * 2 * 6 = 36;
+    adapters: inputs 4 4 4 4 4 4 6 = 30, each 2 bytes and a mask of 1, and 7 * 3 numbers of 2 bytes: 90 + 42.
+    """
+    arguments: dict[str, Any] = {"r": 3, "dropout": 0.1, "bytes_per_weight": 2}
+    one = needs.memory(TWO, tokens=1, **arguments).activations
+    assert one == 2 * (40 + 32 + 36 + 132) + 4 * 4 + 2 * 2 * 2
+    assert needs.memory(TWO, tokens=5, **arguments).activations == 5 * one
+
+
+def test_checkpointing_keeps_one_vector_per_layer() -> None:
+    found = needs.memory(TWO, r=3, tokens=7, bytes_per_weight=2, checkpointing=True)
+    assert found.activations == 7 * (2 * 4 * 2 + 4 * 4 + 2 * 2 * 2)
+    assert found.working + found.logits > 7 * (40 + 32 + 36)  # but one whole layer comes back
+
+
+def test_the_parts_add_up_and_only_the_head_grows_with_trained_tokens() -> None:
+    full = needs.memory(LLAMA, r=32, dropout=0.05, tokens=4096, bytes_per_weight=2, quantization="nf4")
+    assert full.total == sum(asdict(full).values())
+    few = needs.memory(LLAMA, r=32, dropout=0.05, tokens=4096, trained=10, bytes_per_weight=2, quantization="nf4")
+    assert few.logits < full.logits
+    assert few.activations == full.activations
+
+
+def test_the_logits_of_llama_are_held_for_a_chunk_only() -> None:
+    """130 rows of 128,256 logits, 14 bytes each, and the hidden states and gradients of 4,096 positions."""
+    found = needs.memory(LLAMA, r=32, tokens=4096, bytes_per_weight=2)
+    assert found.logits == 130 * 128_256 * 14 + 2 * 4096 * 4096 * 2
+
+
+def test_work_of_a_token_by_hand() -> None:
+    """TWO: N = 2 (16 + 8 + 8 + 16 + 3 * 24) = 240, head 40, attention forward 2 * 10 * 4 * 2 = 160 with n = 10."""
+    found = needs.work(TWO, 100, attended=10, trained_share=0.5)
+    assert TWO.linear_weights == 240
+    assert found.forward == 2 * (240 + 20 + 100) + 160
+    assert found.useful == found.executed == 4 * (240 + 20) + 6 * 100 + 3 * 160
+    again = needs.work(TWO, 100, attended=10, trained_share=0.5, checkpointing=True)
+    assert again.useful == found.useful
+    assert again.executed == found.executed + 2 * (240 + 100) + 160
+
+
+def test_work_of_llama_is_the_31_gflop_that_the_studys_logs_were_read_with() -> None:
+    assert needs.work(LLAMA, 65_011_712, attended=828).useful == pytest.approx(31.1e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [("H100", "h100"), ("RTX 4090", "rtx4090"), ("3090", "rtx3090"), ("A100-80GB", "a100-80"), ("h200", "h200")],
+)
+def test_a_gpu_is_found_by_what_people_call_it(said: str, key: str) -> None:
+    assert needs.find_gpu(said) == key
+
+
+def test_an_unknown_or_ambiguous_gpu_lists_the_known_ones() -> None:
+    for name in ("TPU", "a100"):
+        with pytest.raises(UserError, match="a100-40, a100-80"):
+            needs.find_gpu(name)
+
+
+def test_tight_is_between_fits_and_no() -> None:
+    assert [needs.verdict(needed, 100) for needed in (95, 96, 100, 101)] == ["fits", "tight", "tight", "no"]
+
+
+# --- a recipe --------------------------------------------------------------------------------------------------------
+
+RECIPE = """\
+name: study
+model: {base: nano-base}
+data:
+  rows: {sources: [{source: alpaca, path: rows.json}], cutoff: 128, validation_rows: 10}
+stages:
+  - {name: a, data: rows, epochs: 2, batch_tokens: 256, pack_length: 128, micro_batch_tokens: 256}
+  - {name: b, data: rows, epochs: 1, batch_tokens: 256, pack_length: 128, micro_batch_tokens: 256}
+variants: {b: [b], a-b: [a, b]}
+"""
+
+
+def plan(tmp_path: Path, *overrides: str, **options: Any) -> planning.StudyPlan:
+    rows = [{"instruction": f"Add {i} and 1.", "input": "", "output": f"It is {i + 1}."} for i in range(60)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    recipe = recipes.parse(RECIPE, overrides=[f"data_root={tmp_path}", *overrides])
+    return planning.plan_study(recipe, study.compile_recipe(recipe), {}, **options)
+
+
+def test_local_files_are_counted_as_the_training_will_count_them(tmp_path: Path) -> None:
+    found = plan(tmp_path).stages[0]
+    assert found.workload is not None
+    assert found.workload.method == "counted in the files"
+    assert found.workload.rows + found.workload.validation_rows == 60
+    assert found.steps == 2 * max(1, round(found.workload.tokens / 256))
+    assert found.workload.packs is not None
+    assert found.workload.tokens <= found.workload.packs * 128
+
+
+def test_common_stages_are_trained_once_and_hours_follow(tmp_path: Path) -> None:
+    found = plan(tmp_path, gpu="h100", price=2.0)
+    assert {stage.name: stage.trainings for stage in found.stages} == {"a": 1, "b": 2}
+    a, b = (stage.fits[0] for stage in found.stages)
+    assert a.hours is not None and b.hours is not None
+    assert found.hours["H100 80 GB"] == pytest.approx({"b": b.hours, "a-b": a.hours + b.hours})
+    assert found.study_hours["H100 80 GB"] == pytest.approx(a.hours + 2 * b.hours)
+    assert b.cost == pytest.approx(2 * b.hours)
+
+
+def test_hours_are_executed_work_by_reached_peak(tmp_path: Path) -> None:
+    found = plan(tmp_path, gpu="h100", utilisation=0.5).stages[0]
+    assert found.workload is not None
+    operations = 2 * found.workload.tokens * found.work.executed + found.evaluated_tokens * found.work.forward
+    assert found.fits[0].hours == pytest.approx(operations / (0.5 * 989.4e12) / 3600)
+
+
+def test_a_gated_base_is_planned_from_characters(tmp_path: Path) -> None:
+    """Each row: 14 or 13 letters asked, 7 to 9 answered, 4 to a token, and 45 tokens of template."""
+    found = plan(tmp_path, "model.base=meta-llama/Meta-Llama-3-8B")
+    work = found.stages[0].workload
+    assert found.shape.parameters == 8_030_261_248
+    assert work is not None and work.method.startswith("estimate: 4 characters a token")
+    assert (work.rows, work.validation_rows) == (50, 10)
+    assert 45 + 20 / 4 <= work.tokens / work.rows <= 45 + 26 / 4
+
+
+def test_data_that_only_the_hub_can_count_leaves_the_hours_open(tmp_path: Path) -> None:
+    found = plan(tmp_path, "data.rows.sources=[{source: alpaca, path: 'hub:someone/rows'}]").stages[0]
+    assert found.workload is None and found.steps is None
+    assert found.gpu.total > 0 and {fit.hours for fit in found.fits} == {None}
+
+
+def test_cards_of_this_machine_are_listed_by_the_drivers_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA X, 24576'\necho 'NVIDIA Y, [N/A]'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    fits = {fit.machine: fit for fit in plan(tmp_path).stages[0].fits}
+    assert fits["here: NVIDIA X"].has == 24 * 2**30
+    assert "here: NVIDIA Y" not in fits
+
+
+def test_hours_in_fp32_are_not_taken_from_bf16_peaks(tmp_path: Path) -> None:
+    assert plan(tmp_path, "model.dtype=float32", gpu="h100").stages[0].fits[0].hours is None
+
+
+def test_the_24_gb_recipe_fits_a_24_gb_card() -> None:
+    done = codeup("plan", "recipes/codeup-llama3-8b-24gb.yaml", "--gpu", "rtx3090", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert record["parameters"] == 8_030_261_248
+    assert [stage["fits"][0]["verdict"] for stage in record["stages"]] == ["fits"] * 3
+    assert all(stage["gpu"]["total"] < 24 * 2**30 for stage in record["stages"])
+
+
+def test_the_same_study_in_16_bits_does_not_fit_that_card() -> None:
+    argv = ["recipes/codeup-llama3-8b-24gb.yaml", "model.quantization=none", "stages.instruct.micro_batch_tokens=16384"]
+    done = codeup("plan", *argv, "--gpu", "rtx4090")
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if line.startswith("instruct      RTX 4090"))
+    assert row.split()[-2] == "no", row
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["recipes/nano.yaml", "stages.code.epoch=1"], "did you mean 'epochs'"),
+        (["recipes/nano.yaml", "--gpu", "h1000"], "no GPU 'h1000'"),
+        (["recipes/nano.yaml", "--price", "2"], "--gpu"),
+        (["recipes/nano.yaml", "--utilisation", "40"], "not a share"),
+        (["recipes/codeup-llama3-8b.yaml", "--measure"], "not on this machine"),
+        (["nowhere.yaml"], "no such recipe"),
+    ],
+)
+def test_wrong_input_exits_2_with_one_message(argv: list[str], message: str) -> None:
+    done = codeup("plan", *argv)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- measured --------------------------------------------------------------------------------------------------------
+
+
+def test_predicted_memory_is_near_what_a_real_training_takes(tmp_path: Path) -> None:
+    """Two steps of nano-base with 2,048-token rows in a process of their own; four larger shapes: docs/training.md."""
+    write_tokens(tmp_path / "tokens", random_documents(120, longest=60, shortest=50))
+    measured = probe.measure(
+        model=nano.base_folder(), tokens=tmp_path / "tokens", steps=2, lora={"r": 16, "alpha": 32, "dropout": 0.0},
+        tokens_per_batch=2048, pack_length=2048, micro_batch_tokens=2048, seed=0, dtype="float32", device="cpu",
+        quantization="none", activation_checkpointing=False,
+    )  # fmt: skip
+    shape = needs.shape_of(models.read_config("nano-base"))
+    predicted = needs.memory(
+        shape, r=16, tokens=measured.largest, trained=measured.trained, bytes_per_weight=4, cuda=False
+    )
+    assert measured.steps == 2 and measured.tokens_per_s > 0
+    assert predicted.total == pytest.approx(measured.peak, rel=0.15)
+
+
+def test_a_mistake_in_the_measured_process_is_the_same_mistake_here(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens", random_documents(20))
+    model = save_tiny_llama(tmp_path / "model")
+    with pytest.raises(UserError, match="no linear layer called 'gate'"):
+        probe.measure(
+            model=model, tokens=tmp_path / "tokens", steps=1, lora={"r": 2, "alpha": 4, "targets": ["gate"]},
+            tokens_per_batch=64, pack_length=64, micro_batch_tokens=64, seed=0, dtype="float32", device="cpu",
+            quantization="none", activation_checkpointing=False,
+        )  # fmt: skip
