@@ -83,10 +83,12 @@ class Candidate:
         except values.Unencodable as error:
             raise SandboxBroken(f"the tests pass what cannot be sent to the sandbox: {error}") from None
         self.calls += 1
-        shown = ", ".join([*map(_short, arguments), *(f"{name}={_short(value)}" for name, value in keywords.items())])
+        shown = ", ".join(
+            [*map(values.short, arguments), *(f"{name}={values.short(value)}" for name, value in keywords.items())]
+        )
         self.last = f"{self.entry_point}({shown})"
         value = self._answer(self._ask(request))
-        self.last += f" returned {_short(value)}"
+        self.last += f" returned {values.short(value)}"
         return value
 
     def _answer(self, reply: list[Any]) -> Any:
@@ -120,7 +122,7 @@ class Candidate:
         except wire.TooLarge:
             self._end("MEMORY", f"{self.last} answered with more than {self.largest >> 20} MB")
         except (ValueError, RecursionError) as error:
-            self._end("FAILED", f"{self.last} sent what is not an answer: {_short(error)}")
+            self._end("FAILED", f"{self.last} sent what is not an answer: {values.short(error)}")
         if not (isinstance(reply, list) and reply and isinstance(reply[0], str)):
             self._end("FAILED", "the program spoke out of turn")
         return reply
@@ -142,14 +144,6 @@ class Candidate:
     def _end(self, outcome: str, detail: str) -> NoReturn:
         self.ended = Ended(outcome, detail)
         raise self.ended
-
-
-def _short(value: Any, most: int = 120) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__name__}: {type(error).__name__}>"
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 class Referee:
@@ -244,7 +238,11 @@ class Referee:
         """The line of the tests that failed, and what the last call did."""
         lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == TESTS]
         line = " ".join((lines[-1] or "").split()) if lines else ""
-        why = "" if isinstance(error, AssertionError | CandidateError) else f"{type(error).__name__}: {_short(error)}"
+        why = (
+            ""
+            if isinstance(error, AssertionError | CandidateError)
+            else f"{type(error).__name__}: {values.short(error)}"
+        )
         return "; ".join(part for part in (candidate.last, line[:200], why) if part)
 
     def _why_gone(self, usage: Mapping[str, Any], last: str) -> tuple[str, str]:

@@ -322,7 +322,7 @@ class _Run:
         except wire.TooLarge:
             raise Stopped("MEMORY", f"answered with more than {argument >> 20} MB", reported=True) from None
         except (ValueError, RecursionError) as error:
-            raise Stopped("FAILED", f"sent what is not an answer: {_short(error)}", reported=True) from None
+            raise Stopped("FAILED", f"sent what is not an answer: {values.short(error)}", reported=True) from None
 
     def _answers(
         self, suite: Mapping[str, Any], limits: list[float], total_s: float, comparison: Any, right: list[bool]
@@ -405,7 +405,9 @@ class _Run:
         if kind == "same" or (comparison.plain and kind == "v" and answer[1] == expected):
             comparison.saw(suite["floats"][place])
             return None
-        called = f"{self.job['entry_point']}({', '.join(_short(_decoded(part)) for part in suite['inputs'][place])})"
+        called = (
+            f"{self.job['entry_point']}({', '.join(values.short(_decoded(part)) for part in suite['inputs'][place])})"
+        )
         if kind == "r":
             outcome = "MEMORY" if answer[1:2] == ["MemoryError"] else "FAILED"
             return Stopped(
@@ -431,8 +433,8 @@ class _Run:
             sent = answer[2] if comparison.mutated and len(answer) == 3 else suite["inputs"][place]
             arguments = [values.decode(part, -values.MAX_DEPTH) for part in sent]
         except (ValueError, RecursionError, TypeError, OverflowError) as error:
-            return Stopped("FAILED", f"{called} sent what is not an answer: {_short(error)}", reported=True)
-        why = f"{called} returned {_short(output)}, expected {_short(expected)}"
+            return Stopped("FAILED", f"{called} sent what is not an answer: {values.short(error)}", reported=True)
+        why = f"{called} returned {values.short(output)}, expected {values.short(expected)}"
         try:
             if comparison.same(output, expected, arguments, suite["floats"][place]):
                 return None
@@ -466,11 +468,3 @@ def _decoded(value: Any) -> Any:
         return values.decode(value, -values.MAX_DEPTH)
     except (ValueError, RecursionError):
         return None
-
-
-def _short(value: Any, most: int = 120) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__name__}: {type(error).__name__}>"
-    return text if len(text) <= most else text[: most - 3] + "..."

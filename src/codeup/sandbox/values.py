@@ -298,3 +298,12 @@ def _decode_numpy(dtype: str, shape: list[int] | None, data: str) -> Any:
         raise ValueError("a numpy type that is not plain data")
     array = numpy.frombuffer(bytes.fromhex(data), kind) if kind.itemsize else numpy.empty(0, kind)
     return array[0] if shape is None else array.reshape(shape).copy()
+
+
+def short(value: Any, most: int = 120) -> str:
+    """A value in at most `most` characters, for a line that a person reads."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}: {type(error).__name__}>"
+    return text if len(text) <= most else text[: most - 3] + "..."
