@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import json
+import socket
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from codeup.sandbox import digests, values
+from codeup.sandbox import digests, values, wire
 
 VALUES: list[Any] = [
     None, True, False, 0, -1, 2**63, -(2**400), 0.1, -0.0, float("inf"), 1 + 2j, "", "naïve \ud800 \x00", b"\x00\xff",
@@ -155,3 +156,11 @@ def test_a_value_is_digested_only_above_the_limit_and_in_pieces() -> None:
 )
 def test_rigid_values_hold_no_numbers(value: Any, expected: bool) -> None:
     assert digests.rigid(value) is expected
+
+
+def test_the_wire_makes_every_nan_anew() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        wire.send(ours, [[float("nan")], [float("nan")], float("inf")])
+        first, second, infinity = wire.receive(theirs)
+    assert first != second and infinity == float("inf")

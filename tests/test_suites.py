@@ -13,9 +13,9 @@ import pytest
 from codeup.benchmarks import mbpp_plus
 from codeup.errors import UserError, WorkFailed
 from codeup.evaluate import truth
-from codeup.evaluate.judge import judge_samples
+from codeup.evaluate.judge import judge_samples, scores
 from codeup.evaluate.programs import SuiteRules, judge_programs, limits_for
-from codeup.sandbox.pool import Pool
+from codeup.sandbox.pool import Job, Pool
 from codeup.types import Problem, Program, Verdict
 
 TASKS: dict[str, tuple[str, list[Any], Any]] = {
@@ -232,3 +232,33 @@ def test_damaged_expected_values_are_named_and_are_no_verdict(problems: dict[str
                 judged(other, problem, TASKS["half"][0])
         finally:
             file.write_bytes(whole)
+
+
+def test_names_that_evalplus_takes_away_are_gone(pool: Pool, problems: dict[str, Problem]) -> None:
+    for taken in ("open('/dev/null')", "__import__('os').getcwd()", "exit", "__import__('subprocess').Popen(['true'])"):
+        code = f"def half(n):\n    x = {taken}\n    return n / 2 if x is not None else None\n"
+        assert statuses(judged(pool, problems["half"], code)) == ["fail", "fail"], taken
+
+
+def test_the_plus_score_needs_the_base_inputs_too() -> None:
+    pairs = [("pass", "pass"), ("fail", "pass"), ("pass", "fail"), ("fail", "fail")]
+    made = [
+        {"task_id": str(place), "outcome": "FAILED", "base_status": base, "plus_status": plus}
+        for place, (base, plus) in enumerate(pairs)
+    ]
+    assert [(score["suite"], score["value"]) for score in scores(made)] == [("base", 0.5), ("plus", 0.25)]
+
+
+@pytest.mark.parametrize(("contended", "calls"), [(False, 1), (True, 2)])
+def test_a_timeout_is_judged_again_only_if_the_processor_was_shared(contended: bool, calls: int) -> None:
+    class Worker:
+        asked = 0
+
+        def judge(self, job: Any) -> dict[str, Any]:
+            self.asked += 1
+            return {"outcome": "TIMEOUT", "detail": "", "checks": 0, "seconds": 1.0, "contended": contended}
+
+    worker, pool = Worker(), Pool.__new__(Pool)
+    pool.workers = [worker]  # type: ignore[list-item]
+    (verdict,) = pool.judge([Job("t/0", 0, "", "f", "", "")])
+    assert (verdict.outcome, worker.asked) == ("TIMEOUT", calls)
