@@ -189,9 +189,21 @@ def test_results_have_the_shape_of_evalplus_and_are_the_same_again(
     assert (tmp_path / "out" / "eval_results.json").read_bytes() == first
 
 
-def test_a_file_of_another_benchmark_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data.jsonl").write_text(json.dumps({**rows()[0], "task_id": "HumanEval/0"}) + "\n")
-    with pytest.raises(UserError, match=r"problem 1 is HumanEval/0, not Mbpp/"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such benchmark file"),
+        ("{", r"data.jsonl:1: is not JSON"),
+        ("", "holds no problems"),
+        ("[]", r"data.jsonl:1: is not a JSON object"),
+        (json.dumps({"task_id": "Mbpp/1"}), r"problem 1 lacks prompt, entry_point"),
+        (json.dumps({**rows()[0], "task_id": "HumanEval/0"}), r"problem 1 is HumanEval/0, not Mbpp/"),
+    ],
+)
+def test_a_wrong_data_file_is_named(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "data.jsonl").write_text(text)
+    with pytest.raises(UserError, match=message):
         mbpp_plus.load(tmp_path / "data.jsonl")
 
 

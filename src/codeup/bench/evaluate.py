@@ -23,16 +23,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from codeup import artifacts, plugins
 from codeup.bench import mutations
 from codeup.bench.measure import CommandFailed, Measured, measured
 from codeup.errors import UserError, WorkFailed
-from codeup.types import Emit, Event, ignore_event
+from codeup.types import Emit, Event, Problem, ignore_event
 
 PEERS = {"evalplus": "0.3.1"}
 DATASETS = {"humaneval_plus": "humaneval", "mbpp_plus": "mbpp"}
 """Our name of a benchmark -> EvalPlus's."""
 OVERRIDE = {"humaneval": "HUMANEVAL_OVERRIDE_PATH", "mbpp": "MBPP_OVERRIDE_PATH"}
-FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input")
 SETS = ("canonical", "derived")
 STEP = "bench evaluate"
 
@@ -116,13 +116,13 @@ def compare(
         raise UserError(f"--benchmark is {benchmark!r}", mend="use humaneval+ or mbpp+")
     if unknown := [each for each in sets if each not in SETS]:
         raise UserError(f"--set is {unknown[0]!r}", mend="use canonical, derived or both")
-    tasks = read_tasks(data, DATASETS[name])
+    tasks: Sequence[Problem] = plugins.load("benchmarks", name).load(data).problems
     python = installed_peer(peer_python, emit)
     times: list[Timed] = []
     agreements: list[Agreement] = []
     emit(Event("start", STEP))
     with tempfile.TemporaryDirectory(prefix="codeup-bench-") as temporary:
-        bench = _Bench(Path(temporary), name, data, tasks, workers, base_only, python)
+        bench = _Bench(Path(temporary), name, data, workers, base_only, python)
         for set_ in sets:
             programs = programs_of(set_, tasks)
             samples = bench.write_samples(set_, programs)
@@ -139,31 +139,9 @@ def compare(
     return Comparison(name, f"evalplus {PEERS['evalplus']}", workers, base_only, tuple(times), tuple(agreements))
 
 
-def read_tasks(data: Path, dataset: str) -> list[dict[str, Any]]:
-    """The rows of an EvalPlus data file, plain or gzipped."""
-    mend = "name HumanEvalPlus-v0.1.10.jsonl.gz or MbppPlus-v0.2.0.jsonl.gz with --data"
-    try:
-        raw = data.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except OSError as error:
-        raise UserError(f"cannot be read ({error.strerror or error})", where=str(data), mend=mend) from None
-    except (ValueError, EOFError) as error:
-        raise UserError(f"is not JSON lines ({error})", where=str(data), mend=mend) from None
-    prefix = {"humaneval": "HumanEval/", "mbpp": "Mbpp/"}[dataset]
-    for number, row in enumerate(rows, 1):
-        missing = [field for field in FIELDS if field not in row] if isinstance(row, dict) else list(FIELDS)
-        if missing or not row["task_id"].startswith(prefix):
-            why = f"has no {missing[0]!r}" if missing else f"is about {row['task_id']}, not {prefix}…"
-            raise UserError(why, where=f"{data}:{number}", mend=mend)
-    if not rows:
-        raise UserError("holds no task", where=str(data), mend=mend)
-    return rows
-
-
-def programs_of(set_: str, tasks: Sequence[dict[str, Any]]) -> list[Program]:
+def programs_of(set_: str, tasks: Sequence[Problem]) -> list[Program]:
     """One program for every task: the canonical solution, or its turn in the fixed mix of mutations.MIX."""
-    right = [(task["task_id"], task["prompt"] + task["canonical_solution"], task["entry_point"]) for task in tasks]
+    right = [(task.task_id, task.prompt + task.canonical_solution, task.entry_point) for task in tasks]
     if set_ == "canonical":
         return [Program(task_id, "correct", program) for task_id, program, _ in right]
     return [Program(each.task_id, each.kind, each.solution) for each in mutations.derived(right)]
@@ -230,7 +208,7 @@ def installed_peer(python: Path | None, emit: Emit = ignore_event) -> Path:
             mend = f"{python} -m pip install evalplus=={want}, or leave --peer-python out"
             raise UserError(f"{what}, not {want}", where=str(python), mend=mend)
         return python
-    folder = cache_folder() / "peers" / f"evalplus-{want}"
+    folder = artifacts.cache_folder() / "peers" / f"evalplus-{want}"
     own = folder / "bin" / "python"
     if _peer_version(own) == want:
         return own
@@ -252,11 +230,6 @@ def installed_peer(python: Path | None, emit: Emit = ignore_event) -> Path:
     return own
 
 
-def cache_folder() -> Path:
-    """The user's cache for this program (XDG)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codeup"
-
-
 def _peer_version(python: Path) -> str:
     """Version of EvalPlus that a Python imports; empty where it cannot."""
     probe = "import importlib.metadata as m, evalplus.evaluate; print(m.version('evalplus'))"
@@ -275,7 +248,6 @@ class _Bench:
         root: Path,
         name: str,
         data: Path,
-        tasks: Sequence[dict[str, Any]],
         workers: int,
         base_only: bool,
         peer: Path,

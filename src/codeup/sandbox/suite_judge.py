@@ -4,8 +4,9 @@
              "rules": {"least_s", "factor", "total_s"}, "all_inputs", "guard", "deepen"}
     file    one suite of one problem, zlib-compressed JSON: inputs, expected values, CPU seconds and more (see `read`)
 
-The comparison is the benchmark's own (`benchmarks/_evalplus.py`): an object with `plain`, `mutated`, `records` and
-`same(output, expected, arguments, place)`. An answer whose encoding equals the expected one's is right without it.
+The comparison is the benchmark's own (`benchmarks/_evalplus.py`): an object with `plain`, `mutated`, `records`,
+`saw(floats)` and `same(output, expected, arguments, floats)`. An answer whose encoding equals the expected one's is
+right without it.
 
 A program that hangs while it loads is not loaded again for the next suite, unless all inputs are asked for.
 
