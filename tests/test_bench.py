@@ -137,7 +137,7 @@ def test_both_tools_are_run_cold_and_warm_and_their_answers_compared(
 ) -> None:
     """Both tools are stand-ins here (tests of parity run the real ones): what is tested is the comparing."""
     data = tmp_path / "data.jsonl"
-    data.write_text("".join(json.dumps({**ROW, "task_id": f"Mbpp/{number}"}) + "\n" for number in range(3)))
+    data.write_text("".join(json.dumps({**ROW, "task_id": f"Mbpp/{number}"}) + "\n" for number in range(9000, 9003)))
     for module, text in (("evalplus", "VERSION = 1"), ("evalplus/evaluate", STAND_IN)):
         path = tmp_path / "peer" / f"{module}.py" if "/" in module else tmp_path / "peer" / module / "__init__.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def test_both_tools_are_run_cold_and_warm_and_their_answers_compared(
     own.write_text(
         "import json, pathlib, sys\nout = pathlib.Path(sys.argv[sys.argv.index('--out') + 1]); out.mkdir()\n"
         "assert sys.argv[1:4] == ['evaluate', '--benchmark', 'mbpp_plus'] and 'evalplus-0.3.1' in sys.argv\n"
-        "found = {f'Mbpp/{n}': [{'base_status': 'pass', 'plus_status': 'pass' if n else 'fail'}] for n in range(3)}\n"
+        "found = {f'Mbpp/{n}': [{'base_status': 'pass', 'plus_status': 'pass' if n > 9000 else 'fail'}] for n in range(9000, 9003)}\n"
         "(out / 'eval_results.json').write_text(json.dumps({'eval': found}))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "peer"))
@@ -160,5 +160,5 @@ def test_both_tools_are_run_cold_and_warm_and_their_answers_compared(
     assert [(each.same_pass, each.peer_pass, each.codeup_pass) for each in result.agreements] == [
         (1, (3, 0), (3, 2))
     ] * 2
-    assert any("Mbpp/1 (correct): peer pass/fail, codeup pass/pass" in line for line in lines(result))
+    assert any("Mbpp/9001 (correct): peer pass/fail, codeup pass/pass" in line for line in lines(result))
     assert json.loads(json.dumps(bench.as_json(result)))["ratios"][0]["ratio"] > 0
