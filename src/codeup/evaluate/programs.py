@@ -64,10 +64,12 @@ def judge_programs(
             )
     if wanted and has_suites(problems[wanted[0].task_id]):
         rules = rules or SuiteRules()
-        asked = [problems[task] for task in dict.fromkeys(program.task_id for program in wanted)]
-        known = truth.prepare(pool, asked, rules.suites(asked[0]), emit=emit, step_name=step_name)
-        wanted.sort(key=lambda program: -known.cost(program.task_id, rules.suites(asked[0])))  # the longest first
-        jobs += [suite_job(problems[program.task_id], program, rules, known.files) for program in wanted]
+        asked = {program.task_id: problems[program.task_id] for program in wanted}
+        suites = rules.suites(next(iter(asked.values())))
+        files = truth.prepare(pool, list(asked.values()), suites, emit=emit, step_name=step_name)
+        cost = costs(asked, rules)
+        wanted.sort(key=lambda program: -cost[program.task_id])  # the longest first
+        jobs += [suite_job(problems[program.task_id], program, rules, files) for program in wanted]
     else:
         jobs += [job(problems[program.task_id], program) for program in wanted]
     yield from pool.judge(jobs)

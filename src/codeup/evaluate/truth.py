@@ -13,7 +13,6 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -47,8 +46,8 @@ def prepare(
     *,
     emit: Emit = ignore_event,
     step_name: str = "truth",
-) -> Truth:
-    """The files of these problems and suites, computing those that are missing.
+) -> Mapping[tuple[str, str], Path]:
+    """The files of these problems and suites by (task_id, suite), computing those that are missing.
 
     Raises UserError where the cache cannot be written, WorkFailed where a canonical solution fails: then the file is
     damaged or this Python differs from the one it was made for, and no score would mean anything.
@@ -80,19 +79,7 @@ def prepare(
             Path(job.suites[0]["file"]).unlink(missing_ok=True)
         if jobs and folder.is_dir():
             artifacts.write_json(folder / SECONDS, _read_seconds(folder) | seconds)
-    return Truth(files, seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """Where expected values are, by (task_id, suite), and what making them cost, by "task_id suite"."""
-
-    files: Mapping[tuple[str, str], Path]
-    seconds: Mapping[str, float]
-
-    def cost(self, task_id: str, suites: Sequence[str]) -> float:
-        """CPU seconds a right answer will take, roughly."""
-        return sum(self.seconds[f"{task_id} {suite}"] for suite in suites)
+    return files
 
 
 def seconds_of(sha256: str) -> dict[str, float]:
