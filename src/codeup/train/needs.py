@@ -248,7 +248,7 @@ def _saved_by_layer(
         MLP              gate, silu(gate), up                                              3 e I
         adapters         below
 
-    An adapter keeps its input, and r numbers. fp32 without dropout (products.MergedLinear): inputs are shared by the layers
+    An adapter keeps its input, and r numbers. fp32 without dropout (MergedLinear): inputs are shared by the layers
     that read the same tensor, and the r numbers are not kept. With dropout every layer has its own dropped copy and its
     mask: 1 byte per element on CUDA, as wide as the input (fp32) on a CPU. bf16 without dropout: PEFT casts the input
     for each layer, except for 4-bit layers. Frozen matrices keep nothing.
