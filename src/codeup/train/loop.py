@@ -25,6 +25,7 @@ from codeup.errors import UserError, WorkFailed
 from codeup.train import checkpoint, packing
 from codeup.train.attention import segments_of
 from codeup.train.batch import collate_packs
+from codeup.train.decoder import forward_of
 from codeup.train.loss import loss_sum
 from codeup.train.plan import Plan, StepReader, learning_rate
 from codeup.train.tokens import TokenStore
@@ -87,6 +88,7 @@ class Run:
             self.parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
         self.reader: StepReader = self.plan.reader()
+        self.forward = forward_of(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -129,7 +131,7 @@ def accumulate(run: Run, packs: Sequence[Pack], trained: int) -> torch.Tensor:
     for micro in packing.micro_batches(packs, run.micro_batch_tokens):
         batch = collate_packs(run.store, micro).to(run.device)
         with run.precision():
-            loss = loss_sum(run.model, batch, segments_of(batch))
+            loss = loss_sum(run.model, run.forward, batch, segments_of(batch))
         (loss / trained).backward()
         total += loss.detach()
     return total
@@ -174,7 +176,7 @@ def evaluate(run: Run, store: TokenStore, documents: Sequence[int]) -> float:
     for micro in packing.micro_batches(packs, run.micro_batch_tokens):
         batch = collate_packs(store, micro).to(run.device)
         with run.precision():
-            total += loss_sum(run.model, batch, segments_of(batch))
+            total += loss_sum(run.model, run.forward, batch, segments_of(batch))
         trained += len(batch.targets)
     run.adapter.train()
     return float(total) / trained

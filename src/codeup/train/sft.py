@@ -120,9 +120,9 @@ def train_sft(
             activation_checkpointing=activation_checkpointing,
         )
         use_segment_attention(loaded)
-        difference = self_test(loaded, _test_documents(store, plan), reference="sdpa")
         adapter = _attach(loaded, facts["lora"], seed)
         run = loop.Run(loaded, adapter, store, plan, out, seed=seed, **optimiser)
+        difference = self_test(loaded, run.forward, _test_documents(store, plan), reference="sdpa")
         started = time.perf_counter()
         resumed = _resume(run, identity, emit, step_name)
         saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps)
