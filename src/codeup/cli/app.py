@@ -317,6 +317,32 @@ def bench_evaluate(
     )
 
 
+@bench_app.command("train")
+@guarded
+def bench_train(
+    data: Annotated[Path, typer.Option(help="a JSON list of Alpaca rows")],
+    peer: Annotated[list[str] | None, typer.Option(help="trl or llamafactory; repeatable")] = None,
+    model: Annotated[Path | None, typer.Option(help="model folder; default: a random Llama of 31 M parameters")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="rows to train")] = 1600,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the rows")] = 1,
+    cutoff: Annotated[int, typer.Option(min=8, help="longest row, and length of a pack, in tokens")] = 1024,
+    rank: Annotated[int, typer.Option(min=1, help="rank of the adapters, on all linear layers")] = 32,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="dropout of the adapters' inputs")] = 0.0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, in every tool")] = "float32",
+    peer_python: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="a Python that has the peer; default: made once")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train the same adapter with CodeUp and with other trainers: tokens per second, memory, loss."""
+    from codeup.cli import benching
+
+    benching.train(
+        data, peer=peer or [], model=model, rows=rows, epochs=epochs, cutoff=cutoff, rank=rank, dropout=dropout,
+        dtype=dtype, peer_python=peer_python or [], json=json,
+    )  # fmt: skip
+
+
 @convert_app.command("recipe")
 @guarded
 def convert_recipe(
