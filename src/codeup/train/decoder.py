@@ -180,7 +180,7 @@ class Before(torch.autograd.Function):
         ctx.layer, ctx.product = layer, product
         qk = _rotate(qkv[:, : layer.rotated], cos, sin)
         queries = layer.rotated - layer.keys
-        return qk[:, :queries], qk[:, queries:], qkv[:, layer.rotated :]
+        return qk[:, :queries], qk[:, queries:], qkv[:, layer.rotated :].contiguous()  # else v would hold all of qkv
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
