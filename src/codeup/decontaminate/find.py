@@ -10,9 +10,9 @@
                        little
 
 Textbook: rows of TEXTBOOK or more unrelated requests give that evidence for one problem. Everybody who asks for
-`is_prime` gets it; it is no sign that the benchmark was copied. Requests are unrelated where less than half of their
-words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where it also
-holds two of the item's example inputs or a 13-gram of its prompt.
+`is_prime` gets it; it is no sign that the benchmark was copied. Requests are unrelated where less than RELATED of
+their words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where
+it also holds two of the item's example inputs or a 13-gram of its prompt.
 
 Recall is not complete: a solution in another language, a script without a function, or a function with other arguments
 is found by shared text only. What looks most like each item and was not dropped is listed (`residue`).
@@ -49,9 +49,11 @@ TEXTBOOK = 4
 SHAPE_NODES = 25
 RETRIEVED = 50
 NEAR_RANK = 10
+NEAR_TRIED = 20
+FEW = 5
 MOST_RUN = 20_000
 """Functions that are all run; of larger sets only the rows retrieved for some item are."""
-RELATED = 0.5
+RELATED = 0.75
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
@@ -266,19 +268,19 @@ class _Judge:
         for row, results in solved.items():
             for each in results.values():
                 nearly[each.problem].append(row)
-                if each.right == each.tried:
+                if each.wholly:
                     whole[each.problem].append(row)
         counts = {True: {k: self._unrelated(v) for k, v in whole.items()},
                   False: {k: self._unrelated(v) for k, v in nearly.items()}}  # fmt: skip
         self.textbook = {k: n for k, n in counts[True].items() if n >= TEXTBOOK}
         for row, results in solved.items():
             for each in results.values():
-                passed = each.right == each.tried
+                passed = each.wholly
                 problem = self.groups[each.problem]
                 for index in self._one_per_benchmark(problem.items):
                     why = self._weak(row, each, problem)
                     why = why or self._excuse(row, index, counts[passed][each.problem], prompts)
-                    what = f"a function of the row gives {each.right} of {each.tried} expected values"
+                    what = _told(each)
                     method = "execution" if passed else "near execution"
                     yield Hit(row, index, method, round(each.share, 3), what, not why, why)
 
@@ -286,12 +288,13 @@ class _Judge:
         """Why a result would prove little even if the solution were rare."""
         if problem.strength < 2:
             return "all its tests expect the same value"
-        if problem.strength == 2 and result.tried < 8:
-            return f"{result.tried} tests that expect one of two values"
-        if result.right == result.tried:
+        tried = result.tried + result.varied
+        if tried < (2 * FEW if problem.strength == 2 else FEW):
+            return f"only {tried} inputs, with {problem.strength} different values expected"
+        if result.wholly:
             return ""
-        if problem.strength < 3:
-            return "near, and its tests expect one of two values"
+        if result.right == result.tried or result.tried < NEAR_TRIED or problem.strength < 3:
+            return "near, and its tests are few or expect one of two values"
         if row not in self._nearest(result.problem):
             return f"near, and not among the {NEAR_RANK} rows most like it"
         return ""
@@ -337,6 +340,11 @@ class _Judge:
             if words.jaccard(found.of(a), found.of(b)) >= RELATED
         ]  # fmt: skip
         return len(some) - sum(len(group) - 1 for group in clusters(related))
+
+
+def _told(result: Solved) -> str:
+    own = f"a function of the row gives {result.right} of {result.tried} expected values"
+    return own + (f", and {result.varied_right} of {result.varied} on varied inputs" if result.varied else "")
 
 
 def _request(conversation: Conversation) -> str:

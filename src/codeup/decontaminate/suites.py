@@ -2,6 +2,7 @@
 
     HumanEval+, MBPP+       inputs of the file, the base ones first
     HumanEval, MBPP, ...    arguments of the calls in the tests that are plain literals: candidate([1, 2], 3) == ...
+    where these are few     further ones made of them (varied.py)
 
 The expected values come from the benchmark's solution, run in the sandbox, and are kept in the cache like those of an
 evaluation (evaluate/truth.py). One problem that stands in several files (HumanEval, HumanEval+, HumanEval-X) is tried
@@ -16,6 +17,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,14 @@ from typing import Any
 from codeup import artifacts
 from codeup.benchmarks._evalplus import mbpp_inputs
 from codeup.data.contamination.items import Item
+from codeup.decontaminate.varied import varied
 from codeup.sandbox import suite_judge, values
 from codeup.sandbox.pool import Pool, SuiteJob
 from codeup.types import Emit, Event, Outcome, ignore_event
 
 MOST_INPUTS = 40
+ENOUGH_INPUTS = 24
+"""A problem with fewer gets varied ones up to this number."""
 FEW_INPUTS = 6
 """Inputs of a problem whose solution does not get through all of them in time."""
 PROBES = 4
@@ -36,20 +41,37 @@ LARGE = 4000
 """Characters of an input's or a result's JSON beyond which it is not used: it would be sent thousands of times."""
 SLOW_S = 0.2
 """CPU seconds of the benchmark's own solution beyond which an input is not used."""
-VERSION = 1
+VERSION = 2
+RAISED = "codeup: the solution raised"
+CALL = """
+
+def _expected(*arguments):
+    try:
+        return {name}(*arguments)
+    except Exception:
+        return "{mark}"
+"""
 COMPARISON = "codeup.decontaminate.alike:Alike"
-CODE = ("sandbox/values.py", "sandbox/suite_judge.py", "sandbox/suite_runner.py", "decontaminate/suites.py")
+CODE = (
+    "sandbox/values.py",
+    "sandbox/suite_judge.py",
+    "sandbox/suite_runner.py",
+    "decontaminate/suites.py",
+    "decontaminate/varied.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A problem that functions are tried on: the items that it stands for, and encoded inputs with expected values.
 
-    `strength` is how many different values are expected: 1 proves nothing, 2 (yes or no) little.
+    The first `given` inputs are the benchmark's. `strength` is how many different values are expected: 1 proves
+    nothing, 2 (yes or no) little.
     """
 
     items: tuple[int, ...]
     arity: int
+    given: int
     inputs: tuple[Any, ...]
     expected: tuple[Any, ...]
     seconds: tuple[float, ...]
@@ -62,7 +84,7 @@ class Problem:
     def probes(self) -> list[int]:
         """A few inputs with values as different as possible, in their order."""
         seen: dict[str, list[int]] = defaultdict(list)
-        for place, each in enumerate(self.expected):
+        for place, each in enumerate(self.expected[: self.given]):
             seen[json.dumps(each)].append(place)
         by_turns = itertools.zip_longest(*seen.values())
         return sorted([place for turn in by_turns for place in turn if place is not None][:PROBES])
@@ -127,18 +149,11 @@ def called_with(tests: str, entry_point: str) -> list[list[Any]]:
     names = {entry_point, "candidate"} | {
         argument.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for argument in node.args.args
     }
-    found = []
+    found: list[list[Any]] = []
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in names
-            and not node.keywords
-        ):
-            try:
-                found.append([ast.literal_eval(argument) for argument in node.args])
-            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                continue
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                found += [] if node.keywords else [[ast.literal_eval(argument) for argument in node.args]]
     return found
 
 
@@ -155,11 +170,14 @@ def _expect(
     for (group, inputs), file in zip(asked, files, strict=True):
         if inputs and not file.exists():
             part = file.with_suffix(f".{os.getpid()}.part")
-            suite_judge.write(str(part), {"inputs": [[values.encode(each) for each in row] for row in inputs]})
+            more = list(varied(inputs, ENOUGH_INPUTS - len(inputs)))
+            encoded = [[values.encode(each) for each in arguments] for arguments in (*inputs, *more)]
+            suite_judge.write(str(part), {"inputs": encoded, "given": len(inputs)})
             item = items[group[0]]
+            program = item.program + CALL.format(name=item.entry_point, mark=RAISED)
             jobs.append(
                 SuiteJob(
-                    item.task_id, len(jobs), item.program, item.entry_point, ({"name": "truth", "file": str(part)},),
+                    item.task_id, len(jobs), program, "_expected", ({"name": "truth", "file": str(part)},),
                     COMPARISON, {"atol": 0}, {}, guard=False, truth=True,
                 )
             )  # fmt: skip
@@ -172,12 +190,17 @@ def _expect(
 
 
 def _problem(group: Sequence[int], suite: dict[str, Any]) -> list[Problem]:
-    """The problem of a file, without inputs whose results are large or slow; none if nothing is left."""
+    """The problem of a file, without inputs that the solution refuses or takes long for; none if none is left."""
     if "expected" not in suite:
         return []
-    rows = zip(suite["inputs"], suite["expected"], suite["seconds"], strict=True)
-    good = [row for row in rows if row[2] <= SLOW_S and len(json.dumps(row[1])) <= LARGE]
-    if not good:
+    rows = enumerate(zip(suite["inputs"], suite["expected"], suite["seconds"], strict=True))
+    good = [(place, row) for place, row in rows if row[2] <= SLOW_S and _usable(row[1])]
+    given = sum(1 for place, _ in good if place < suite["given"])
+    if not given:
         return []
-    inputs, expected, seconds = zip(*good, strict=True)
-    return [Problem(tuple(group), len(inputs[0]), inputs, expected, seconds)]
+    inputs, expected, seconds = zip(*(row for _, row in good), strict=True)
+    return [Problem(tuple(group), len(inputs[0]), given, inputs, expected, seconds)]
+
+
+def _usable(expected: Any) -> bool:
+    return expected != RAISED and len(json.dumps(expected)) <= LARGE

@@ -2,7 +2,7 @@
 
     every function and problem of the same arity     1 input each, all problems in one go
     problems that gave the expected value            PROBES inputs
-    those that mostly did                            all inputs -> (right, tried)
+    those that mostly did                            all inputs -> Solved
 
 A function is called in every order of up to three arguments; what it prints counts where it returns nothing. Its
 module-level code does not run (data/contamination/functions.py). Each function's results are written down as they are
@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +80,23 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """A function gives `right` of the `tried` expected values of a problem."""
+    """A function gives `right` of the `tried` expected values of a problem, and so many of those of varied inputs."""
 
     problem: int
     right: int
     tried: int
+    varied_right: int = 0
+    varied: int = 0
 
     @property
     def share(self) -> float:
-        """Share of the inputs with the expected value."""
+        """Share of the benchmark's own inputs with the expected value."""
         return self.right / self.tried
+
+    @property
+    def wholly(self) -> bool:
+        """Right on all of them, and mostly on varied ones, which the problem may not allow."""
+        return self.right == self.tried and self.varied_right >= MOSTLY * self.varied
 
 
 def functions_of(program: str, callables: Sequence[Callable_], arities: Sequence[int]) -> Iterator[Function]:
@@ -110,7 +116,7 @@ class Trials:
         self.arities = sorted({problem.arity for problem in problems})
         self._by_arity = {n: [i for i, each in enumerate(problems) if each.arity == n] for n in self.arities}
         self._print = {
-            n: artifacts.fingerprint([VERSION, [[problems[i].inputs, problems[i].expected] for i in found]])
+            n: artifacts.fingerprint([VERSION, [[problems[i].inputs, problems[i].expected] for i in found], found])
             for n, found in self._by_arity.items()
         }
         self._probes = [_cheapest_first(problem) for problem in problems]
@@ -126,7 +132,7 @@ class Trials:
             for begin in range(0, len(missing), BATCH):
                 batch = missing[begin : begin + BATCH]
                 for function, solved in zip(batch, self._batch(batch, pool, Path(folder)), strict=True):
-                    known[keys[function]] = [[each.problem, each.right, each.tried] for each in solved]
+                    known[keys[function]] = [list(astuple(each)) for each in solved]
                     file.write(json.dumps({"key": keys[function], "solved": known[keys[function]]}) + "\n")
                 file.flush()
                 done = len(functions) - len(missing) + begin + len(batch)
@@ -168,7 +174,8 @@ class Trials:
         rules: dict[str, float],
     ) -> list[list[Solved]]:  # fmt: skip
         """Each function on its problems' chosen inputs, all in one suite of its own."""
-        jobs, files = [], {}
+        jobs: list[SuiteJob] = []
+        files: dict[str, str] = {}
         for index, (function, problems) in enumerate(zip(batch, asked, strict=True)):
             if problems:
                 content = json.dumps(list(problems.items()))
@@ -183,7 +190,7 @@ class Trials:
                 )  # fmt: skip
         solved: list[list[Solved]] = [[] for _ in batch]
         for verdict in pool.judge(jobs, retry=False):
-            solved[verdict.index] = _counts(asked[verdict.index], verdict.suites[0])
+            solved[verdict.index] = self._counts(asked[verdict.index], verdict.suites[0])
         for file in files.values():
             Path(file).unlink()
         return solved
@@ -202,13 +209,17 @@ class Trials:
         )
         return str(path)
 
-
-def _counts(asked: dict[int, list[int]], suite: Any) -> list[Solved]:
-    """How many inputs of each problem were right; what was not reached in time counts as wrong."""
-    failed = set(suite["failed"])
-    owners = [problem for problem, places in asked.items() for _ in places]
-    right = Counter(owner for place, owner in enumerate(owners[: suite["checks"]]) if place not in failed)
-    return [Solved(problem, right[problem], len(places)) for problem, places in asked.items()]
+    def _counts(self, asked: dict[int, list[int]], suite: Any) -> list[Solved]:
+        """How many inputs of each problem were right; what was not reached in time counts as wrong."""
+        failed, reached = set(suite["failed"]), suite["checks"]
+        number, found = 0, []
+        for problem, places in asked.items():
+            given = self.problems[problem].given
+            right = [place for place in places if (number := number + 1) <= reached and number - 1 not in failed]
+            own = sum(1 for place in right if place < given)
+            tried = sum(1 for place in places if place < given)
+            found.append(Solved(problem, own, tried, len(right) - own, len(places) - tried))
+        return found
 
 
 def _cheapest_first(problem: Problem) -> list[int]:

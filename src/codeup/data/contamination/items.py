@@ -103,7 +103,7 @@ def _mapping(row: Mapping[str, Any], columns: Mapping[str, str], path: Path) -> 
         guess = next(iter([*close, *texts]), "COLUMN")
         raise UserError(
             f"no column that holds a problem's text; the columns are: {there}", where=str(path),
-            mend=f"say which one does: --columns prompt={guess}",
+            mend=f"say which one does: --benchmark-columns prompt={guess} (in a recipe: columns: {{prompt: {guess}}})",
         )  # fmt: skip
     return mapping
 
