@@ -101,14 +101,27 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
             plain["data"] = source.path or "hub"
             places.append(source.path or "")
         sources.append(plain)
+    root = Path(recipe.data_root) if recipe.data_root else None
+    against = {each.name: resolve(each.path, root) for each in dataset.decontaminate}
     spec = {
         "dataset": name,
         "sources": sources,
-        **dataset.model_dump(exclude={"sources"}),
+        **dataset.model_dump(exclude={"sources", "decontaminate"}),
+        "decontaminate": [
+            {**each.model_dump(exclude={"path"}), "data": [artifacts.file_sha256(path) for path in against[each.name]]}
+            for each in dataset.decontaminate
+        ],
         "template": recipe.model.template,
         "base": base,
         "seed": recipe.seed,
-        "at": {"data_root": recipe.data_root, "paths": places, **_base_at(recipe)},
+        "at": {
+            "data_root": recipe.data_root,
+            "paths": places,
+            "against": [str(path) for paths in against.values() for path in paths],
+            "workers": recipe.evaluate.workers if recipe.evaluate else None,
+            "allow_unsafe": recipe.evaluate.allow_unsafe if recipe.evaluate else False,
+            **_base_at(recipe),
+        },
     }
     return Step("prepare", f"data-{name}", spec, inputs)
 

@@ -33,7 +33,7 @@ from codeup.data.code import parses
 from codeup.data.spool import Spool
 from codeup.types import Conversation, Emit, Event, ignore_event
 
-Method = Literal["off", "exact", "near"]
+Method = Literal["none", "exact", "near"]
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
 SHINGLE = 5
@@ -90,7 +90,7 @@ class Found:
 def find(spool: Spool, method: Method, threshold: float = 0.8, *, emit: Emit = ignore_event, step: str = "") -> Found:
     """Which rows of the spool are duplicates, each with the row that stands for it."""
     found = Found()
-    if method == "off" or not len(spool):
+    if method == "none" or not len(spool):
         return found
     for first, others in _equal_rows(_keys(spool, emit, step)):
         found.clusters[1 + len(others)] += 1

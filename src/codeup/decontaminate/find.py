@@ -53,7 +53,7 @@ NEAR_TRIED = 20
 FEW = 5
 MOST_RUN = 20_000
 """Functions that are all run; of larger sets only the rows retrieved for some item are."""
-RELATED = 0.75
+RELATED = 0.85
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codeup import artifacts
 from codeup.data.spool import Spool
 from codeup.decontaminate.find import Action, Findings, Hit
 
 RESIDUE_SHOWN = 10
-DONE = {"drop": "dropped", "mark": "marked", "report": "reported"}
 
 
 def write_hits(path: Path, spool: Spool, findings: Findings, action: Action) -> None:
@@ -119,8 +117,3 @@ def _nearest(findings: Findings) -> list[dict[str, Any]]:
         {"item": findings.items[index].name, "score": round(score, 3)}
         for score, index in sorted(best, key=lambda each: (-each[0], each[1]))[:RESIDUE_SHOWN]
     ]
-
-
-def write_summary(folder: Path, found: Mapping[str, Any]) -> None:
-    """contamination.json of a prepared dataset."""
-    artifacts.write_json(folder / "contamination.json", dict(found))

@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,19 @@ LARGE = 4000
 SLOW_S = 0.2
 """CPU seconds of the benchmark's own solution beyond which an input is not used."""
 VERSION = 2
+COLLECT = """
+
+def _calls():
+    import copy, random
+    random.seed(0)
+    calls = []
+    def candidate(*arguments):
+        if len(calls) < {most}:
+            calls.append(copy.deepcopy(list(arguments)))
+        return {name}(*arguments)
+    check(candidate)
+    return calls
+"""
 RAISED = "codeup: the solution raised"
 CALL = """
 
@@ -92,15 +105,18 @@ class Problem:
 
 def problems(items: Sequence[Item], pool: Pool, *, emit: Emit = ignore_event, step: str = "") -> list[Problem]:
     """The problems behind the runnable items, with expected values. Those whose solution fails here are left out."""
-    groups = list(_groups(items).values())
+    groups = [sorted(group, key=lambda index: not items[index].inputs) for group in _groups(items).values()]
     folder = artifacts.cache_folder() / "contamination" / artifacts.code_version(CODE)[:10]
     folder.mkdir(parents=True, exist_ok=True)
     asked = [(group, _inputs([items[index] for index in group])) for group in groups]
+    calls = _calls(items, [group[0] for group, inputs in asked if not inputs], folder, pool)
+    asked = [(group, inputs or _usual(calls.get(group[0], []))) for group, inputs in asked]
     found: list[Problem] = []
-    for most in (MOST_INPUTS, FEW_INPUTS):
+    for most, enough in ((MOST_INPUTS, ENOUGH_INPUTS), (FEW_INPUTS, 0)):
         asked = [(group, inputs[:most]) for group, inputs in asked]
-        files = [folder / f"{_key(items[group[0]], inputs)}.z" for group, inputs in asked]
-        _expect(items, asked, files, pool, emit, step)
+        files = [folder / f"{_key(items[group[0]], inputs, enough)}.z" for group, inputs in asked]
+        jobs = list(_jobs(items, asked, files, enough))
+        _complete(jobs, pool, emit, step)
         suites = [suite_judge.read(str(file)) if inputs else {} for (_, inputs), file in zip(asked, files, strict=True)]
         found += [each for (group, _), suite in zip(asked, suites, strict=True) for each in _problem(group, suite)]
         asked = [each for each, suite in zip(asked, suites, strict=True) if suite.get("failed")]
@@ -119,16 +135,21 @@ def _groups(items: Sequence[Item]) -> dict[tuple[str, str], list[int]]:
 
 def _inputs(group: Sequence[Item]) -> list[list[Any]]:
     """Argument lists of a problem, without repetition, at most MOST_INPUTS; all with as many arguments."""
-    found: dict[str, list[Any]] = {}
-    for item in sorted(group, key=lambda item: not item.inputs):
+    every: list[list[Any]] = []
+    for item in group:
         listed = [list(inputs) for inputs in item.inputs[: 3 * MOST_INPUTS]]
         if item.task_id.startswith("Mbpp/") and listed:
             listed = [list(inputs) for inputs in mbpp_inputs(item.task_id, listed)]
-        for arguments in listed or called_with(item.tests, item.entry_point):
-            try:
-                text = json.dumps([values.encode(argument) for argument in arguments])
-            except (values.Unencodable, ValueError):
-                continue
+        every += listed or called_with(item.tests, item.entry_point)
+    return _usual(every)
+
+
+def _usual(listed: Sequence[list[Any]]) -> list[list[Any]]:
+    """Of argument lists the different ones that are not too large and have the usual number of arguments."""
+    found: dict[str, list[Any]] = {}
+    for arguments in listed:
+        with suppress(values.Unencodable, ValueError):
+            text = json.dumps([values.encode(argument) for argument in arguments])
             if len(text) <= LARGE:
                 found.setdefault(text, arguments)
     arities = [len(arguments) for arguments in found.values()]
@@ -157,30 +178,57 @@ def called_with(tests: str, entry_point: str) -> list[list[Any]]:
     return found
 
 
-def _key(item: Item, inputs: list[list[Any]]) -> str:
-    return artifacts.fingerprint([VERSION, item.program, item.entry_point, repr(inputs)])[:24]
+def _key(item: Item, *about: Any) -> str:
+    return artifacts.fingerprint([VERSION, item.program, item.entry_point, item.tests, repr(about)])[:24]
 
 
-def _expect(
-    items: Sequence[Item], asked: Sequence[tuple[list[int], list[list[Any]]]], files: Sequence[Path], pool: Pool,
-    emit: Emit, step: str,
-) -> None:  # fmt: skip
-    """Complete the files that are not there yet by running the benchmark's own solutions."""
+def _calls(items: Sequence[Item], asked: Sequence[int], folder: Path, pool: Pool) -> dict[int, list[list[Any]]]:
+    """Arguments that tests make up as they run (loops, random numbers): the tests run on the benchmark's solution."""
+    files = {index: folder / f"{_key(items[index], 'calls')}.z" for index in asked}
     jobs: list[SuiteJob] = []
-    for (group, inputs), file in zip(asked, files, strict=True):
-        if inputs and not file.exists():
-            part = file.with_suffix(f".{os.getpid()}.part")
-            more = list(varied(inputs, ENOUGH_INPUTS - len(inputs)))
-            encoded = [[values.encode(each) for each in arguments] for arguments in (*inputs, *more)]
-            suite_judge.write(str(part), {"inputs": encoded, "given": len(inputs)})
-            item = items[group[0]]
-            program = item.program + CALL.format(name=item.entry_point, mark=RAISED)
-            jobs.append(
-                SuiteJob(
-                    item.task_id, len(jobs), program, "_expected", ({"name": "truth", "file": str(part)},),
-                    COMPARISON, {"atol": 0}, {}, guard=False, truth=True,
-                )
-            )  # fmt: skip
+    for index, file in files.items():
+        if not file.exists():
+            part = _part(file, {"inputs": [[]]})
+            item = items[index]
+            program = f"{item.program}\n{item.tests}\n{COLLECT.format(name=item.entry_point, most=MOST_INPUTS)}"
+            jobs.append(_truth(item, len(jobs), program, "_calls", part))
+    _complete(jobs, pool, ignore_event, "")
+    found: dict[int, list[list[Any]]] = {}
+    for index, file in files.items():
+        answer = suite_judge.read(str(file)).get("expected", [[]])[0]
+        if isinstance(answer, list):
+            found[index] = values.decode(answer)
+    return found
+
+
+def _part(file: Path, suite: dict[str, Any]) -> Path:
+    """A file that is to be completed and then renamed to `file`."""
+    part = file.with_suffix(f".{os.getpid()}.part")
+    suite_judge.write(str(part), suite)
+    return part
+
+
+def _truth(item: Item, index: int, program: str, entry_point: str, part: Path) -> SuiteJob:
+    suites = ({"name": "truth", "file": str(part)},)
+    return SuiteJob(item.task_id, index, program, entry_point, suites, COMPARISON, {"atol": 0}, {}, guard=False,
+                    truth=True)  # fmt: skip
+
+
+def _jobs(
+    items: Sequence[Item], asked: Sequence[tuple[list[int], list[list[Any]]]], files: Sequence[Path], enough: int
+) -> Iterator[SuiteJob]:
+    """Runs of the benchmark's own solutions that complete the files that are not there yet."""
+    missing = [each for each in zip(asked, files, strict=True) if each[0][1] and not each[1].exists()]
+    for number, ((group, inputs), file) in enumerate(missing):
+        more = list(varied(inputs, enough - len(inputs))) if enough > len(inputs) else []
+        encoded = [[values.encode(each) for each in arguments] for arguments in (*inputs, *more)]
+        item = items[group[0]]
+        program = item.program + CALL.format(name=item.entry_point, mark=RAISED)
+        yield _truth(item, number, program, "_expected", _part(file, {"inputs": encoded, "given": len(inputs)}))
+
+
+def _complete(jobs: Sequence[SuiteJob], pool: Pool, emit: Emit, step: str) -> None:
+    """Run the jobs and put their files in place, those of solutions that failed with the reason."""
     for done, verdict in enumerate(pool.judge(jobs, retry=False), 1):
         part = Path(jobs[verdict.index].suites[0]["file"])
         if verdict.outcome is not Outcome.PASSED:

@@ -13,6 +13,7 @@ Nothing here is a verdict about a model: a function that fails because of a limi
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,7 @@ class Trials:
             n: artifacts.fingerprint([VERSION, [[problems[i].inputs, problems[i].expected] for i in found], found])
             for n, found in self._by_arity.items()
         }
+        self._numbers = itertools.count()
         self._probes = [_cheapest_first(problem) for problem in problems]
 
     def run(
@@ -180,7 +182,7 @@ class Trials:
             if problems:
                 content = json.dumps(list(problems.items()))
                 if content not in files:
-                    files[content] = self._write(problems, folder / f"{len(files)}.z")
+                    files[content] = self._write(problems, folder)
                 suite = {"name": "all", "file": files[content]}
                 jobs.append(
                     SuiteJob(
@@ -195,8 +197,10 @@ class Trials:
             Path(file).unlink()
         return solved
 
-    def _write(self, asked: dict[int, list[int]], path: Path) -> str:
+    def _write(self, asked: dict[int, list[int]], folder: Path) -> str:
+        """A suite's file; its name is never used again, because the sandbox remembers suites by their name."""
         chosen = [(self.problems[problem], place) for problem, places in asked.items() for place in places]
+        path = folder / f"{next(self._numbers)}.z"
         suite_judge.write(
             str(path),
             {
