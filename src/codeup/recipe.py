@@ -88,6 +88,11 @@ class Dataset(Section):
     contaminated: Literal["drop", "report"] = Field(
         "drop", description="rows that hold a benchmark problem: drop them, or only report them"
     )
+    textbook: int = Field(
+        4,
+        ge=0,
+        description="a solution that so many unrelated requests have is no contamination; 0: it always is",
+    )
     validation_rows: int = Field(200, ge=0, description="examples held out for evaluation loss, whole groups at a time")
 
 

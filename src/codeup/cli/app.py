@@ -352,6 +352,9 @@ def data_decontaminate(
     run: Annotated[
         str, typer.Option(help="functions to run on the tests: all, retrieved, none, or auto (all of up to 20,000)")
     ] = "auto",
+    textbook: Annotated[
+        int, typer.Option(help="a solution in rows of so many unrelated requests is only marked; 0: none is")
+    ] = 4,
     workers: Annotated[int | None, typer.Option(help="sandbox processes; default: one per core")] = None,
     allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="run programs without isolation")] = False,
     json: Json = False,
@@ -361,5 +364,5 @@ def data_decontaminate(
 
     preparing.decontaminate(
         input_, against, out, action=action, columns=columns, benchmark_columns=benchmark_columns, run=run,
-        workers=workers, allow_unsafe=allow_unsafe, json=json,
+        textbook=textbook, workers=workers, allow_unsafe=allow_unsafe, json=json,
     )  # fmt: skip

@@ -21,6 +21,7 @@ def decontaminate(
     columns: str,
     benchmark_columns: str,
     run: str,
+    textbook: int,
     workers: int | None,
     allow_unsafe: bool,
     json: bool,
@@ -34,6 +35,8 @@ def decontaminate(
         raise UserError(f"--run is {run!r}", mend=f"use {', '.join(files.RUNS)}")
     if workers is not None and workers < 1:
         raise UserError(f"--workers is {workers}", mend="use 1 or more")
+    if textbook < 0:
+        raise UserError(f"--textbook is {textbook}", mend="use 4, or 0 for no exemption")
     with display() as emit:
         summary = files.decontaminate(
             input_,
@@ -43,6 +46,7 @@ def decontaminate(
             columns=_columns(columns, "--columns"),
             benchmark_columns=_columns(benchmark_columns, "--benchmark-columns"),
             run=cast(Any, run),
+            textbook=textbook,
             workers=workers or len(os.sched_getaffinity(0)),
             allow_unsafe=allow_unsafe,
             emit=emit,

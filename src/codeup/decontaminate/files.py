@@ -24,7 +24,7 @@ from codeup.data.contamination.items import Item, read_items
 from codeup.data.files import Row, read_rows, sha256_of
 from codeup.data.spool import Spool
 from codeup.decontaminate import report
-from codeup.decontaminate.find import Action, Findings, Run, find
+from codeup.decontaminate.find import TEXTBOOK, Action, Findings, Run, find
 from codeup.errors import UserError
 from codeup.types import Conversation, Emit, Event, Message, ignore_event
 
@@ -43,7 +43,8 @@ RUNS = ("auto", "all", "retrieved", "none")
 def decontaminate(
     input_: Path, against: Mapping[str, Path], out: Path, *, action: Action = "drop",
     columns: Mapping[str, str] | None = None, benchmark_columns: Mapping[str, str] | None = None, run: Run = "auto",
-    workers: int = 1, allow_unsafe: bool = False, emit: Emit = ignore_event, step: str = "decontaminate",
+    textbook: int = TEXTBOOK, workers: int = 1, allow_unsafe: bool = False, emit: Emit = ignore_event,
+    step: str = "decontaminate",
 ) -> dict[str, Any]:  # fmt: skip
     """Find, write and count. Raises UserError for input that cannot be read, WorkFailed when the sandbox breaks."""
     items = [item for name, path in against.items() for item in read_items(name, path, benchmark_columns)]
@@ -58,7 +59,15 @@ def decontaminate(
             else:
                 spool.append(_conversation(row, mapping, input_.name))
         findings = find(
-            spool, items, out / "run.jsonl", run=run, workers=workers, allow_unsafe=allow_unsafe, emit=emit, step=step
+            spool,
+            items,
+            out / "run.jsonl",
+            run=run,
+            textbook=textbook,
+            workers=workers,
+            allow_unsafe=allow_unsafe,
+            emit=emit,
+            step=step,
         )
         report.write_hits(out / "contamination.jsonl", spool, findings, action)
         report.write_residue(out / "residue.jsonl", spool, findings)
@@ -75,6 +84,7 @@ def decontaminate(
         },
         "columns": mapping,
         "action": action,
+        "textbook": textbook,
         "rows_in": rows_in,
         "rows_kept": kept,
         "dropped": {**dict(unreadable), **({"contamination": len(findings.dropped)} if action == "drop" else {})},

@@ -46,6 +46,7 @@ Action = Literal["report", "mark", "drop"]
 Run = Literal["auto", "all", "retrieved", "none"]
 COVERAGE = 2 / 3
 TEXTBOOK = 4
+"""Unrelated requests that make a solution common knowledge; 0: none is."""
 SHAPE_NODES = 25
 RETRIEVED = 50
 NEAR_RANK = 10
@@ -54,6 +55,9 @@ FEW = 5
 MOST_RUN = 20_000
 """Functions that are all run; of larger sets only the rows retrieved for some item are."""
 RELATED = 0.85
+"""Share of common words from which two requests count as one."""
+VARIED, VARIED_YES_NO = 0.5, 0.75
+"""Share of varied inputs that must agree, also where only two values are expected."""
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
@@ -112,8 +116,8 @@ class Findings:
 
 
 def find(
-    spool: Spool, items: Sequence[Item], known: Path, *, run: Run = "auto", workers: int = 1,
-    allow_unsafe: bool = False, emit: Emit = ignore_event, step: str = "",
+    spool: Spool, items: Sequence[Item], known: Path, *, run: Run = "auto", textbook: int = TEXTBOOK,
+    workers: int = 1, allow_unsafe: bool = False, emit: Emit = ignore_event, step: str = "",
 ) -> Findings:  # fmt: skip
     """Look for the items in all rows of a spool. `known` is the file in which results of running are kept.
 
@@ -136,7 +140,7 @@ def find(
             which = run if run != "auto" else "all" if total <= MOST_RUN else "retrieved"
             rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
             solved, count = _solve(rows, seen, trials, pool, emit, step)
-    judge = _Judge(spool, items, groups, ranking, has_code)
+    judge = _Judge(spool, items, groups, ranking, has_code, textbook)
     hits = judge.hits(seen, solved)
     dropped = {hit.row for hit in hits if hit.drop}
     residue = _residue(items, ranking, dropped, seen.rows)
@@ -216,73 +220,77 @@ class _Judge:
 
     def __init__(
         self, spool: Spool, items: Sequence[Item], groups: Sequence[Problem], ranking: Ranking,
-        has_code: NDArray[np.bool_],
+        has_code: NDArray[np.bool_], textbook: int,
     ) -> None:  # fmt: skip
+        self.least = textbook or 1 << 60
         self.spool, self.items, self.groups, self.ranking, self.has_code = spool, items, groups, ranking, has_code
         self.problem_of = {index: number for number, problem in enumerate(groups) for index in problem.items}
-        self.textbook: dict[int, int] = {}
         self.near: dict[int, set[int]] = {}
+        self.prompts: set[tuple[int, int]] = set()
+        self.unrelated: dict[int, int] = {}
+        self.unrelated_near: dict[int, int] = {}
+
+    @property
+    def textbook(self) -> dict[int, int]:
+        """Problems (or, negative, items that are not run) that many unrelated requests hold, with how many."""
+        return {key: count for key, count in self.unrelated.items() if count >= self.least}
 
     def hits(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> list[Hit]:
         """All hits, by row, those that suffice first."""
-        prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
-        found = [*self._by_words(seen.overlaps, prompts), *self._by_shape(seen.same_shape, prompts)]
-        found += self._by_running(solved, prompts)
+        self.prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
+        self._count(seen, solved)
+        found = [*self._by_words(seen.overlaps), *self._by_shape(seen.same_shape), *self._by_running(solved)]
         return sorted(found, key=lambda hit: (hit.row, not hit.drop, -hit.score, hit.item, hit.method))
 
-    # --- words
+    def _key(self, item: int) -> int:
+        """What rows are counted for: the problem that an item is, or the item."""
+        return self.problem_of.get(item, -1 - item)
 
-    def _by_words(self, overlaps: Sequence[Overlap], prompts: set[tuple[int, int]]) -> Iterator[Hit]:
-        covered: dict[int, list[int]] = defaultdict(list)
-        for each in overlaps:
-            if each.field == "solution" and each.coverage >= COVERAGE:
-                covered[each.item].append(each.row)
-        common = {item: self._unrelated(rows) for item, rows in covered.items()}
+    def _count(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> None:
+        """How many unrelated requests hold a solution of each problem, whatever shows it."""
+        whole: dict[int, set[int]] = defaultdict(set)
+        for overlap in seen.overlaps:
+            if overlap.field == "solution" and overlap.coverage >= COVERAGE:
+                whole[self._key(overlap.item)].add(overlap.row)
+        for row, item, _ in seen.same_shape:
+            whole[self._key(item)].add(row)
+        nearly = {key: set(rows) for key, rows in whole.items()}
+        for row, results in solved.items():
+            for each in results.values():
+                nearly.setdefault(each.problem, set()).add(row)
+                if self._wholly(each):
+                    whole[each.problem].add(row)
+        self.unrelated = {key: self._requests(rows) for key, rows in whole.items()}
+        self.unrelated_near = {key: self._requests(rows) for key, rows in nearly.items()}
+
+    def _by_words(self, overlaps: Sequence[Overlap]) -> Iterator[Hit]:
         for each in overlaps:
             size = FIELDS[each.field]
-            what = f"{each.shared} of {each.grams} runs of {size} words of its {each.field}"
-            score, enough = round(each.coverage, 3), each.coverage >= COVERAGE
-            why = "" if enough else f"less than {COVERAGE:.0%} of them"
-            if enough and each.field == "solution":
-                why = self._excuse(each.row, each.item, common[each.item], prompts)
-            yield Hit(each.row, each.item, each.field, score, f"{what}, from word {each.word}", not why, why)
+            what = f"{each.shared} of {each.grams} runs of {size} words of its {each.field}, from word {each.word}"
+            why = "" if each.coverage >= COVERAGE else f"less than {COVERAGE:.0%} of them"
+            if not why and each.field == "solution":
+                why = self._excuse(each.row, each.item, self.unrelated)
+            yield Hit(each.row, each.item, each.field, round(each.coverage, 3), what, not why, why)
 
-    # --- shape
-
-    def _by_shape(self, same: Sequence[tuple[int, int, int]], prompts: set[tuple[int, int]]) -> Iterator[Hit]:
-        rows: dict[int, list[int]] = defaultdict(list)
-        for row, item, _ in same:
-            rows[item].append(row)
-        common = {item: self._unrelated(some) for item, some in rows.items()}
+    def _by_shape(self, same: Sequence[tuple[int, int, int]]) -> Iterator[Hit]:
         for row, item, nodes in sorted(set(same)):
-            why = self._excuse(row, item, common[item], prompts)
+            why = self._excuse(row, item, self.unrelated)
             yield Hit(row, item, "shape", 1.0, f"a function of {nodes} nodes equal but for names", not why, why)
 
-    # --- running
+    def _by_running(self, solved: Mapping[int, Mapping[int, Solved]]) -> Iterator[Hit]:
+        for row, results in solved.items():
+            for each in results.values():
+                passed = self._wholly(each)
+                method, counts = ("execution", self.unrelated) if passed else ("near execution", self.unrelated_near)
+                weak = self._weak(row, each, self.groups[each.problem])
+                for index in self._one_per_benchmark(self.groups[each.problem].items):
+                    why = weak or self._excuse(row, index, counts)
+                    yield Hit(row, index, method, round(each.share, 3), _told(each), not why, why)
 
-    def _by_running(
-        self, solved: Mapping[int, Mapping[int, Solved]], prompts: set[tuple[int, int]]
-    ) -> Iterator[Hit]:  # fmt: skip
-        whole: dict[int, list[int]] = defaultdict(list)
-        nearly: dict[int, list[int]] = defaultdict(list)
-        for row, results in solved.items():
-            for each in results.values():
-                nearly[each.problem].append(row)
-                if each.wholly:
-                    whole[each.problem].append(row)
-        counts = {True: {k: self._unrelated(v) for k, v in whole.items()},
-                  False: {k: self._unrelated(v) for k, v in nearly.items()}}  # fmt: skip
-        self.textbook = {k: n for k, n in counts[True].items() if n >= TEXTBOOK}
-        for row, results in solved.items():
-            for each in results.values():
-                passed = each.wholly
-                problem = self.groups[each.problem]
-                for index in self._one_per_benchmark(problem.items):
-                    why = self._weak(row, each, problem)
-                    why = why or self._excuse(row, index, counts[passed][each.problem], prompts)
-                    what = _told(each)
-                    method = "execution" if passed else "near execution"
-                    yield Hit(row, index, method, round(each.share, 3), what, not why, why)
+    def _wholly(self, result: Solved) -> bool:
+        """Right on all the benchmark's inputs, and mostly on varied ones, which the problem may not allow."""
+        share = VARIED if self.groups[result.problem].strength > 2 else VARIED_YES_NO
+        return result.right == result.tried and result.varied_right >= share * result.varied
 
     def _weak(self, row: int, result: Solved, problem: Problem) -> str:
         """Why a result would prove little even if the solution were rare."""
@@ -291,7 +299,7 @@ class _Judge:
         tried = result.tried + result.varied
         if tried < (2 * FEW if problem.strength == 2 else FEW):
             return f"only {tried} inputs, with {problem.strength} different values expected"
-        if result.wholly:
+        if self._wholly(result):
             return ""
         if result.right == result.tried or result.tried < NEAR_TRIED or problem.strength < 3:
             return "near, and its tests are few or expect one of two values"
@@ -311,16 +319,15 @@ class _Judge:
             first.setdefault(self.items[index].benchmark, index)
         return list(first.values())
 
-    # --- textbook
-
-    def _excuse(self, row: int, item: int, unrelated: int, prompts: set[tuple[int, int]]) -> str:
+    def _excuse(self, row: int, item: int, counts: Mapping[int, int]) -> str:
         """Why this is no contamination although the evidence is there; '' if it is."""
-        if unrelated < TEXTBOOK:
+        key = self._key(item)
+        if counts[key] < self.least:
             return ""
-        same = self.groups[self.problem_of[item]].items if item in self.problem_of else (item,)
-        if any((row, each) in prompts for each in same) or self._shared_examples(row, same) >= 2:
+        same = self.groups[key].items if key >= 0 else (item,)
+        if any((row, each) in self.prompts for each in same) or self._shared_examples(row, same) >= 2:
             return ""
-        return f"textbook: {unrelated} unrelated requests have it"
+        return f"textbook: {counts[key]} unrelated requests have it"
 
     def _shared_examples(self, row: int, items: Sequence[int]) -> int:
         """How many of an item's telling example inputs are in a row."""
@@ -328,10 +335,10 @@ class _Judge:
         text = squeezed("\n".join(texts_of(conversation)))
         return sum(1 for example in {e for index in items for e in examples(self.items[index])} if example in text)
 
-    def _unrelated(self, rows: Sequence[int]) -> int:
+    def _requests(self, rows: Iterable[int]) -> int:
         """How many unrelated requests there are among rows."""
-        some = sorted(set(rows))[:MOST_COMPARED]
-        if len(some) < TEXTBOOK:
+        some = sorted(rows)[:MOST_COMPARED]
+        if len(some) < self.least:
             return len(some)
         asked = [_request(each) for each in self.spool.read(some)]
         found = words.distinct(words.words(asked, words.PROSE))

@@ -24,6 +24,7 @@ from typing import Any
 
 from codeup import artifacts
 from codeup.benchmarks._evalplus import mbpp_inputs
+from codeup.data.code import parse
 from codeup.data.contamination.items import Item
 from codeup.decontaminate.varied import varied
 from codeup.sandbox import suite_judge, values
@@ -39,7 +40,7 @@ PROBES = 4
 """Inputs of a problem that every function is tried on first."""
 LARGE = 4000
 """Characters of an input's or a result's JSON beyond which it is not used: it would be sent thousands of times."""
-SLOW_S = 0.2
+SLOW_S = 0.02
 """CPU seconds of the benchmark's own solution beyond which an input is not used."""
 VERSION = 2
 COLLECT = """
@@ -163,9 +164,8 @@ def called_with(tests: str, entry_point: str) -> list[list[Any]]:
     >>> called_with("def check(candidate):\\n    assert candidate([1], 2) == 3\\n    assert candidate(x) == 1", "f")
     [[[1], 2]]
     """
-    try:
-        tree = ast.parse(tests)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = parse(tests)
+    if tree is None:
         return []
     names = {entry_point, "candidate"} | {
         argument.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for argument in node.args.args

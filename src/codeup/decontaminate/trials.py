@@ -94,11 +94,6 @@ class Solved:
         """Share of the benchmark's own inputs with the expected value."""
         return self.right / self.tried
 
-    @property
-    def wholly(self) -> bool:
-        """Right on all of them, and mostly on varied ones, which the problem may not allow."""
-        return self.right == self.tried and self.varied_right >= MOSTLY * self.varied
-
 
 def functions_of(program: str, callables: Sequence[Callable_], arities: Sequence[int]) -> Iterator[Function]:
     """Every way to call a row's functions on problems of these arities."""

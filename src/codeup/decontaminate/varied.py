@@ -40,7 +40,7 @@ def other(value: Any, draw: random.Random) -> Any:
         return not value
     if isinstance(value, int):
         near = value + draw.choice([1, 2, 3, 5, 7, 10, -1, -2, -3])
-        return near if (near < 0) == (value < 0) and (near == 0) == (value == 0) else value + (1 if value > 0 else -1)
+        return near if (near < 0) == (value < 0) and (near == 0) == (value == 0) else value + (1 if value >= 0 else -1)
     if isinstance(value, float):
         return value * draw.choice([0.5, 1.5, 2.0]) + (0.25 if value > 0 else -0.25)
     if isinstance(value, str):

@@ -74,8 +74,8 @@ def _contaminated(spool: Spool, spec: Spec, context: Context, summary: dict[str,
     items = [item for each, path in asked for item in read_items(each["name"], path, each["columns"])]
     workers = spec.at["workers"] or len(os.sched_getaffinity(0))
     found = find(
-        spool, items, context.folder / "run.jsonl", workers=workers, allow_unsafe=spec.at["allow_unsafe"],
-        emit=context.emit, step=context.step,
+        spool, items, context.folder / "run.jsonl", textbook=spec.textbook, workers=workers,
+        allow_unsafe=spec.at["allow_unsafe"], emit=context.emit, step=context.step,
     )  # fmt: skip
     report.write_hits(context.folder / "contamination.jsonl", spool, found, spec.contaminated)
     report.write_residue(context.folder / "residue.jsonl", spool, found)

@@ -46,6 +46,7 @@ class Spec(BaseModel):
     near_threshold: float
     decontaminate: list[dict[str, Any]]
     contaminated: Literal["drop", "report"]
+    textbook: int
     validation_rows: int
     template: str
     base: str

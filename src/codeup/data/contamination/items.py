@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codeup.data.code import parse
 from codeup.data.files import read_rows
 from codeup.errors import UserError
 
@@ -114,7 +115,7 @@ def _item(name: str, number: int, row: Mapping[str, Any], mapping: Mapping[str, 
     tests = texts.get("test", "")
     program, entry = "", texts.get("entry_point", "")
     if str(row.get("language", "python")).lower() in _PYTHON:
-        program = next((p for p in (prompt + solution, solution) if _parse(p) is not None and "def " in p), "")
+        program = next((p for p in (prompt + solution, solution) if parse(p) is not None and "def " in p), "")
         entry = entry or _entry_point(program, tests)
     inputs = _inputs(row) if program else ()
     runnable = bool(program) and entry in _defined(program)
@@ -147,15 +148,8 @@ def _inputs(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     return found
 
 
-def _parse(code: str) -> ast.Module | None:
-    try:
-        return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def _defined(program: str) -> list[str]:
-    tree = _parse(program)
+    tree = parse(program)
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] if tree else []
 
 
