@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeup.data.code import blocks
+from codeup.data.code import blocks, completed
 from codeup.data.contamination import functions, ngrams
 from codeup.data.contamination.items import Item, read_items
 from codeup.data.contamination.retrieval import Ranking
@@ -181,3 +181,27 @@ def test_a_gzip_file_that_was_cut_is_no_smaller_benchmark(tmp_path: Path) -> Non
     path.write_bytes(gzip.compress(json.dumps({"prompt": "x" * 500}).encode())[:-9])
     with pytest.raises(UserError, match="damaged or cut short"):
         read_items("b", path)
+
+
+STUB = 'from typing import List\n\n\ndef last(xs: List[int]) -> int:\n    """The last one."""\n'
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (STUB, "    n = len(xs)\n    return xs[n - 1]\n"), (STUB, "n = len(xs)\n    return xs[n - 1]"),
+        (STUB, "n = len(xs)\nreturn xs[n - 1]"),
+        (f"Please complete this.\n```python\n{STUB}```\nThanks!", "```python\n    return xs[-1]\n```"),
+    ],
+)  # fmt: skip
+def test_a_body_completes_the_function_that_the_question_began(question: str, answer: str) -> None:
+    names: dict[str, Any] = {}
+    exec(completed(question, answer), names)
+    assert names["last"]([3, 1, 2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"), [("Say hi", "Hi"), (STUB, "def last(xs):\n    return 1"), (STUB, "It is: (")]
+)
+def test_what_does_not_fit_completes_nothing(question: str, answer: str) -> None:
+    assert completed(question, answer) == ""

@@ -19,6 +19,8 @@ _BEGINS = re.compile(
     r"([ \t]*)(?:@\w|(?:async[ \t]+)?def[ \t]|class[ \t]+\w|import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b)"
 )
 _PYTHON = frozenset({"", "python", "py", "python3", "py3", "python2", "ipython", "pycon", "sage"})
+_LAST_CODE = re.compile(r"(?ms)^(?:(?:from|import)[ \t][^\n]*\n\s*)*(?:async +)?def[ \t](?:(?!^[ \t]*(?:`{3}|~{3})).)*")
+"""Imports and a function at the left margin, up to a fence or the end."""
 MOST_CHARACTERS = 200_000
 """Longer texts are data, not programs."""
 
@@ -51,6 +53,30 @@ def blocks(text: str) -> list[str]:
 def parses(text: str) -> bool:
     """Whether there is Python in a text that parses."""
     return bool(blocks(text))
+
+
+def completed(question: str, answer: str) -> str:
+    """The function that a question begins and its answer ends, as one program; '' where they do not fit.
+
+    >>> completed("Complete this:\\ndef f(x):\\n    'Doubles x.'", "return 2 * x")
+    "def f(x):\\n    'Doubles x.'\\n    return 2 * x"
+    """
+    begun = _LAST_CODE.search(question)
+    if begun is None or "def " in answer or len(question) + len(answer) > MOST_CHARACTERS:
+        return ""
+    fences = [match[3] for match in _FENCE.finditer(answer)]
+    body = (fences[0] if fences else answer).strip("\n")
+    first, line, rest = body.partition("\n")
+    for text in (body, f"    {first.lstrip()}{line}{rest}", textwrap.indent(body, "    ")):
+        whole = f"{begun[0].rstrip()}\n{text}"
+        tree = parse(whole)
+        if tree is not None and text.startswith((" ", "\t")) and all(map(_is_definition, tree.body)):
+            return whole
+    return ""
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _is_program(tree: ast.Module | None) -> bool:

@@ -20,6 +20,7 @@ is found by shared text only. What looks most like each item and was not dropped
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeup.data import words
+from codeup.data.code import completed
 from codeup.data.contamination.functions import Callable_, program_of, shapes
 from codeup.data.contamination.items import Item
 from codeup.data.contamination.ngrams import FIELDS, Grams, Overlap
@@ -152,6 +154,12 @@ def texts_of(conversation: Conversation) -> list[str]:
     return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
 
 
+def _completed(turns: Sequence[str]) -> list[str]:
+    """Functions that one turn begins and the next one ends."""
+    pairs = itertools.pairwise(turns)
+    return [whole for a, b in pairs if "def " in a and (whole := completed(a, b))]
+
+
 def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, step: str) -> Seen:
     """One pass over all rows."""
     grams, seen = Grams(items), Seen()
@@ -163,12 +171,13 @@ def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, ste
     for rows in _chunks(spool):
         pieces = [texts_of(row) for row in rows]
         joined = ["\n\n".join(each) for each in pieces]
+        pieces = [[*each, *_completed(each)] for each in pieces]
         found = [shapes(each) if _may_hold_python(text) else [] for each, text in zip(pieces, joined, strict=True)]
         seen.overlaps += grams.overlaps(joined, seen.rows)
         ranking.add(joined, found)
         for number, (each, some) in enumerate(zip(pieces, found, strict=True), seen.rows):
             seen.same_shape += [(number, index, shape.nodes) for shape in some for index in wanted.get(shape.whole, ())]
-            program, callables = program_of(each) if _may_hold_python("\n".join(each)) else ("", [])
+            program, callables = program_of(each) if _may_hold_python("".join(each)) else ("", [])
             if callables:
                 seen.functions[number] = program, callables
         seen.rows += len(rows)
