@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def decontaminate(
     items = [item for name, path in against.items() for item in read_items(name, path, benchmark_columns)]
     mapping = _mapping(input_, columns or {})
     artifacts.make_folder(out)
+    begun = time.monotonic()
     emit(Event("start", step))
     with Spool(out / ".rows.part") as spool:
         unreadable: Counter[str] = Counter()
@@ -92,6 +94,7 @@ def decontaminate(
     }
     assert rows_in == kept + sum(summary["dropped"].values()), "a row is unaccounted for"
     artifacts.write_json(out / "summary.json", summary)
+    emit(Event("finish", step, values={"seconds": time.monotonic() - begun}))
     return summary
 
 
