@@ -191,6 +191,7 @@ STUB = 'from typing import List\n\n\ndef last(xs: List[int]) -> int:\n    """The
     [
         (STUB, "    n = len(xs)\n    return xs[n - 1]\n"), (STUB, "n = len(xs)\n    return xs[n - 1]"),
         (STUB, "n = len(xs)\nreturn xs[n - 1]"),
+        (STUB, "    def at(i):\n        return xs[i]\n    return at(-1)"),
         (f"Please complete this.\n```python\n{STUB}```\nThanks!", "```python\n    return xs[-1]\n```"),
     ],
 )  # fmt: skip

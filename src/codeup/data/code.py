@@ -21,6 +21,7 @@ _BEGINS = re.compile(
 _PYTHON = frozenset({"", "python", "py", "python3", "py3", "python2", "ipython", "pycon", "sage"})
 _LAST_CODE = re.compile(r"(?ms)^(?:(?:from|import)[ \t][^\n]*\n\s*)*(?:async +)?def[ \t](?:(?!^[ \t]*(?:`{3}|~{3})).)*")
 """Imports and a function at the left margin, up to a fence or the end."""
+_TOP_DEFINITION = re.compile(r"(?m)^(?:async +)?def[ \t]")
 MOST_CHARACTERS = 200_000
 """Longer texts are data, not programs."""
 
@@ -62,7 +63,7 @@ def completed(question: str, answer: str) -> str:
     "def f(x):\\n    'Doubles x.'\\n    return 2 * x"
     """
     begun = _LAST_CODE.search(question)
-    if begun is None or "def " in answer or len(question) + len(answer) > MOST_CHARACTERS:
+    if begun is None or _TOP_DEFINITION.search(answer) or len(question) + len(answer) > MOST_CHARACTERS:
         return ""
     fences = [match[3] for match in _FENCE.finditer(answer)]
     body = (fences[0] if fences else answer).strip("\n")
