@@ -2,7 +2,7 @@
 
     terms of an item   words of its prompt and solution           shapes of the statements of its solution
     score of a row     BM25 (Robertson and Zaragoza 2009,         the same, over shapes
-                       k1 = 1.2, b = 0.5), divided by what the item's own text would score: 1 is the item itself
+                       k1 = 1.2, b = 0.5), divided by what the item's own text would score: near 1 is the item itself
     ranking            the best of both lists by turns
 
 Only terms that occur in some item are kept of a row, 5 bytes each; rows are seen once.
