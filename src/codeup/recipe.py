@@ -58,6 +58,16 @@ class Source(Section):
     revision: str | None = Field(None, description="Hub revision of the dataset")
 
 
+class Against(Section):
+    """A benchmark whose problems must not be in the training data."""
+
+    name: Name = Field(description="what the benchmark is called in the report")
+    path: str = Field(description="its file: HumanEval, HumanEval+, MBPP, MBXP, GSM8K or any JSONL (from data_root)")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="columns of a file of your own: prompt, solution, test, entry_point, task_id"
+    )
+
+
 class Dataset(Section):
     """Training examples for one stage, from one or several sources."""
 
@@ -65,6 +75,23 @@ class Dataset(Section):
     cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and answer together")
     overlong: Literal["drop", "cut_turns"] = Field(
         "drop", description="longer examples: drop them (counted), or cut whole turns from the end until they fit"
+    )
+    dedup: Literal["none", "exact", "near"] = Field(
+        "exact", description="rows that repeat an earlier one: keep, drop equal ones, or drop very similar ones too"
+    )
+    near_threshold: float = Field(
+        0.8, gt=0, le=1, description="with dedup: near, the Jaccard similarity of 5-word runs from which rows repeat"
+    )
+    decontaminate: list[Against] = Field(
+        default_factory=list, description="benchmarks whose problems are looked for in the rows"
+    )
+    contaminated: Literal["drop", "report"] = Field(
+        "drop", description="rows that hold a benchmark problem: drop them, or only report them"
+    )
+    textbook: int = Field(
+        4,
+        ge=0,
+        description="a solution that so many unrelated requests have is no contamination; 0: it always is",
     )
     validation_rows: int = Field(200, ge=0, description="examples held out for evaluation loss, whole groups at a time")
 

@@ -101,16 +101,36 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
             plain["data"] = source.path or "hub"
             places.append(source.path or "")
         sources.append(plain)
+    root = Path(recipe.data_root) if recipe.data_root else None
+    against = [_one_file(f"data.{name}.decontaminate {each.name}", each.path, root) for each in dataset.decontaminate]
     spec = {
         "dataset": name,
         "sources": sources,
-        **dataset.model_dump(exclude={"sources"}),
+        **dataset.model_dump(exclude={"sources", "decontaminate"}),
+        "decontaminate": [
+            {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(path)}
+            for each, path in zip(dataset.decontaminate, against, strict=True)
+        ],
         "template": recipe.model.template,
         "base": base,
         "seed": recipe.seed,
-        "at": {"data_root": recipe.data_root, "paths": places, **_base_at(recipe)},
+        "at": {
+            "data_root": recipe.data_root,
+            "paths": places,
+            "against": [str(path) for path in against],
+            "workers": recipe.evaluate.workers if recipe.evaluate else None,
+            "allow_unsafe": recipe.evaluate.allow_unsafe if recipe.evaluate else False,
+            **_base_at(recipe),
+        },
     }
     return Step("prepare", f"data-{name}", spec, inputs)
+
+
+def _one_file(what: str, path: str, root: Path | None) -> Path:
+    found = resolve(path, root)
+    if len(found) != 1:
+        raise UserError(f"{path!r} are {len(found)} files", where=what, mend="name each file in an entry of its own")
+    return found[0]
 
 
 def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) -> list[Step]:

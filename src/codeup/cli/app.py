@@ -33,6 +33,8 @@ bench_app = typer.Typer(help="This tool and a peer over the same work, side by s
 app.add_typer(bench_app, name="bench")
 convert_app = typer.Typer(help="Files of other tools, as files of this one.", no_args_is_help=True)
 app.add_typer(convert_app, name="convert")
+data_app = typer.Typer(help="Training data, outside of any run.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
@@ -360,3 +362,33 @@ def convert_recipe(
     from codeup.cli import interop
 
     interop.convert_recipe(files, out, name=name, devices=devices, row_tokens=row_tokens, force=force, json=json)
+
+
+@data_app.command("decontaminate")
+@guarded
+def data_decontaminate(
+    input_: Annotated[Path, typer.Option("--input", metavar="ROWS.jsonl", help="rows to clean: JSON, JSONL, Parquet")],
+    against: Annotated[list[str], typer.Option(metavar="NAME=FILE", help="a benchmark's file; repeatable")],
+    out: Annotated[Path, typer.Option(help="folder for kept.jsonl, contamination.jsonl and the account")],
+    action: Annotated[
+        str, typer.Option(help="report: keep all; mark: note hits in the rows; drop: leave them out")
+    ] = "drop",
+    columns: Annotated[str, typer.Option(help="columns of the rows, e.g. question=prompt,answer=text")] = "",
+    benchmark_columns: Annotated[str, typer.Option(help="columns of your files, e.g. prompt=task,solution=code")] = "",
+    run: Annotated[
+        str, typer.Option(help="functions to run on the tests: all, retrieved, none, or auto (all of up to 20,000)")
+    ] = "auto",
+    textbook: Annotated[
+        int, typer.Option(help="a solution in rows of so many unrelated requests is only marked; 0: none is")
+    ] = 4,
+    workers: Annotated[int | None, typer.Option(help="sandbox processes; default: one per core")] = None,
+    allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="run programs without isolation")] = False,
+    json: Json = False,
+) -> None:
+    """Find benchmark problems in training rows, also reworded ones: by text, by shape, by running functions."""
+    from codeup.cli import preparing
+
+    preparing.decontaminate(
+        input_, against, out, action=action, columns=columns, benchmark_columns=benchmark_columns, run=run,
+        textbook=textbook, workers=workers, allow_unsafe=allow_unsafe, json=json,
+    )  # fmt: skip
