@@ -147,9 +147,7 @@ def trl_trainer(model: PeftModel, folder: Path) -> Any:
         report_to="none",
         disable_tqdm=True,
     )
-    return SFTTrainer(
-        model=model, args=settings, train_dataset=data, eval_dataset=data, processing_class=byte_level()
-    )
+    return SFTTrainer(model=model, args=settings, train_dataset=data, eval_dataset=data, processing_class=byte_level())
 
 
 def trl_step(model: PeftModel, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
@@ -176,9 +174,7 @@ def transformers_step(model: PeftModel) -> tuple[float, dict[str, torch.Tensor]]
     return total, gradients(model)
 
 
-def assert_same(
-    ours_: tuple[float, dict[str, torch.Tensor]], theirs: tuple[float, dict[str, torch.Tensor]]
-) -> None:
+def assert_same(ours_: tuple[float, dict[str, torch.Tensor]], theirs: tuple[float, dict[str, torch.Tensor]]) -> None:
     assert ours_[0] == pytest.approx(theirs[0], rel=LOSS)
     assert ours_[1].keys() == theirs[1].keys() and ours_[1]
     for name, gradient in theirs[1].items():
