@@ -39,11 +39,13 @@ def keep_batch(
     collate([store[i] for i in documents]).save(path, documents=np.asarray(documents), document_loss=losses)
     bad = [number for number, loss in zip(documents, losses, strict=True) if not np.isfinite(loss)]
     if not bad:
-        return f"Each of its {len(documents)} documents alone has a finite loss."
+        return f"Each of its {len(documents)} documents has a finite loss when alone."
     if len(bad) == len(documents):
-        return f"So has each of its {len(documents)} documents alone: it is the weights, not one document."
+        return (
+            f"None of its {len(documents)} documents has a finite loss when alone: it is the weights, not one of them."
+        )
     shown = ", ".join(map(str, bad[:SHOWN])) + (f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
-    return f"Of its {len(documents)} documents {len(bad)} alone has no finite loss: number {shown} of {store.folder}."
+    return f"Of its {len(documents)} documents these have no finite loss when alone: {shown} of {store.folder}."
 
 
 @torch.no_grad()

@@ -92,7 +92,7 @@ def advice(
     lines = []
     for change, words in changes:
         changed = needs.memory(shape, **(now | change)).total + parts.get("process", 0)
-        if changed < total:
+        if changed < 0.98 * total:
             lines.append(f"  {_size(changed):>9} with {words}")
     shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items() if size > total / 100)
     doubt = " By this estimate it fits: look for other programs, and for limits of this one." if total < there else ""
