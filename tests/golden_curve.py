@@ -39,7 +39,7 @@ def train(folder: Path, **changes: Any) -> dict[str, Any]:
         "warmup_ratio": 0.1,
         "tokens_per_batch": 500,
         "pack_length": 256,
-        "weight_decay": 0.01,
+        "weight_decay": 0.5,
         "max_grad_norm": 1.0,
         "dtype": "float32",
         "device": "cpu",

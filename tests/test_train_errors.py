@@ -30,6 +30,7 @@ from codeup.cli.app import app
 from codeup.errors import UserError, WorkFailed
 from codeup.train import loop, lora, shortage
 from codeup.train.attention import segments_of, use_segment_attention
+from codeup.train.base import fingerprint
 from codeup.train.batch import Batch
 from codeup.train.loss import loss_sum
 from codeup.train.sft import train_sft
@@ -157,7 +158,7 @@ WRONG: list[tuple[Callable[[Case], None], str, str]] = [
     (cut_weights, "base/model.safetensors: damaged weight file", "fetch or make it again"),
     (a_layer_missing, "base: model.layers.3.mlp.up_proj.weight: in the weight files missing", TOGETHER),
     (weights_of_another_shape, "down_proj.weight and 17 more: in the weight files missing, or of another", TOGETHER),
-    (unknown_architecture, "llama9", "check its files"),
+    (unknown_architecture, "base: cannot be loaded as a causal language model (The checkpoint", SUPPORTED),
     (encoder_and_decoder, "base: cannot be loaded as a causal language model (Unrecognized", SUPPORTED),
     (no_attention_of_others, "base: cannot be loaded as a causal language model (BloomForCausalLM does not", SUPPORTED),
     (cut_config, "config", "check its files"),
@@ -274,11 +275,23 @@ def test_a_run_folder_without_permission_is_found_before_work_begins(closed: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_weights_that_may_not_be_read_are_named(closed: Path) -> None:
+    case = Case(closed)
+    (case.base / "model.safetensors").chmod(0)
+    with as_somebody_else():
+        done = case.invoke()
+        with pytest.raises(UserError, match=r"safetensors: cannot be read \(Permission denied\)"):
+            fingerprint(case.base)
+    assert done.exit_code == 2, (done.output, done.exception)
+    assert "base/model.safetensors: cannot be read (Permission denied)" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_a_step_folder_of_somebody_else_is_found_before_the_model_is_loaded(
     closed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tokens(closed / "tokens", random_documents(4))
-    save_tiny_llama(closed / "model")
+    (save_tiny_llama(closed / "model") / "model.safetensors").chmod(0o644)
     monkeypatch.setattr("codeup.train.base.load_base", None)
     (closed / "out").mkdir(mode=0o555)
     with as_somebody_else(), pytest.raises(UserError, match=r"out: cannot be written to \(Permission denied\)"):

@@ -84,8 +84,11 @@ def fingerprint(model: Path) -> str:
     """sha256 over the weight files: the identity of a base. An adapter records it, a merge compares it."""
     state = hashlib.sha256()
     for file in weight_files(model):
-        with file.open("rb") as opened:
-            state.update(hashlib.file_digest(opened, "sha256").digest())
+        try:
+            with file.open("rb") as opened:
+                state.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
     return state.hexdigest()
 
 
