@@ -29,6 +29,9 @@ from codeup.train.base import pick_dtype, read_config
 WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 """In messages of CUDA's and the CPU's allocator, of the kernel (through safetensors' mmap) and of C++."""
 
+WORTH = 0.98
+"""A change that leaves more than this share of the need is not proposed."""
+
 
 @contextlib.contextmanager
 def out_of_memory_explained(advise: Callable[[], str]) -> Iterator[None]:
@@ -73,7 +76,7 @@ def advice(
             f"quantization: nf4. Without numbers, because the {error.what}."
         )
     cuda = device.type == "cuda"
-    now = {
+    now: dict[str, Any] = {
         "r": lora["r"],
         "targets": lora["targets"],
         "dropout": lora["dropout"],
@@ -83,21 +86,33 @@ def advice(
         "checkpointing": activation_checkpointing,
         "cuda": cuda,
     }
-    parts = asdict(needs.memory(shape, **now)) | ({} if cuda else {"process": needs.PROCESS_BYTES})
-    total, there = sum(parts.values()), _there(device)
-    changes = list(_changes(now, pack_length=pack_length, longest=longest))
-    if len(changes) > 1:
-        every = {key: value for change, _ in changes for key, value in change.items()}
-        changes.append((every, "all of these"))
-    lines = []
-    for change, words in changes:
-        changed = needs.memory(shape, **(now | change)).total + parts.get("process", 0)
-        if changed < 0.98 * total:
-            lines.append(f"  {_size(changed):>9} with {words}")
-    shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items() if size > total / 100)
+    parts = asdict(needs.memory(shape, **now))
+    training, process = sum(parts.values()), 0 if cuda else needs.PROCESS_BYTES
+    total, there = training + process, _there(device)
+    named = (parts | {"process": process}).items()
+    shown = ", ".join(f"{name} {_size(size)}" for name, size in named if size > total / 100)
     doubt = " By this estimate it fits: look for other programs, and for limits of this one." if total < there else ""
-    first = f"It needs about {_size(total)} ({shown}) and {_size(there)} are there.{doubt} It would need"
-    return "\n".join([first, *lines])
+    first = f"It needs about {_size(total)} ({shown}) and {_size(there)} are there.{doubt}"
+    lines = [
+        f"  {_size(need + process):>9} with {words}" for need, words in _proposals(shape, now, longest, pack_length)
+    ]
+    return "\n".join([first + (" It would need" if lines else ""), *lines])
+
+
+def _proposals(shape: needs.Shape, now: dict[str, Any], longest: int, pack_length: int) -> list[tuple[int, str]]:
+    """The changes that are worth something, and all of them together: what training needs with each, and its words."""
+
+    def need(change: dict[str, Any]) -> int:
+        return needs.memory(shape, **(now | change)).total
+
+    found = [
+        (change, words)
+        for change, words in _changes(now, pack_length=pack_length, longest=longest)
+        if need(change) < WORTH * need({})
+    ]
+    if len(found) > 1:
+        found.append(({key: value for change, _ in found for key, value in change.items()}, "all of these"))
+    return [(need(change), words) for change, words in found]
 
 
 def _changes(now: Mapping[str, Any], *, pack_length: int, longest: int) -> Iterator[tuple[dict[str, Any], str]]:
