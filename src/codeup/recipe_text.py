@@ -242,6 +242,36 @@ def check_references(value: Any) -> list[Problem]:
     return problems
 
 
+def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
+    """Sizes of a stage and of its data that do not fit together, defaults of `root` included.
+
+    A step holds at least one pack, and a pack at least the longest row. Evaluations that a stage asks for need rows.
+    """
+    data, stages = _dict(value.get("data")), _list(value.get("stages"))
+    of_stage, of_data = _model_at(root, ("stages",)), _model_at(root, ("data",))
+    for i, stage in enumerate(stages):
+        name = _dict(stage).get("data")
+        rows = _dict(data.get(name)) if isinstance(name, str) else {}
+        pack, batch = (_whole(_dict(stage), key, of_stage) for key in ("pack_length", "batch_tokens"))
+        cutoff, held_out = (_whole(rows, key, of_data) for key in ("cutoff", "validation_rows"))
+        if batch < pack:
+            message = f"{batch} is smaller than the {pack} of one pack; raise it, or lower pack_length"
+            yield Problem(("stages", i, "batch_tokens"), message)
+        if rows and pack < cutoff:
+            message = f"{pack} is smaller than the {cutoff} tokens that a row of {name} may have; raise it to {cutoff}"
+            yield Problem(("stages", i, "pack_length"), f"{message}, or lower data.{name}.cutoff")
+        asked = _dict(stage).get("evals_per_epoch", 0)
+        if rows and not held_out and isinstance(asked, int) and asked > 0:
+            message = f"{asked}, but {name} holds no row out; raise data.{name}.validation_rows, or write 0"
+            yield Problem(("stages", i, "evals_per_epoch"), message)
+
+
+def _whole(section: dict[str, Any], key: str, model: type[BaseModel]) -> int:
+    """A whole number of a section or its default; 0 for what has the wrong type and is reported as such."""
+    given = section.get(key, model.model_fields[key].default)
+    return given if isinstance(given, int) else 0
+
+
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:
     seen: dict[tuple[str, ...], str] = {}
     for name, chain in variants.items():

@@ -27,6 +27,7 @@ from codeup.train.attention import segments_of
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
 from codeup.train.loss import loss_sum
+from codeup.train.not_finite import keep_batch
 from codeup.train.plan import Plan, StepReader, learning_rate
 from codeup.train.tokens import TokenStore
 from codeup.types import Pack
@@ -159,10 +160,11 @@ def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float
     if math.isfinite(loss) and math.isfinite(norm):
         return
     path = run.out / "nan_batch.npz"
-    collate_packs(run.store, packs).save(path)
+    documents = [document for item in packs for document in item.documents]
+    blame = keep_batch(path, run.model, run.store, documents, run.precision)
     raise WorkFailed(
-        f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. The batch is in {path}. Nothing of this "
-        "step was kept; a lower learning_rate, a longer warmup_ratio or max_grad_norm 1.0 usually help."
+        f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. {blame} The batch is in {path}. Nothing of "
+        "this step was kept; a lower learning_rate, a longer warmup_ratio or max_grad_norm 1.0 usually help."
     )
 
 

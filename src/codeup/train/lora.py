@@ -47,6 +47,11 @@ def attach(
 ) -> PeftModel:
     """Freeze `model` and give it fp32 adapters on `targets`. UserError lists the layers when a target is unknown."""
     names = linear_names(model)
+    if not names:
+        raise UserError(
+            f"{type(model).__name__} has no linear layers that adapters could go on",
+            mend="use a decoder such as Llama, Mistral, Qwen2 or Qwen3",
+        )
     wanted = names if targets == "all-linear" else ([targets] if isinstance(targets, str) else list(targets))
     unknown = [name for name in wanted if name not in names]
     if unknown:

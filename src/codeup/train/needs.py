@@ -36,6 +36,8 @@ ALLOCATOR_SHARE = 0.05
 CPU_ALLOCATOR_SHARE = 0.4
 """On a CPU, of activations and working: freed pieces stay in the C library's heap. 0.34 to 0.48 measured, see
 docs/training.md. The logits of a chunk are too large for the heap and go back at once."""
+PROCESS_BYTES = 600 << 20
+"""A Python process with torch, transformers and PEFT loaded, before the model."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Decoders whose layer is: norm, q k v o, norm, gate up down."""
 

@@ -15,6 +15,7 @@ trained embeddings or heads.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -32,14 +33,15 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from codeup.errors import UserError, WorkFailed
+from codeup import artifacts
+from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import checkpoint, loop, packing
+from codeup.train import checkpoint, loop, packing, shortage
 from codeup.train import lora as layers
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
 from codeup.train.plan import Plan, make_plan
-from codeup.train.tokens import TokenStore, open_tokens
+from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.types import Emit, Event, ignore_event
 
 LORA_DEFAULTS = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear", "use_rslora": False}
@@ -110,8 +112,13 @@ def train_sft(
     finished = _finished(out, identity)
     if finished is not None:
         return finished
-    out.mkdir(parents=True, exist_ok=True)
-    with _borrowed_globals(), _out_of_memory_explained():
+    artifacts.make_folder(out)
+    advise = functools.partial(
+        shortage.advice, model, lora=facts["lora"], pack_length=pack_length, longest=int(plan.lengths.max()),
+        micro_batch_tokens=optimiser["micro_batch_tokens"], dtype=dtype, device=base_model.pick_device(device),
+        quantization=quantization, activation_checkpointing=activation_checkpointing,
+    )  # fmt: skip
+    with _borrowed_globals(), shortage.out_of_memory_explained(advise):
         loaded = base_model.load_base(
             model,
             dtype=dtype,
@@ -119,6 +126,8 @@ def train_sft(
             quantization=quantization,
             activation_checkpointing=activation_checkpointing,
         )
+        for ids in [store] + ([held_out] if held_out is not None else []):
+            refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
         use_segment_attention(loaded)
         adapter = _attach(loaded, facts["lora"], seed)
         run = loop.Run(loaded, adapter, store, plan, out, seed=seed, **optimiser)
@@ -318,17 +327,3 @@ def _borrowed_globals() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _out_of_memory_explained() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        words = str(error).lower()
-        if isinstance(error, RuntimeError) and "out of memory" not in words and "not enough memory" not in words:
-            raise
-        raise WorkFailed(
-            "out of memory while training. In this order: lower micro_batch_tokens (the result stays the same), set "
-            f"activation_checkpointing: true, set quantization: nf4. ({words.partition(chr(10))[0] or 'no detail'})"
-        ) from error
