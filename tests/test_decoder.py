@@ -131,8 +131,9 @@ def test_dropout_leaves_the_expected_value_alone_and_is_off_in_evaluation() -> N
     group = Group([base.model.layers[0].self_attn.o_proj])
     x = torch.randn(1, 32).expand(20000, 32).contiguous()
     torch.manual_seed(0)
-    mean = Product(group, group.parameters()).forward(x, 0.5).mean(0)
-    torch.testing.assert_close(mean, Product(group, group.parameters()).forward(x[:1], 0.0)[0], rtol=0, atol=0.05)
+    with torch.no_grad():
+        mean = Product(group, group.parameters()).forward(x, 0.5).mean(0)
+        torch.testing.assert_close(mean, Product(group, group.parameters()).forward(x[:1], 0.0)[0], rtol=0, atol=0.05)
 
 
 def test_recomputed_layers_have_the_same_gradients_with_dropout() -> None:
@@ -159,19 +160,6 @@ def test_with_the_adapter_disabled_it_is_the_base() -> None:
     with torch.no_grad(), adapter.disable_adapter():
         got = lean(batch, attention.segments_of(batch))
     torch.testing.assert_close(got, library_forward(plain)(batch, attention.segments_of(batch)), rtol=1e-4, atol=1e-5)
-
-
-def test_stacking_leaves_the_model_as_it_was() -> None:
-    """The modules' weights are views of the stack: same values, no second copy, still found by name."""
-    base, _ = make("llama")
-    before = {name: value.clone() for name, value in base.state_dict().items()}
-    lean_forward(base)
-    q, k = base.model.layers[0].self_attn.q_proj, base.model.layers[0].self_attn.k_proj
-    assert (
-        q.get_base_layer().weight.untyped_storage().data_ptr() == k.get_base_layer().weight.untyped_storage().data_ptr()
-    )
-    for name, value in base.state_dict().items():
-        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
 def test_other_shapes_are_left_to_the_library() -> None:

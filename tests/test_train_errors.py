@@ -438,7 +438,7 @@ def test_the_kept_batch_can_be_computed_again(tmp_path: Path) -> None:
     tensors = {name: torch.from_numpy(kept[name]) for name in ("ids", "positions", "predicts", "targets")}
     batch = Batch(lengths=tuple(kept["lengths"].tolist()), **tensors)
     with torch.no_grad():
-        total = float(loss_sum(model, batch, segments_of(batch)))
+        total = float(loss_sum(model, run.forward, batch, segments_of(batch)))
     targets = [sum(d.trained[1:]) for d in random_documents(6)]
     assert total == pytest.approx(sum(kept["document_loss"] * np.array(targets)[kept["documents"]]), rel=1e-5)
 

@@ -6,8 +6,7 @@ backward pass. Here a layer is two functions with the attention between them, an
     x ──norm──[q k v]──rotate──► attention ──o──(+ x)──norm──[gate up]──silu·mul──down──(+)──► y
       └──────── Before ───────┘            └──────────────────── After ────────────────────┘
 
-- Layers that read the same input are one product: their frozen weights are stacked once, (q + k + v, in), and the
-  modules' own weights become views of the stack, so nothing is held twice.
+- Layers that read the same input share its norm, its dropout and the product with their A matrices.
 - Kept for the backward pass: x, the inverse norms, q, k, v, the attention's output, the sum before the second norm,
   gate and up. Normed inputs and the MLP's product are made again, one pass each. Frozen weights have no gradient.
 - Plain LoRA (arXiv 2106.09685) in two exact forms. In fp32 without dropout: one product with W + s B A, built per call.
@@ -48,8 +47,17 @@ class Norm(Protocol):
 
 
 @dataclass(frozen=True)
+class Part:
+    """One layer of a group: its frozen weight (out, in), its bias, and which columns of the group's output it makes."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    rows: slice
+
+
+@dataclass(frozen=True)
 class Adapter:
-    """One adapter of a group: which rows of the stack and which columns of the stacked A it has."""
+    """One adapter of a group: which columns of the output it adds to, and which of x A^T are its own."""
 
     module: MergedLinear
     name: str
@@ -66,15 +74,17 @@ class Group:
 
     def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
         bases: list[Any] = [m.get_base_layer() if isinstance(m, MergedLinear) else m for m in modules]
-        self.weight, self.bias = _stack([b.weight for b in bases]), _stacked_bias(bases)
         self.sizes: list[int] = [base.weight.shape[0] for base in bases]
+        self.parts: list[Part] = []
         self.adapters: list[Adapter] = []
         row = rank = 0
-        for module, size in zip(modules, self.sizes, strict=True):
+        for module, base, size in zip(modules, bases, self.sizes, strict=True):
+            rows = slice(row, row + size)
+            self.parts.append(Part(base.weight, base.bias, rows))
             if isinstance(module, MergedLinear):
                 name = module.active_adapters[0]
                 r = module.lora_A[name].weight.shape[0]
-                self.adapters.append(Adapter(module, name, slice(row, row + size), slice(rank, rank + r)))
+                self.adapters.append(Adapter(module, name, rows, slice(rank, rank + r)))
                 rank += r
             row += size
 
@@ -88,14 +98,42 @@ class Group:
         drops = (each.module.lora_dropout[each.name] for each in self.adapters)
         return max((d.p for d in drops if d.training and isinstance(d, torch.nn.Dropout)), default=0.0)
 
+    def frozen(self, x: torch.Tensor) -> torch.Tensor:
+        """x W^T + bias, without adapters."""
+        y = x.new_empty(x.shape[0], sum(self.sizes))
+        for part in self.parts:
+            torch.mm(x, part.weight.t(), out=y[:, part.rows])
+            if part.bias is not None:
+                y[:, part.rows] += part.bias
+        return y
+
+    def frozen_backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        """gradient W, the sum over the layers."""
+        first, *rest = self.parts
+        result = gradient[:, first.rows] @ first.weight
+        for part in rest:
+            result.addmm_(gradient[:, part.rows], part.weight)
+        return result
+
     def merged(self, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
-        """W + s B A, (out, in)."""
-        if not parameters:
-            return self.weight
-        weight = self.weight.clone()
-        for each, a, b in zip(self.adapters, parameters[::2], parameters[1::2], strict=True):
-            weight[each.rows].addmm_(b, a, alpha=each.scale)
+        """W + s B A of all layers, (out, in)."""
+        adapters = {each.rows.start: each for each in self.adapters}
+        pairs = iter(zip(parameters[::2], parameters[1::2], strict=True))
+        weight = self.parts[0].weight.new_empty(sum(self.sizes), self.parts[0].weight.shape[1])
+        for part in self.parts:
+            if (adapter := adapters.get(part.rows.start)) is None:
+                weight[part.rows] = part.weight
+            else:
+                a, b = next(pairs)
+                torch.addmm(part.weight, b, a, alpha=adapter.scale, out=weight[part.rows])
         return weight
+
+    def bias(self) -> torch.Tensor | None:
+        """Those of all layers end to end; None where there is none."""
+        if all(part.bias is None for part in self.parts):
+            return None
+        zeros = (part.weight.new_zeros(part.weight.shape[0]) for part in self.parts)
+        return torch.cat([z if part.bias is None else part.bias for z, part in zip(zeros, self.parts, strict=True)])
 
 
 @dataclass
@@ -111,9 +149,11 @@ class Product:
     def forward(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
         """(T, in) -> (T, out)."""
         group = self.group
-        if not self.parameters or (dropout == 0.0 and x.dtype in (torch.float32, torch.float64)):
-            return F.linear(x, group.merged(self.parameters), group.bias)
-        y = F.linear(x, group.weight, group.bias)
+        if not self.parameters:
+            return group.frozen(x)
+        if dropout == 0.0 and x.dtype in (torch.float32, torch.float64):
+            return F.linear(x, group.merged(self.parameters), group.bias())
+        y = group.frozen(x)
         if dropout:
             x, self.mask = torch.native_dropout(x, dropout, True)
             self.kept = 1.0 - dropout
@@ -128,7 +168,7 @@ class Product:
         """(T, out), (T, in) -> the gradient of x, and those of A and B in turn (fp32)."""
         group, found = self.group, list[torch.Tensor]()
         if not self.parameters:
-            return (gradient @ group.weight if need_x else None), found
+            return (group.frozen_backward(gradient) if need_x else None), found
         a = torch.cat(self.parameters[::2])
         dropped = x if self.mask is None else x * self.mask / self.kept
         low = dropped @ a.t() if self.low is None else self.low
@@ -145,7 +185,7 @@ class Product:
         through = low_gradient @ a
         if self.mask is not None:
             through = through.mul_(self.mask).div_(self.kept)
-        return through.addmm_(gradient, group.weight), found
+        return through.add_(group.frozen_backward(gradient)), found
 
 
 @dataclass(frozen=True)
@@ -161,7 +201,7 @@ class Layer:
     head_dim: int
     scaling: float
     rotated: int
-    """columns of q and k together: the first of the stack q k v"""
+    """columns of q and k together, the first of q k v"""
     keys: int
     """columns of k, and of v"""
 
@@ -268,25 +308,6 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
     torch.mul(b, cos, out=to_b).addcmul_(a, sin)
     return turned.flatten(1)
-
-
-def _stack(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(out_1 + out_2 + ..., in), of which the given parameters become views."""
-    if len(weights) == 1:
-        return weights[0].detach()
-    first = weights[0]
-    whole = torch.empty((sum(w.shape[0] for w in weights), *first.shape[1:]), dtype=first.dtype, device=first.device)
-    for part, weight in zip(whole.split([w.shape[0] for w in weights]), weights, strict=True):
-        part.copy_(weight.detach())
-        weight.data = part
-    return whole
-
-
-def _stacked_bias(bases: Sequence[Any]) -> torch.Tensor | None:
-    if all(base.bias is None for base in bases):
-        return None
-    filled = [b.weight.new_zeros(b.weight.shape[0]) if b.bias is None else b.bias.detach() for b in bases]
-    return torch.cat(filled)
 
 
 def forward_of(model: PreTrainedModel) -> Forward:

@@ -161,7 +161,7 @@ def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float
         return
     path = run.out / "nan_batch.npz"
     documents = [document for item in packs for document in item.documents]
-    blame = keep_batch(path, run.model, run.store, documents, run.precision)
+    blame = keep_batch(path, run.model, run.forward, run.store, documents, run.precision)
     raise WorkFailed(
         f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. {blame} The batch is in {path}. Nothing of "
         "this step was kept; a lower learning_rate, a longer warmup_ratio or max_grad_norm 1.0 usually help."

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from codeup.train.attention import segments_of
 from codeup.train.batch import collate
-from codeup.train.loss import loss_sum
+from codeup.train.loss import Forward, loss_sum
 from codeup.train.tokens import TokenStore
 
 SHOWN = 5
@@ -30,12 +30,13 @@ SHOWN = 5
 def keep_batch(
     path: Path,
     model: PreTrainedModel,
+    forward: Forward,
     store: TokenStore,
     documents: Sequence[int],
     precision: Callable[[], AbstractContextManager[Any]],
 ) -> str:
     """Write the batch to `path` and return a sentence about its documents."""
-    losses = document_losses(model, store, documents, precision)
+    losses = document_losses(model, forward, store, documents, precision)
     collate([store[i] for i in documents]).save(path, documents=np.asarray(documents), document_loss=losses)
     bad = [number for number, loss in zip(documents, losses, strict=True) if not np.isfinite(loss)]
     if not bad:
@@ -51,6 +52,7 @@ def keep_batch(
 @torch.no_grad()
 def document_losses(
     model: PreTrainedModel,
+    forward: Forward,
     store: TokenStore,
     documents: Sequence[int],
     precision: Callable[[], AbstractContextManager[Any]],
@@ -61,6 +63,6 @@ def document_losses(
     for number in documents:
         batch = collate([store[number]]).to(model.device)
         with precision():
-            losses.append(float(loss_sum(model, batch, segments_of(batch))) / max(1, len(batch.targets)))
+            losses.append(float(loss_sum(model, forward, batch, segments_of(batch))) / max(1, len(batch.targets)))
     model.train(training)
     return np.array(losses)
