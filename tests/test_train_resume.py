@@ -12,7 +12,7 @@ import pytest
 from train_models import random_documents, save_tiny_llama
 
 from codeup.errors import UserError
-from codeup.train import checkpoint, loop
+from codeup.train import loop
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "pack_length": 64,
     "micro_batch_tokens": 64,
     "learning_rate": 1e-2,
+    "eval_share": 1.0,
     "evals_per_epoch": 2,
     "checkpoint_every_steps": 3,
 }
@@ -123,7 +124,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         with pytest.raises(KeyboardInterrupt):
             train_sft(**inputs, out=tmp_path, **SETTINGS)
     kept = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
-    assert len(kept) == checkpoint.KEEP
+    assert len(kept) == 2
     path = tmp_path / "checkpoints" / kept[-1] / harm
     path.write_bytes(path.read_bytes()[:-3])
     notes: list[Event] = []
