@@ -75,7 +75,7 @@ class Moments:
 
 def call(arguments: dict[str, Any], moments: Moments, answer: Path) -> None:
     """What a child does; its answer is the summary or the message of the error."""
-    paths = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
+    paths: dict[str, Any] = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
     moments.watch()
 
     def emit(event: Event) -> None:
@@ -135,27 +135,35 @@ def fill(disk: Path) -> None:
             pass
 
 
+def one_point(action: str, order: dict[str, Any], at: int, name: str) -> dict[str, Any]:
+    """Something happens at moment `at`; then the same call again. What came of both, and of the folder."""
+    disk, answer = Path(order.get("disk", order["folder"])), Path(order["folder"]) / "answer.json"
+    out = disk / f"moment-{at}"
+
+    def strike() -> None:
+        if action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        fill(disk)
+
+    answer.unlink(missing_ok=True)
+    ended = in_a_child(lambda: call(dict(order["arguments"]), Moments(out, at, strike), answer))
+    first = json.loads(answer.read_text())["told"] if answer.exists() else {}
+    (disk / "filler").unlink(missing_ok=True)
+    in_a_child(lambda: call(dict(order["arguments"]), Moments(out), answer))
+    second = json.loads(answer.read_text())["told"]
+    found = {"at": at, "moment": name, "signal": ended, "first": first, "second": second, **results(out)}
+    shutil.rmtree(out)
+    return found
+
+
 def main() -> None:
     action, order = sys.argv[1], json.loads(sys.argv[2])
-    folder, arguments = Path(order["folder"]), order["arguments"]
-    answer = folder / "answer.json"
-    clean = Moments(folder / "uninterrupted")
-    in_a_child(lambda: call(dict(arguments), clean, answer))
-    told = json.loads(answer.read_text())
-    print(json.dumps({**results(clean.out), "told": told["told"], "moments": len(told["seen"])}), flush=True)
-    for at in choose(told["seen"], order["points"], order.get("seed", 0)):
-        disk = Path(order.get("disk", folder))
-        out = disk / f"moment-{at}"
-        act = (lambda: os.kill(os.getpid(), signal.SIGKILL)) if action == "kill" else (lambda: fill(disk))
-        answer.unlink(missing_ok=True)
-        ended = in_a_child(lambda: call(dict(arguments), Moments(out, at, act), answer))
-        first = json.loads(answer.read_text())["told"] if answer.exists() else {}
-        (disk / "filler").unlink(missing_ok=True)
-        in_a_child(lambda: call(dict(arguments), Moments(out), answer))
-        second = json.loads(answer.read_text())["told"]
-        point = {"at": at, "moment": told["seen"][at], "phase": phase(told["seen"][at]), "signal": ended}
-        print(json.dumps({**point, "first": first, "second": second, **results(out)}), flush=True)
-        shutil.rmtree(out)
+    answer, clean = Path(order["folder"]) / "answer.json", Moments(Path(order["folder"]) / "uninterrupted")
+    in_a_child(lambda: call(dict(order["arguments"]), clean, answer))
+    whole = json.loads(answer.read_text())
+    print(json.dumps({**results(clean.out), "told": whole["told"]}), flush=True)
+    for at in choose(whole["seen"], order["points"], order.get("seed", 0)):
+        print(json.dumps(one_point(action, order, at, whole["seen"][at])), flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ LAST, EVAL_LOSS, PASS_AT_1 = "last", "eval_loss", "pass@1"
 CHOICES = (LAST, EVAL_LOSS, PASS_AT_1)
 FORWARD = 0.5
 """Work of a token that is only read, in tokens of training. With recomputed activations it is 1/3: an upper bound."""
+GENERATED = 4.0
+"""Work of a token that is generated."""
 
 
 @dataclass(frozen=True)

@@ -192,10 +192,11 @@ def _train(
         while not ended():
             result = loop.train_step(run)
             _report(run, result, metrics, emit, step_name)
-            if progress.step in evaluator.schedule.after:
+            evaluated = progress.step in evaluator.schedule.after
+            if evaluated:
                 _evaluate(run, evaluator, metrics, emit, step_name)
             run.clean = True
-            if saving.due(progress.step) or ended() or evaluator.chosen(progress) == progress.step:
+            if saving.due(progress.step) or ended() or (evaluated and evaluator.select_by != selection.LAST):
                 save()
     except KeyboardInterrupt:
         if run.clean and progress.step > saving.step:
