@@ -91,11 +91,11 @@ def test_a_full_disk_ends_with_a_message_and_loses_nothing(inputs: dict[str, Any
     disk = inputs["model"].parent / "disk"
     disk.mkdir()
     mounted = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=2m none "$0" && exec "$@"', str(disk)]
-    starts = ["gradient begins", "gradient begins#3", "open checkpoints/.partial-000003/manifest.json"]
+    starts = ["gradient begins", "gradient begins#3", "open checkpoints/.partial-000002/manifest.json"]
     ends = ["os.mkdir .adapter.partial", "open .adapter.partial/adapter_config", "os.rename .adapter.partial"]
     whole, *points = drive("fill", inputs, [*starts, *ends], *mounted, disk=str(disk))
     places = [point["first"].get("message", "").partition(": ")[0].rpartition("/")[2] for point in points]
-    assert places == ["metrics.jsonl", "step-000003", "step-000003", "adapter", "adapter", "train.json"]
+    assert places == ["metrics.jsonl", "step-000005", "step-000002", "adapter", "adapter", "train.json"]
     for point in points:
         assert point["first"]["error"] == "UserError" and "No space left on device" in point["first"]["message"]
         assert "to mend: free disk space" in point["first"]["message"]

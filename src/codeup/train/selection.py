@@ -1,7 +1,7 @@
 """Which step's adapter is published: when to evaluate, what is measured, the best of it, and when to stop.
 
     evaluations      {"step": 40, "eval_loss": 0.61, "pass@1": 0.32}   {"step": 80, "eval_loss": 0.58, "pass@1": 0.30}
-    select_by        last: 80      eval_loss: 80 (the lowest)      pass@1: 40 (the highest; of equals, the earliest)
+    select_by        last: 80      eval_loss: 80 (the lowest)      pass@1: 40 (the highest)
     early_stop 3     stop once three evaluations in a row were no better than the best before them
 
 All of it follows from the settings and from what was measured, never from a clock: a resumed run evaluates after the
@@ -37,7 +37,7 @@ CHOICES = (LAST, EVAL_LOSS, PASS_AT_1)
 FORWARD = 0.5
 """Work of a token that is only read, in tokens of training. With recomputed activations it is 1/3: an upper bound."""
 GENERATED = 4.0
-"""Work of a token that is generated."""
+"""The same of a token that is generated, an assumption: one token a time uses a machine worse than a whole row does."""
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,16 @@ def _score(run: Run, scorer: Scorer) -> float:
 
 
 def best(evaluations: Sequence[Mapping[str, Any]], metric: str) -> Mapping[str, Any] | None:
-    """The best evaluation that has the metric, the earliest of equals. Not a number is worse than any."""
+    """The best evaluation that has the metric; of equal scores the one with the lowest loss, then the earliest.
 
-    def badness(found: Mapping[str, Any]) -> float:
-        value = found[metric] if metric == EVAL_LOSS else -found[metric]
-        return value if math.isfinite(value) else math.inf
+    Few problems give few different scores, often 0 at first. Not a number is worse than any.
+    """
+
+    def badness(found: Mapping[str, Any]) -> tuple[float, float]:
+        loss = found.get(EVAL_LOSS, math.inf)
+        values = (loss if metric == EVAL_LOSS else -found[metric], loss)
+        first, second = (value if math.isfinite(value) else math.inf for value in values)
+        return first, second
 
     return min((found for found in evaluations if metric in found), key=badness, default=None)
 
@@ -242,6 +247,8 @@ def _because(progress: Progress, evaluator: Evaluator, chosen: int | None) -> st
         value = next(found[metric] for found in progress.evaluations if found["step"] == chosen)
         end = "lowest" if metric == EVAL_LOSS else "highest"
         why = f"{end} {metric}, {value:.4f}, of {len(progress.evaluations)} evaluations"
+        equal = sum(found.get(metric) == value for found in progress.evaluations)
+        why += f" (of {equal} equal ones by eval_loss)" if equal > 1 and evaluator.packs else ""
     if evaluator.exhausted(progress):
         why += f"; stopped early: {evaluator.early_stop} evaluations without a better {metric}"
     return why
