@@ -262,7 +262,7 @@ def _lora(file: File) -> dict[str, Any]:
     }
 
 
-def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, int]:
+def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, Any]:
     """How often the held-out loss is taken, of at most so many held-out rows as an evaluation here may have."""
     key = "eval_strategy" if "eval_strategy" in file.values else "evaluation_strategy"
     strategy, every = file.text(key, "no"), file.number("eval_steps", 500)
@@ -279,7 +279,14 @@ def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, int]
             times = max(1, round(steps / every))
         else:
             file.differs("eval_steps", f"the number of steps is not known here: {times} evaluations per epoch")
-    return {"evals_per_epoch": times if held_out else 0, "eval_rows": min(max(1, held_out), MOST_EVALUATED)}
+    if times and held_out > MOST_EVALUATED:
+        file.differs(
+            "val_size", f"{MOST_EVALUATED} of the {held_out} held-out rows are evaluated, always the same ones"
+        )
+    if not (times and held_out):
+        return {"evals_per_epoch": 0}
+    # as often as the file says, whatever that costs
+    return {"evals_per_epoch": times, "eval_rows": min(held_out, MOST_EVALUATED), "eval_share": 1.0}
 
 
 def _shared(file: File) -> dict[str, tuple[Any, str]]:
