@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "tokens_per_batch": 128,
     "pack_length": 64,
     "learning_rate": 1e-2,
+    "eval_share": 1.0,
 }
 
 

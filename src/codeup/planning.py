@@ -202,7 +202,11 @@ def _stage(
     if workload is not None:
         steps = stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens)
         rows = min(stage.eval_rows, workload.validation_rows)
-        evaluated = round(stage.epochs * stage.evals_per_epoch * rows * workload.tokens / max(1, workload.rows))
+        once = rows * workload.tokens / max(1, workload.rows)
+        most = max(
+            once, stage.eval_share * 2 * stage.epochs * workload.tokens
+        )  # reading is half the work (selection.py)
+        evaluated = round(min(stage.epochs * stage.evals_per_epoch * once, most)) if stage.evals_per_epoch else 0
     return StageNeeds(
         name=stage.name,
         trainings=sum(chain[-1] == stage.name for chain in chains),

@@ -125,8 +125,22 @@ class Stage(Section):
     max_grad_norm: float = Field(1.0, ge=0, description="gradient clipping; 0 switches it off")
     lora: Lora = Field(default_factory=Lora, description="adapter settings")
     evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: none")
-    eval_rows: int = Field(500, ge=1, description="at most this many held-out examples are evaluated")
+    eval_rows: int = Field(500, ge=1, le=2000, description="at most this many held-out examples are evaluated")
+    eval_share: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="most that evaluations may cost, as a share of the training's work; fewer are made",
+    )
+    select_by: Literal["last", "eval_loss", "pass@1"] = Field(
+        "last", description="whose adapter is published: the last step's, or the evaluated one with the best value"
+    )
+    select_on: Benchmark | None = Field(
+        None, description="select_by pass@1: problems to run, without those that evaluate.benchmarks ask"
+    )
+    early_stop: int = Field(0, ge=0, description="stop after so many evaluations without a better value; 0: never")
     checkpoint_seconds: float = Field(300, gt=0, description="seconds between checkpoints, where a kill resumes from")
+    keep_last: int = Field(2, ge=1, description="checkpoints kept while training, besides the best one")
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
 
 
@@ -149,6 +163,9 @@ class Benchmark(Section):
     )
     timeout_s: float = Field(10.0, gt=0, description="CPU seconds one program may use")
     memory_mb: int = Field(2048, ge=64, description="memory one program may use")
+
+
+Stage.model_rebuild()  # its select_on is a Benchmark
 
 
 class Require(Section):

@@ -224,6 +224,8 @@ def check_references(value: Any) -> list[Problem]:
         for i, n in enumerate(names)
         if n in names[:i]
     ]
+    for i, stage in enumerate(stages):
+        problems += _selection_problems(("stages", i), stage, _dict(data.get(str(stage.get("data")))))
     problems += _variant_problems(_dict(value.get("variants")), names)
     for name, entry in data.items():
         for i, source in enumerate(_list(_dict(entry).get("sources"))):
@@ -270,6 +272,21 @@ def _whole(section: dict[str, Any], key: str, model: type[BaseModel]) -> int:
     """A whole number of a section or its default; 0 for what has the wrong type and is reported as such."""
     given = section.get(key, model.model_fields[key].default)
     return given if isinstance(given, int) else 0
+
+
+def _selection_problems(path: Path_, stage: dict[str, Any], data: dict[str, Any]) -> Iterator[Problem]:
+    """What a stage's choice of a step, or its early stop, lacks."""
+    by, stops = stage.get("select_by", "last"), stage.get("early_stop", 0)
+    key = "early_stop" if by == "last" else "select_by"
+    if by == "last" and not stops:
+        return
+    if stage.get("evals_per_epoch") == 0:
+        yield Problem((*path, key), "needs evaluations, and evals_per_epoch is 0")
+    if by != "pass@1" and data.get("validation_rows") == 0:
+        yield Problem((*path, key), "needs held-out rows, and validation_rows of its data is 0")
+    if by == "pass@1" and not stage.get("select_on"):
+        yield Problem((*path, key), "needs problems to run; name a benchmark: select_on: {name: …, limit: …}")
+    yield from _plugin_problem("benchmarks", (*path, "select_on", "name"), _dict(stage.get("select_on")).get("name"))
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:
