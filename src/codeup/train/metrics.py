@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 class Metrics:
-    """Appends rows to a file. `keep_to` drops what a killed run wrote after its last checkpoint."""
+    """Appends rows to a file. `keep_to` drops what a killed run wrote after its last checkpoint.
 
-    def __init__(self, path: Path, *, keep_to: int) -> None:
-        self.path = path
+    `also` is handed each row once it is written.
+    """
+
+    def __init__(self, path: Path, *, keep_to: int, also: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.path, self.also = path, also
         rows = [row for row in read_metrics(path) if row["step"] <= keep_to]
         partial = path.with_suffix(".partial")
         partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -22,6 +26,8 @@ class Metrics:
     def add(self, **row: Any) -> None:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        if self.also is not None:
+            self.also(row)
 
     def close(self) -> None:
         self._file.close()

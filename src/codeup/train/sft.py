@@ -22,7 +22,7 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ from codeup.train import checkpoint, loop, packing
 from codeup.train import lora as layers
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
-from codeup.train.plan import Plan, make_plan
+from codeup.train.objective import Objective, Supervised
+from codeup.train.plan import Plan, make_plan, useful_items
 from codeup.train.tokens import TokenStore, open_tokens
+from codeup.train.trackers import Trackers
 from codeup.types import Emit, Event, ignore_event
 
 LORA_DEFAULTS = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear", "use_rslora": False}
@@ -73,6 +75,9 @@ def train_sft(
     keep_checkpoints: bool = False,
     quantization: str = "none",
     activation_checkpointing: bool = False,
+    objective: Objective | None = None,
+    report_to: Sequence[str] = (),
+    project: str = "codeup",
     emit: Emit = ignore_event,
     step_name: str = "train",
 ) -> dict[str, Any]:
@@ -81,13 +86,23 @@ def train_sft(
     `tokens_per_batch` is the whole optimiser step, cut into rows of `micro_batch_tokens` (default: pack_length) that
     change memory and speed but not the result. `lora` takes r, alpha, dropout, targets ("all-linear" or names),
     use_rslora. `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`.
+    `objective` is what is minimised, cross entropy unless given. `report_to` names trackers (trackers.py) that get the
+    rows of metrics.jsonl too, under `project`.
 
     Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training) and WorkFailed (self-test,
     loss not a number, out of memory).
     """
+    objective = objective if objective is not None else Supervised()
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
-    plan = make_plan(store, capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed)
+    plan = make_plan(
+        store,
+        capacity=pack_length,
+        tokens_per_batch=tokens_per_batch,
+        epochs=epochs,
+        seed=seed,
+        group=objective.group,
+    )
     optimiser: dict[str, Any] = {
         "learning_rate": learning_rate,
         "schedule": schedule,
@@ -101,6 +116,7 @@ def train_sft(
         "base_sha256": base_model.fingerprint(model),
         "tokens_sha256": store.digest(),
         "lora": {**LORA_DEFAULTS, **lora},
+        "objective": objective.facts(),
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
         "precision": [dtype, device, quantization],
@@ -122,12 +138,24 @@ def train_sft(
         use_segment_attention(loaded)
         difference = self_test(loaded, _test_documents(store, plan), reference="sdpa")
         adapter = _attach(loaded, facts["lora"], seed)
-        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, **optimiser)
+        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, objective=objective, **optimiser)
         started = time.perf_counter()
+        stores = [store, *([held_out] if held_out is not None else [])]
+        objective.prepare(run, stores, key=identity, emit=emit, step_name=step_name)
         resumed = _resume(run, identity, emit, step_name)
         saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps)
-        subset = _fixed_subset(held_out, eval_rows, seed)
-        _train(run, held_out, subset, evals_per_epoch=evals_per_epoch, saving=saving, emit=emit, step_name=step_name)
+        subset = _fixed_subset(held_out, eval_rows, seed, objective.group)
+        trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
+        _train(
+            run,
+            held_out,
+            subset,
+            evals_per_epoch=evals_per_epoch,
+            saving=saving,
+            trackers=trackers,
+            emit=emit,
+            step_name=step_name,
+        )
         summary = _summary(run, difference, resumed, time.perf_counter() - started)
         _publish(run, summary, {**facts, "steps": run.progress.step}, identity)
     if not keep_checkpoints:
@@ -177,22 +205,24 @@ def _train(
     *,
     evals_per_epoch: int,
     saving: Saving,
+    trackers: Trackers,
     emit: Emit,
     step_name: str,
 ) -> None:
     """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed."""
     plan, progress = run.plan, run.progress
     evaluate_after = loop.evaluation_steps(plan, evals_per_epoch if subset else 0)
-    metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step)
+    metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step, also=trackers.add)
     saving.step = progress.step
     try:
         while progress.step < plan.total_steps:
             result = loop.train_step(run)
             _report(run, result, metrics, emit, step_name)
             if held_out is not None and progress.step in evaluate_after:
-                loss = loop.evaluate(run, held_out, subset)
-                loop.note_evaluation(progress, loss)
-                metrics.add(step=progress.step, epoch=progress.step / plan.steps_per_epoch, eval_loss=loss)
+                means = loop.evaluate(run, held_out, subset)
+                loop.note_evaluation(progress, means["loss"])
+                named = {f"eval_{name}": value for name, value in means.items()}
+                metrics.add(step=progress.step, epoch=progress.step / plan.steps_per_epoch, **named)
             run.clean = True
             if saving.due(progress.step, plan.total_steps):
                 saving.save(run)
@@ -202,6 +232,7 @@ def _train(
         raise
     finally:
         metrics.close()
+        trackers.close()
 
 
 def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit, step_name: str) -> None:
@@ -217,8 +248,9 @@ def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit
         trained_tokens=progress.trained_tokens,
         seconds=round(progress.seconds, 3),
         tokens_per_s=round(speed, 1),
+        **result.figures,
     )
-    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate}
+    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate, **result.figures}
     total = plan.tokens_per_epoch * plan.epochs
     emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
 
@@ -240,12 +272,13 @@ def _test_documents(store: TokenStore, plan: Plan) -> list[tuple[np.ndarray, np.
     return [(ids[:SELF_TEST_TOKENS], marks[:SELF_TEST_TOKENS]) for ids, marks in (store[int(i)] for i in chosen)]
 
 
-def _fixed_subset(store: TokenStore | None, rows: int, seed: int) -> list[int]:
-    """The same validation documents in every evaluation: at most `rows`, each with something to predict."""
+def _fixed_subset(store: TokenStore | None, rows: int, seed: int, group: int) -> list[int]:
+    """The same validation documents in every evaluation: of at most `rows` items, each with something to predict."""
     if store is None:
         return []
-    useful = np.flatnonzero(store.targets_per_document() > 0)
-    return sorted(np.random.default_rng(seed).permutation(useful)[:rows].tolist())
+    useful = useful_items(store.targets_per_document(), group)
+    items = sorted(np.random.default_rng(seed).permutation(useful)[:rows].tolist())
+    return [item * group + at for item in items for at in range(group)]
 
 
 def _summary(run: loop.Run, difference: float, resumed: int | None, wall: float) -> dict[str, Any]:
