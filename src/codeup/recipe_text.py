@@ -226,8 +226,12 @@ def check_references(value: Any) -> list[Problem]:
     ]
     problems += _variant_problems(_dict(value.get("variants")), names)
     for name, entry in data.items():
-        for i, source in enumerate(_list(_dict(entry).get("sources"))):
-            problems += _plugin_problem("sources", ("data", name, "sources", i, "source"), _dict(source).get("source"))
+        for kind in ("sources", "pairs"):
+            for i, source in enumerate(_list(_dict(entry).get(kind))):
+                problems += _plugin_problem("sources", ("data", name, kind, i, "source"), _dict(source).get("source"))
+        problems += _data_problems(name, _dict(entry))
+    for i, stage in enumerate(value["stages"] if isinstance(value.get("stages"), list) else []):
+        problems += _stage_problems(i, _dict(stage), data)
     evaluate = _dict(value.get("evaluate"))
     benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
     for i, benchmark in enumerate(benchmarks):
@@ -240,6 +244,41 @@ def check_references(value: Any) -> list[Problem]:
                 message = f"the study has no {key} {given!r}" + _did_you_mean(given, known)
                 problems.append(Problem(("evaluate", "require", i, key), message))
     return problems
+
+
+def _data_problems(name: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    """Examples or pairs, not both; a pair from files or from verdicts, not both."""
+    sources, pairs = _list(entry.get("sources")), _list(entry.get("pairs"))
+    if bool(sources) == bool(pairs) and not {"sources", "pairs"} & {k for k in entry if not isinstance(entry[k], list)}:
+        both = "not both: " if sources else ""
+        yield Problem(("data", name), f"{both}give sources (examples, for sft stages) or pairs (for dpo stages)")
+    if pairs and entry.get("overlong") == "cut_turns":
+        yield Problem(("data", name, "overlong"), "pairs that are too long are dropped; cut_turns is for sources")
+    for i, pair in enumerate(map(_dict, pairs)):
+        if ("path" in pair) == ("verdicts" in pair):
+            yield Problem(("data", name, "pairs", i), "give path (a file of pairs) or verdicts (judged answers)")
+        for key in ("problems", "per_problem", "allow_evaluated"):
+            if key in pair and "verdicts" not in pair:
+                yield Problem(("data", name, "pairs", i, key), "is only read with verdicts")
+        for key in ("rows", "columns", "revision", "source"):
+            if key in pair and "path" not in pair:
+                yield Problem(("data", name, "pairs", i, key), "is only read with path")
+
+
+def _stage_problems(number: int, stage: dict[str, Any], data: dict[str, Any]) -> Iterator[Problem]:
+    """A stage needs data of its kind, and settings of its kind."""
+    kind, entry = stage.get("kind", "sft"), _dict(data.get(str(stage.get("data"))))
+    if kind == "dpo" and entry.get("sources"):
+        message = f"data {stage['data']!r} holds examples (sources); a dpo stage learns from pairs of answers (pairs)"
+        yield Problem(("stages", number, "data"), message)
+    if kind == "sft" and entry.get("pairs"):
+        message = f"data {stage['data']!r} holds pairs of answers; an sft stage learns from examples (sources), or "
+        yield Problem(("stages", number, "data"), message + "is it to be kind: dpo?")
+    if kind == "sft" and "dpo" in stage:
+        yield Problem(("stages", number, "dpo"), "is only read with kind: dpo")
+    dpo = _dict(stage.get("dpo"))
+    if dpo.get("loss") == "ipo" and dpo.get("label_smoothing"):
+        yield Problem(("stages", number, "dpo", "label_smoothing"), "has no meaning for loss: ipo")
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:
