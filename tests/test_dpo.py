@@ -226,7 +226,7 @@ def test_both_answers_of_a_pair_share_a_pack(tmp_path: Path) -> None:
     store = write_tokens(tmp_path, random_pairs(40))
     plan = make_plan(store, capacity=64, tokens_per_batch=128, epochs=2, seed=0, group=2)
     for epoch in range(2):
-        seen = []
+        seen: list[int] = []
         for item in plan.packs(epoch):
             chosen, rejected = item.documents[::2], item.documents[1::2]
             assert all(a % 2 == 0 and b == a + 1 for a, b in zip(chosen, rejected, strict=True))

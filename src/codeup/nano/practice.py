@@ -1,7 +1,7 @@
 """Practice problems: tested like those of the nano benchmark, but from the training side of the wall.
 
-Answers to them can be judged and then trained on (preference pairs) without touching the benchmark: no problem's program
-is that of a benchmark problem, and no step uses what is_held_out names. Read them with the benchmark's own module:
+Answers to them can be judged and then trained on (preference pairs) without touching the benchmark: no program is that
+of a benchmark problem, and no step uses what is_held_out names. Read them with the benchmark's own module:
 
     codeup generate --benchmark nano --data practice.jsonl.gz --samples 8 --temperature 0.8 ...
 """
@@ -28,7 +28,8 @@ def write_practice(path: Path, count: int, *, seed: int = 0) -> None:
 def practice_rows(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     """Different problems of one and two steps by turns."""
     rng = random.Random(f"nano practice {seed}")
-    taken, rows = set(benchmark_keys()), []
+    taken = set(benchmark_keys())
+    rows: list[dict[str, Any]] = []
     while len(rows) < count:
         task = training_task(rng, steps=1 + len(rows) % 2)
         if task.key in taken or not _is_testable(task):
