@@ -147,10 +147,13 @@ def _trackio(folder: Path, run: str, project: str) -> Open:
     opened = trackio.init(
         project=project, name=run, resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False
     )
-    return Open(lambda step, values: opened.log(dict(values), step=step), opened.finish)
+    return Open(lambda step, values: opened.log(dict(values), step=step), trackio.finish)
 
 
 def _wandb(folder: Path, run: str, project: str) -> Open:
+    mode = os.environ.get("WANDB_MODE", "offline")
+    if mode == "offline":  # its reports of its own errors go out otherwise, whatever the mode; read on import
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     opened = wandb.init(
@@ -159,8 +162,8 @@ def _wandb(folder: Path, run: str, project: str) -> Open:
         id=run,
         resume="allow",
         dir=str(folder),
-        mode=os.environ.get("WANDB_MODE", "offline"),
-        settings=wandb.Settings(silent=True, console="off", disable_git=True),
+        mode=mode,
+        settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
     )
     return Open(lambda step, values: opened.log(dict(values), step=step), opened.finish)
 
