@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers_for_tests import byte_level
 
-from codeup import artifacts, plugins, study
+from codeup import artifacts, planning, plugins, study
 from codeup import recipe as recipes
 from codeup.chat import Renderer
 from codeup.data import rows
@@ -333,6 +333,20 @@ def test_a_preference_stage_is_planned_after_the_merge_before_it(tmp_path: Path)
     for step in steps.values():
         spec = plugins.load("steps", step.kind).Spec.model_validate(json.loads(json.dumps(step.spec)))
         assert json.loads(spec.model_dump_json()) == step.spec
+
+
+def test_the_plan_counts_pairs_and_the_reference(tmp_path: Path) -> None:
+    """Three pairs fit, one is held out: two rows of training. The reference reads all three once."""
+    write_lines(tmp_path / "pairs.jsonl", ROWS)
+    only = ["stages=[{name: prefer, kind: dpo, data: prefer, evals_per_epoch: 0}]", "data.prefer.cutoff=200"]
+    recipe = recipes.parse(RECIPE, overrides=[f"data_root={tmp_path}", *only, "data.prefer.validation_rows=1"])
+    plan = planning.plan_study(recipe, study.compile_recipe(recipe), {}, gpu="h100")
+    (stage,) = plan.stages
+    assert stage.workload is not None
+    assert (stage.workload.rows, stage.workload.validation_rows, stage.workload.packs) == (2, 1, 1)
+    assert stage.evaluated_tokens == round(3 * stage.workload.tokens / 2)
+    with pytest.raises(UserError, match="a preference stage, whose steps are not measured"):
+        planning.plan_study(recipe, study.compile_recipe(recipe), {}, measure=True)
 
 
 @pytest.mark.parametrize(

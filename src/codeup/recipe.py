@@ -250,7 +250,7 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
         recipe = Recipe.model_validate(document.value)
     except ValidationError as error:
         problems += [text.explain(item, Recipe) for item in error.errors()]
-    problems += text.check_references(document.value)
+    problems += text.check_references(document.value, Recipe)
     if problems:
         raise UserError(document.render(problems))
     assert recipe is not None

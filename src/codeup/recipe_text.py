@@ -207,8 +207,9 @@ def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
     return Problem(path, f"{message[0].lower()}{message[1:]}, not {given!r}")
 
 
-def check_references(value: Any) -> list[Problem]:
-    """Names that must exist elsewhere: data of stages, stages of variants, sources, benchmarks, thresholds.
+def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
+    """Names that must exist elsewhere (data of stages, stages of variants, sources, benchmarks, thresholds), and
+    settings that would not be read.
 
     Works on the raw mapping and ignores what has the wrong type, so that its findings come together with pydantic's.
     """
@@ -229,9 +230,9 @@ def check_references(value: Any) -> list[Problem]:
         for kind in ("sources", "pairs"):
             for i, source in enumerate(_list(_dict(entry).get(kind))):
                 problems += _plugin_problem("sources", ("data", name, kind, i, "source"), _dict(source).get("source"))
-        problems += _data_problems(name, _dict(entry))
-    for i, stage in enumerate(value["stages"] if isinstance(value.get("stages"), list) else []):
-        problems += _stage_problems(i, _dict(stage), data)
+        problems += _data_problems(name, _dict(entry), root)
+    for i, stage in enumerate(_list(value.get("stages"))):
+        problems += _stage_problems(i, _dict(stage), data, root)
     evaluate = _dict(value.get("evaluate"))
     benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
     for i, benchmark in enumerate(benchmarks):
@@ -246,39 +247,49 @@ def check_references(value: Any) -> list[Problem]:
     return problems
 
 
-def _data_problems(name: str, entry: dict[str, Any]) -> Iterator[Problem]:
+def _data_problems(name: str, entry: dict[str, Any], root: type[BaseModel]) -> Iterator[Problem]:
     """Examples or pairs, not both; a pair from files or from verdicts, not both."""
     sources, pairs = _list(entry.get("sources")), _list(entry.get("pairs"))
-    if bool(sources) == bool(pairs) and not {"sources", "pairs"} & {k for k in entry if not isinstance(entry[k], list)}:
+    if bool(sources) == bool(pairs):
         both = "not both: " if sources else ""
         yield Problem(("data", name), f"{both}give sources (examples, for sft stages) or pairs (for dpo stages)")
     if pairs and entry.get("overlong") == "cut_turns":
         yield Problem(("data", name, "overlong"), "pairs that are too long are dropped; cut_turns is for sources")
     for i, pair in enumerate(map(_dict, pairs)):
-        if ("path" in pair) == ("verdicts" in pair):
-            yield Problem(("data", name, "pairs", i), "give path (a file of pairs) or verdicts (judged answers)")
-        for key in ("problems", "per_problem", "allow_evaluated"):
-            if key in pair and "verdicts" not in pair:
-                yield Problem(("data", name, "pairs", i, key), "is only read with verdicts")
-        for key in ("rows", "columns", "revision", "source"):
-            if key in pair and "path" not in pair:
-                yield Problem(("data", name, "pairs", i, key), "is only read with path")
+        at = ("data", name, "pairs", i)
+        kinds = [kind for kind in ("path", "verdicts") if pair.get(kind) is not None]
+        if len(kinds) != 1:
+            yield Problem(at, "give path (a file of pairs) or verdicts (judged answers)")
+            continue
+        others = ("problems", "per_problem", "allow_evaluated")
+        other = others if kinds == ["path"] else ("source", "rows", "columns", "revision")
+        for key in _changed(_model_at(root, at), pair):
+            if key in other:
+                yield Problem((*at, key), f"is only read with {'verdicts' if kinds == ['path'] else 'path'}")
 
 
-def _stage_problems(number: int, stage: dict[str, Any], data: dict[str, Any]) -> Iterator[Problem]:
+def _stage_problems(
+    number: int, stage: dict[str, Any], data: dict[str, Any], root: type[BaseModel]
+) -> Iterator[Problem]:
     """A stage needs data of its kind, and settings of its kind."""
-    kind, entry = stage.get("kind", "sft"), _dict(data.get(str(stage.get("data"))))
+    kind, at = stage.get("kind", "sft"), ("stages", number)
+    entry, dpo = _dict(data.get(str(stage.get("data")))), _dict(stage.get("dpo"))
     if kind == "dpo" and entry.get("sources"):
         message = f"data {stage['data']!r} holds examples (sources); a dpo stage learns from pairs of answers (pairs)"
-        yield Problem(("stages", number, "data"), message)
+        yield Problem((*at, "data"), message)
     if kind == "sft" and entry.get("pairs"):
         message = f"data {stage['data']!r} holds pairs of answers; an sft stage learns from examples (sources), or "
-        yield Problem(("stages", number, "data"), message + "is it to be kind: dpo?")
-    if kind == "sft" and "dpo" in stage:
-        yield Problem(("stages", number, "dpo"), "is only read with kind: dpo")
-    dpo = _dict(stage.get("dpo"))
+        yield Problem((*at, "data"), message + "is it to be kind: dpo?")
+    if kind == "sft" and _changed(_model_at(root, (*at, "dpo")), dpo):
+        yield Problem((*at, "dpo"), "is only read with kind: dpo")
     if dpo.get("loss") == "ipo" and dpo.get("label_smoothing"):
-        yield Problem(("stages", number, "dpo", "label_smoothing"), "has no meaning for loss: ipo")
+        yield Problem((*at, "dpo", "label_smoothing"), "has no meaning for loss: ipo")
+
+
+def _changed(section: type[BaseModel], given: dict[str, Any]) -> list[str]:
+    """Keys of a section that do not have their default value."""
+    fields = section.model_fields
+    return [key for key in given if key in fields and given[key] != fields[key].get_default(call_default_factory=True)]
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:

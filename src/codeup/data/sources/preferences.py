@@ -53,6 +53,9 @@ Turns = list[Message]
 
 def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation | rows.Drop:
     """A `Pair`, or why there is none."""
+    missing = [name for name in ("chosen", "rejected") if columns.get(name, name) not in row]
+    if missing:
+        return rows.Drop(rows.MISSING_COLUMN, f"no {' and no '.join(missing)}")
     answers = [_turns(rows.cell(row, columns, name), "assistant") for name in ("chosen", "rejected")]
     before = _prompt(row, columns)
     for part in (*answers, before):
