@@ -140,6 +140,10 @@ def test_every_row_is_kept_or_dropped_with_a_reason(tmp_path: Path) -> None:
     assert (summary["rows_in"], summary["rows_kept"]) == (5, 3)
     assert summary["dropped"] == {rows.EQUAL_ANSWERS: 1, rows.TOO_LONG: 1}
     assert (summary["train_rows"], summary["validation_rows"]) == (2, 1), "both answers to doubling on one side"
+    renderer = Renderer(byte_level(), "alpaca")
+    held_out = open_tokens(out / "validation")
+    answers = [renderer.decode(ids[trained == 1].tolist()) for ids, trained in (held_out[0], held_out[1])]
+    assert answers == ["x / 2", "x // 2 * 1.0"] and len(held_out) == 2
     dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text().splitlines()]
     assert [(row["row"], row["reason"]) for row in dropped] == [(3, rows.EQUAL_ANSWERS), (4, rows.TOO_LONG)]
 

@@ -117,6 +117,7 @@ def test_a_tracker_added_later_gets_the_rows_before(tmp_path: Path, wandb: FakeW
 def test_another_training_in_the_folder_is_another_run(tmp_path: Path, wandb: FakeWandb) -> None:
     send(tmp_path, ["wandb"], ROWS)
     send(tmp_path, ["wandb"], ROWS, identity="b")
+    send(tmp_path, ["wandb"], ROWS, keep_to=1, identity="b")
     assert len(wandb.rows) == 6 and len({settings["id"] for settings in wandb.started}) == 2
 
 
