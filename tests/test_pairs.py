@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tokenizers_for_tests import byte_level
 
 from codeup import artifacts, planning, plugins, study
 from codeup import recipe as recipes
+from codeup import run as engine
 from codeup.chat import Renderer
 from codeup.data import rows
 from codeup.data.rows import Drop, Pair
@@ -339,6 +341,13 @@ def test_a_preference_stage_is_planned_after_the_merge_before_it(tmp_path: Path)
         assert json.loads(spec.model_dump_json()) == step.spec
 
 
+def test_the_folder_of_the_run_itself_is_no_source_of_verdicts() -> None:
+    change = ["data.prefer.pairs=[{verdicts: runs/a}]", "run_dir=runs/../runs/a"]
+    with pytest.raises(UserError, match="is the folder of this run") as refused:
+        study.compile_recipe(recipes.parse(RECIPE, overrides=[*change, "data.code.sources.0.path=/dev/null"]))
+    assert "steps/judge-" in str(refused.value)
+
+
 def test_the_plan_counts_pairs_and_the_reference(tmp_path: Path) -> None:
     """Three pairs fit, one is held out: two rows of training. The reference reads all three once."""
     write_lines(tmp_path / "pairs.jsonl", ROWS)
@@ -405,3 +414,22 @@ def test_the_verdicts_of_a_run_are_those_of_its_judge_steps(tmp_path: Path, prac
     (judged,) = find_judged(tmp_path)
     assert isinstance(judged, Judged) and judged.problems == practice
     assert judged.samples.parent.name == "generate-code-nano-chat-2"
+
+
+def test_a_preference_stage_runs_from_rows_to_a_merged_model_and_a_report(tmp_path: Path) -> None:
+    """Through the run engine, on nano-base: 24 pairs, two steps."""
+    numbers = [{"prompt": f"Say {n}.", "chosen": f"It is {n}.", "rejected": f"{n}, I think."} for n in range(24)]
+    write_lines(tmp_path / "pairs.jsonl", numbers)
+    stage = (
+        "{name: prefer, kind: dpo, data: prefer, epochs: 2, learning_rate: 1e-3, batch_tokens: 3000, pack_length: 512, "
+        "micro_batch_tokens: 512, evals_per_epoch: 1, dpo: {beta: 0.5}, lora: {r: 4, alpha: 8, dropout: 0.0}}"
+    )
+    changes = [f"data_root={tmp_path}", f"stages=[{stage}]", "data.prefer.validation_rows=4", "model.dtype=float32"]
+    recipe = recipes.parse(RECIPE, overrides=changes)
+    done = engine.run(study.compile_recipe(recipe), tmp_path / "run")
+    trained, merged = done["train-prefer"], done["merge-prefer"]
+    assert trained.kind == "dpo" and trained.summary["steps"] == 2
+    assert trained.summary["eval_loss"] < math.log(2) and trained.summary["eval_margin"] > 0
+    assert (Path(merged.folder) / "model" / "model.safetensors").is_file()
+    page = (Path(done["report"].folder) / "report.html").read_text()
+    assert "prefer" in page

@@ -123,7 +123,13 @@ def _pairs(recipe: recipes.Recipe, name: str, base: str) -> Step:
     for entry in dataset.pairs:
         place = entry.model_dump(include={"path", "verdicts", "problems"})
         if entry.verdicts:
-            judged = find_judged((root or Path()) / entry.verdicts)
+            folder = (root or Path()) / entry.verdicts
+            if folder.resolve() == run_folder(recipe).resolve():
+                raise UserError(
+                    f"data.{name}: {entry.verdicts} is the folder of this run, whose verdicts change as it runs",
+                    mend="name one of its steps, steps/judge-..., or the run folder of another recipe",
+                )
+            judged = find_judged(folder)
             files = [path for each in judged for path in (each.verdicts, each.samples)]
         elif entry.path and not entry.path.startswith("hub:"):
             files = resolve(entry.path, root, entry.revision)
