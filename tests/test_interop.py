@@ -506,6 +506,22 @@ def test_no_key_has_two_fates() -> None:
     assert not set(IGNORED) & set(REFUSED)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept", "left_out"),
+    [
+        ("none", [], ""),
+        ("wandb", ["wandb"], ""),
+        (["tensorboard", "mlflow"], ["tensorboard"], "mlflow"),
+        ("all", [], "all"),
+    ],
+)
+def test_trackers_are_kept_where_they_exist_here(folder: Path, given: Any, kept: list[str], left_out: str) -> None:
+    made = llamafactory.convert([write(folder, {"report_to": given})], name="x")
+    assert recipes.parse(made.text).trackers() == kept
+    said = [note.why for note in made.notes if note.key == "report_to"]
+    assert [why.startswith(f"{left_out} is left out") for why in said] == [True] * bool(left_out)
+
+
 def table() -> list[str]:
     """The rows of the three tables in docs/interop.md, as they must stand there."""
     rows = [f"| `{key}` | {f'`{ours}`' if ours else '–'} | {remark} |" for key, (ours, remark) in MAPPED.items()]

@@ -13,7 +13,7 @@ from peft import PeftModel
 from train_models import random_documents, save_tiny_llama, tiny_llama
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import loop
+from codeup.train import objective
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
@@ -167,9 +167,9 @@ def test_the_callers_random_state_and_threads_are_given_back(inputs: dict[str, A
 def test_a_loss_that_is_not_a_number_names_the_step_and_keeps_the_batch(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.loss_sum
+    original = objective.loss_sum
     calls = iter([1.0, 1.0, 1.0, 1.0, 1.0, float("nan")])
-    monkeypatch.setattr(loop, "loss_sum", lambda *a: original(*a) * next(calls, 1.0))
+    monkeypatch.setattr(objective, "loss_sum", lambda *a: original(*a) * next(calls, 1.0))
     with pytest.raises(WorkFailed, match=r"step [23]: loss nan"):
         train_sft(**inputs, out=tmp_path, **SMALL)
     saved = np.load(tmp_path / "nan_batch.npz")
@@ -183,7 +183,7 @@ def test_running_out_of_memory_says_what_to_change(
     def exhausted(*_: Any) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(loop, "loss_sum", exhausted)
+    monkeypatch.setattr(objective, "loss_sum", exhausted)
     with pytest.raises(WorkFailed, match="with activation_checkpointing: true"):
         train_sft(**inputs, out=tmp_path, **SMALL)
 

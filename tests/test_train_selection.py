@@ -26,11 +26,11 @@ from codeup.train.tokens import open_tokens, write_tokens
 from codeup.types import Event
 
 SETTINGS: dict[str, Any] = {
-    "lora": {"r": 4, "alpha": 8, "dropout": 0.1},
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.3},
     "epochs": 4,
     "tokens_per_batch": 100,
     "pack_length": 64,
-    "learning_rate": 0.5,
+    "learning_rate": 0.8,
     "evals_per_epoch": 1,
     "eval_share": 1.0,
 }
@@ -99,11 +99,11 @@ def test_evaluations_are_spaced_out_to_the_allowed_share_of_the_work(inputs: dic
 
 def test_the_subset_is_packed_once_without_loss(inputs: dict[str, Any]) -> None:
     store = open_tokens(inputs["validation"])
-    packs = selection.pack_subset(store, 2000, 0, 64)
+    packs = selection.pack_subset(store, 2000, 0, 64, 1)
     assert sorted(document for pack in packs for document in pack.documents) == list(range(12))
     assert len(packs) < 12 and all(pack.length == sum(store.lengths[list(pack.documents)]) for pack in packs)
-    some = [document for pack in selection.pack_subset(store, 5, 0, 64) for document in pack.documents]
-    assert len(some) == 5 and some != [document for pack in selection.pack_subset(store, 5, 1, 64) for document in
+    some = [document for pack in selection.pack_subset(store, 5, 0, 64, 1) for document in pack.documents]
+    assert len(some) == 5 and some != [document for pack in selection.pack_subset(store, 5, 1, 64, 1) for document in
                                        pack.documents]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from codeup import models, plugins
 from codeup import recipe as recipes
 from codeup.errors import UserError
+from codeup.evaluate.pairs import find_judged
 from codeup.train import needs, packing, probe
 from codeup.train.base import pick_device, pick_dtype
 from codeup.train.tokens import open_tokens
@@ -38,6 +39,8 @@ SPREAD = 1.5
 as 0.7 of the mean."""
 UTILISATION = 0.4
 """Share of a GPU's peak that the executed operations are assumed to reach. Published runs lie between 0.2 and 0.58."""
+GROUP = {"sft": 1, "dpo": 2}
+"""Documents that are packed together: one, or the two answers of a pair."""
 KNOWN_ROWS = {
     "wizardlm_evol_instruct_v2": (143_000, 828 / 1.5),
     "metamathqa": (395_000, 355 / 1.5),
@@ -202,11 +205,12 @@ def _stage(
     if workload is not None:
         steps = stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens)
         rows = min(stage.eval_rows, workload.validation_rows)
-        once = rows * workload.tokens / max(1, workload.rows)
-        most = max(
-            once, stage.eval_share * 2 * stage.epochs * workload.tokens
-        )  # reading is half the work (selection.py)
+        mean = workload.tokens / max(1, workload.rows)
+        once = rows * mean
+        most = max(once, stage.eval_share * 2 * stage.epochs * workload.tokens)  # reading: half the work (selection.py)
         evaluated = round(min(stage.epochs * stage.evals_per_epoch * once, most)) if stage.evals_per_epoch else 0
+        if stage.kind == "dpo":  # the reference scores every pair once, forward only
+            evaluated += round((workload.rows + workload.validation_rows) * mean)
     return StageNeeds(
         name=stage.name,
         trainings=sum(chain[-1] == stage.name for chain in chains),
@@ -363,6 +367,10 @@ class _Data:
 
     def _small(self, name: str) -> bool:
         size = 0
+        for entry in self.recipe.data[name].pairs:
+            if (files := self._pair_files(entry)) is None:
+                return False
+            size += sum(path.stat().st_size for path in files)
         for source in self.recipe.data[name].sources:
             if source.path and source.path.startswith("nano:"):
                 size += SMALL_BYTES * (source.rows or 0) // NANO_ROWS
@@ -371,6 +379,12 @@ class _Data:
             else:
                 size += sum(path.stat().st_size for path in files)
         return size <= SMALL_BYTES
+
+    def _pair_files(self, entry: recipes.Pairs) -> list[Path] | None:
+        if not entry.verdicts:
+            return self._local_files(recipes.Source(source=entry.source, path=entry.path, revision=entry.revision))
+        root = Path(self.recipe.data_root or ".")
+        return [judged.samples for judged in find_judged(root / entry.verdicts)]
 
     def _local_files(self, source: recipes.Source) -> list[Path] | None:
         """The files of a source, or None where the Hub would have to be asked."""
@@ -389,6 +403,8 @@ class _Data:
         if found is not None:
             return _counted(*found, stage, self.recipe.seed)
         dataset = self.recipe.data[stage.data]
+        if dataset.pairs:
+            return None
         parts = [self._estimate(source, dataset) for source in dataset.sources]
         if any(part is None for part in parts):
             return None
@@ -423,18 +439,21 @@ class _Data:
 
 
 def _counted(folder: Path, method: str, stage: recipes.Stage, seed: int) -> Workload:
-    """From token arrays, packed as the first epoch will be."""
+    """From token arrays, packed as the first epoch will be. Rows of a preference stage are pairs of documents."""
     store, validation = open_tokens(folder / "train"), open_tokens(folder / "validation")
-    targets = store.targets_per_document()
-    lengths = store.lengths[targets > 0]
+    group = GROUP[stage.kind]
+    targets = store.targets_per_document().reshape(-1, group)
+    useful = targets.min(1) > 0
+    documents = store.lengths.reshape(-1, group)[useful]
+    lengths = documents.sum(1)
     packs = packing.pack(lengths, stage.pack_length, seed=seed, epoch=0)
     tokens = int(lengths.sum())
     return Workload(
         rows=len(lengths),
         tokens=tokens,
-        attended=float(np.square(lengths).sum() / max(1, tokens)),
-        trained_share=float(targets.sum() / max(1, tokens)),
-        validation_rows=len(validation),
+        attended=float(np.square(documents).sum() / max(1, tokens)),
+        trained_share=float(targets[useful].sum() / max(1, tokens)),
+        validation_rows=len(validation) // group,
         packs=len(packs),
         efficiency=packing.efficiency(packs, stage.pack_length),
         method=method,
@@ -445,6 +464,11 @@ def _counted(folder: Path, method: str, stage: recipes.Stage, seed: int) -> Work
 
 
 def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, data: _Data) -> Measurement:
+    if stage.kind == "dpo":
+        raise UserError(
+            f"stage {stage.name!r} is a preference stage, whose steps are not measured", where="--measure",
+            mend="put an sft stage first, or leave --measure out",
+        )  # fmt: skip
     found = data.folder(stage.data)
     if found is None:
         raise UserError(

@@ -68,11 +68,32 @@ class Against(Section):
     )
 
 
-class Dataset(Section):
-    """Training examples for one stage, from one or several sources."""
+class Pairs(Section):
+    """Preference pairs: rows with a chosen and a rejected answer, or judged answers that passed and failed."""
 
-    sources: list[Source] = Field(min_length=1, description="what the examples are read from")
-    cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and answer together")
+    path: str | None = Field(None, description="file, folder or glob (from data_root), or hub:OWNER/NAME, of pairs")
+    source: str = Field("preferences", description="how rows of `path` are read: a name of `codeup list sources`")
+    rows: int | None = Field(None, ge=1, description="use at most this many rows, chosen evenly and reproducibly")
+    columns: dict[str, str] = Field(default_factory=dict, description="column mapping, wanted name: name in your file")
+    revision: str | None = Field(None, description="Hub revision of the dataset")
+    verdicts: str | None = Field(
+        None, description="instead of path: a run folder or a folder of `codeup evaluate`, several answers per problem"
+    )
+    problems: str | None = Field(
+        None, description="the file of problems that the verdicts are on; default: that of the run or the benchmark"
+    )
+    per_problem: int = Field(4, ge=1, description="at most this many pairs for one problem of the verdicts")
+    allow_evaluated: bool = Field(
+        False, description="take verdicts on problems that the study is evaluated on; its scores then mean nothing"
+    )
+
+
+class Dataset(Section):
+    """Training data for one kind of stage: examples (sources), or preferences (pairs)."""
+
+    sources: list[Source] = Field(default_factory=list, description="what examples are read from; for sft stages")
+    pairs: list[Pairs] = Field(default_factory=list, description="what pairs are read or made from; for dpo stages")
+    cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and one answer together")
     overlong: Literal["drop", "cut_turns"] = Field(
         "drop", description="longer examples: drop them (counted), or cut whole turns from the end until they fit"
     )
@@ -108,11 +129,25 @@ class Lora(Section):
     rslora: bool = Field(False, description="scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
 
 
+class Dpo(Section):
+    """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290); read by stages of kind dpo."""
+
+    beta: float = Field(0.1, gt=0, description="how strongly the model is held to the one the stage starts from")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="share of pairs taken to be labelled the wrong way round; loss sigmoid only"
+    )
+    loss: Literal["sigmoid", "ipo"] = Field(
+        "sigmoid", description="sigmoid (DPO), or ipo (Azar et al. 2023, arXiv 2310.12036)"
+    )
+
+
 class Stage(Section):
-    """One round of supervised fine-tuning, followed by a merge; the next stage starts from the merged model."""
+    """One round of training, followed by a merge; the next stage starts from the merged model."""
 
     name: Name = Field(description="the stage's name, used in variants and in the report")
-    kind: Literal["sft"] = Field("sft", description="what the stage does: supervised fine-tuning")
+    kind: Literal["sft", "dpo"] = Field(
+        "sft", description="what the stage does: supervised fine-tuning, or direct preference optimisation"
+    )
     data: str = Field(description="name of an entry under data")
     epochs: int = Field(3, ge=1, description="passes over the training examples")
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
@@ -124,6 +159,7 @@ class Stage(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, ge=0, description="gradient clipping; 0 switches it off")
     lora: Lora = Field(default_factory=Lora, description="adapter settings")
+    dpo: Dpo = Field(default_factory=Dpo, description="preference settings, for kind: dpo")
     evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: none")
     eval_rows: int = Field(500, ge=1, le=2000, description="at most this many held-out examples are evaluated")
     eval_share: float = Field(
@@ -197,6 +233,9 @@ class Report(Section):
     failures: int = Field(3, ge=0, description="examples shown per model, benchmark and kind of failure")
 
 
+Tracker = Literal["tensorboard", "trackio", "wandb"]
+
+
 class Recipe(Section):
     """A whole study."""
 
@@ -205,6 +244,9 @@ class Recipe(Section):
     run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
     devices: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
     data_root: str | None = Field(None, description="folder that relative data paths start from; default: here")
+    report_to: Literal["none"] | Tracker | list[Tracker] = Field(
+        "none", description="trackers that get the metrics of training too: tensorboard, trackio, wandb (codeup[track])"
+    )
     model: Model = Field(description="the base model")
     data: dict[Name, Dataset] = Field(default_factory=dict, description="training data, by name")
     stages: list[Stage] = Field(default_factory=list, description="training stages; see variants")
@@ -226,6 +268,12 @@ class Recipe(Section):
         names = [stage.name for stage in self.stages]
         return {"-".join(names[: i + 1]): tuple(names[: i + 1]) for i in range(len(names))}
 
+    def trackers(self) -> list[str]:
+        """What `report_to` names."""
+        if isinstance(self.report_to, list):
+            return list(dict.fromkeys(self.report_to))
+        return [] if self.report_to == "none" else [self.report_to]
+
     def stage(self, name: str) -> Stage:
         """The stage of that name."""
         return next(stage for stage in self.stages if stage.name == name)
@@ -246,7 +294,7 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
         recipe = Recipe.model_validate(document.value)
     except ValidationError as error:
         problems += [text.explain(item, Recipe) for item in error.errors()]
-    problems += text.check_references(document.value)
+    problems += text.check_references(document.value, Recipe)
     problems += text.check_sizes(document.value, Recipe)
     if problems:
         raise UserError(document.render(problems))

@@ -207,8 +207,9 @@ def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
     return Problem(path, f"{message[0].lower()}{message[1:]}, not {given!r}")
 
 
-def check_references(value: Any) -> list[Problem]:
-    """Names that must exist elsewhere: data of stages, stages of variants, sources, benchmarks, thresholds.
+def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
+    """Names that must exist elsewhere (data of stages, stages of variants, sources, benchmarks, thresholds), and
+    settings that would not be read.
 
     Works on the raw mapping and ignores what has the wrong type, so that its findings come together with pydantic's.
     """
@@ -228,8 +229,12 @@ def check_references(value: Any) -> list[Problem]:
         problems += _selection_problems(("stages", i), stage, _dict(data.get(str(stage.get("data")))))
     problems += _variant_problems(_dict(value.get("variants")), names)
     for name, entry in data.items():
-        for i, source in enumerate(_list(_dict(entry).get("sources"))):
-            problems += _plugin_problem("sources", ("data", name, "sources", i, "source"), _dict(source).get("source"))
+        for kind in ("sources", "pairs"):
+            for i, source in enumerate(_list(_dict(entry).get(kind))):
+                problems += _plugin_problem("sources", ("data", name, kind, i, "source"), _dict(source).get("source"))
+        problems += _data_problems(name, _dict(entry), root)
+    for i, stage in enumerate(_list(value.get("stages"))):
+        problems += _stage_problems(i, _dict(stage), data, root)
     evaluate = _dict(value.get("evaluate"))
     benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
     for i, benchmark in enumerate(benchmarks):
@@ -287,6 +292,51 @@ def _selection_problems(path: Path_, stage: dict[str, Any], data: dict[str, Any]
     if by == "pass@1" and not stage.get("select_on"):
         yield Problem((*path, key), "needs problems to run; name a benchmark: select_on: {name: …, limit: …}")
     yield from _plugin_problem("benchmarks", (*path, "select_on", "name"), _dict(stage.get("select_on")).get("name"))
+
+
+def _data_problems(name: str, entry: dict[str, Any], root: type[BaseModel]) -> Iterator[Problem]:
+    """Examples or pairs, not both; a pair from files or from verdicts, not both."""
+    sources, pairs = _list(entry.get("sources")), _list(entry.get("pairs"))
+    if bool(sources) == bool(pairs):
+        both = "not both: " if sources else ""
+        yield Problem(("data", name), f"{both}give sources (examples, for sft stages) or pairs (for dpo stages)")
+    if pairs and entry.get("overlong") == "cut_turns":
+        yield Problem(("data", name, "overlong"), "pairs that are too long are dropped; cut_turns is for sources")
+    for i, pair in enumerate(map(_dict, pairs)):
+        at = ("data", name, "pairs", i)
+        kinds = [kind for kind in ("path", "verdicts") if pair.get(kind) is not None]
+        if len(kinds) != 1:
+            yield Problem(at, "give path (a file of pairs) or verdicts (judged answers)")
+            continue
+        others = ("problems", "per_problem", "allow_evaluated")
+        other = others if kinds == ["path"] else ("source", "rows", "columns", "revision")
+        for key in _changed(_model_at(root, at), pair):
+            if key in other:
+                yield Problem((*at, key), f"is only read with {'verdicts' if kinds == ['path'] else 'path'}")
+
+
+def _stage_problems(
+    number: int, stage: dict[str, Any], data: dict[str, Any], root: type[BaseModel]
+) -> Iterator[Problem]:
+    """A stage needs data of its kind, and settings of its kind."""
+    kind, at = stage.get("kind", "sft"), ("stages", number)
+    entry, dpo = _dict(data.get(str(stage.get("data")))), _dict(stage.get("dpo"))
+    if kind == "dpo" and entry.get("sources"):
+        message = f"data {stage['data']!r} holds examples (sources); a dpo stage learns from pairs of answers (pairs)"
+        yield Problem((*at, "data"), message)
+    if kind == "sft" and entry.get("pairs"):
+        message = f"data {stage['data']!r} holds pairs of answers; an sft stage learns from examples (sources), or "
+        yield Problem((*at, "data"), message + "is it to be kind: dpo?")
+    if kind == "sft" and _changed(_model_at(root, (*at, "dpo")), dpo):
+        yield Problem((*at, "dpo"), "is only read with kind: dpo")
+    if dpo.get("loss") == "ipo" and dpo.get("label_smoothing"):
+        yield Problem((*at, "dpo", "label_smoothing"), "has no meaning for loss: ipo")
+
+
+def _changed(section: type[BaseModel], given: dict[str, Any]) -> list[str]:
+    """Keys of a section that do not have their default value."""
+    fields = section.model_fields
+    return [key for key in given if key in fields and given[key] != fields[key].get_default(call_default_factory=True)]
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:

@@ -20,7 +20,9 @@ from codeup import artifacts, models, plugins
 from codeup import recipe as recipes
 from codeup.data.resolve import resolve
 from codeup.errors import UserError
+from codeup.evaluate.pairs import find_judged
 from codeup.evaluate.subset import first
+from codeup.train.trackers import check as check_trackers
 from codeup.types import BenchmarkData, Problem, Step
 
 SCORING_CODE = ("sandbox", "languages", "engines", "chat", "benchmarks", "evaluate", "stats.py", "steps/_scorer.py")
@@ -29,10 +31,12 @@ SCORING_CODE = ("sandbox", "languages", "engines", "chat", "benchmarks", "evalua
 
 def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
     """The steps of a study, each after those it builds on. Raises UserError for data files that are not there."""
+    check_trackers(recipe.trackers())
     chains = recipe.chains()
     base = models.identity(recipe.model.base, recipe.model.revision)
     steps = list(_nano_steps(recipe, chains))
-    steps += [_prepare(recipe, name, base) for name in _used_data(recipe, chains)]
+    for name in _used_data(recipe, chains):
+        steps.append(_pairs(recipe, name, base) if recipe.data[name].pairs else _prepare(recipe, name, base))
     for chain in _prefixes(list(chains.values())):
         steps += _train_and_merge(recipe, chain, base)
     if recipe.evaluate is not None:
@@ -110,7 +114,7 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
     spec = {
         "dataset": name,
         "sources": sources,
-        **dataset.model_dump(exclude={"sources", "decontaminate"}),
+        **dataset.model_dump(exclude={"sources", "pairs", "decontaminate"}),
         "decontaminate": [
             {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(path)}
             for each, path in zip(dataset.decontaminate, against, strict=True)
@@ -137,6 +141,46 @@ def _one_file(what: str, path: str, root: Path | None) -> Path:
     return found[0]
 
 
+def _pairs(recipe: recipes.Recipe, name: str, base: str) -> Step:
+    dataset, root = recipe.data[name], Path(recipe.data_root) if recipe.data_root else None
+    entries, places = [], []
+    for entry in dataset.pairs:
+        place = entry.model_dump(include={"path", "verdicts", "problems"})
+        if entry.verdicts:
+            folder = (root or Path()) / entry.verdicts
+            if folder.resolve() == run_folder(recipe).resolve():
+                raise UserError(
+                    f"data.{name}: {entry.verdicts} is the folder of this run, whose verdicts change as it runs",
+                    mend="name one of its steps, steps/judge-..., or the run folder of another recipe",
+                )
+            judged = find_judged(folder)
+            files = [path for each in judged for path in (each.verdicts, each.samples)]
+        elif entry.path and not entry.path.startswith("hub:"):
+            files = resolve(entry.path, root, entry.revision)
+        else:
+            files = []
+        data = [[path.name, artifacts.file_sha256(path)] for path in files] or entry.path
+        entries.append({**entry.model_dump(exclude=set(place)), "data": data})
+        places.append(place)
+    benchmarks = recipe.evaluate.benchmarks if recipe.evaluate and any(e.verdicts for e in dataset.pairs) else []
+    spec = {
+        "dataset": name,
+        "pairs": entries,
+        **dataset.model_dump(include={"cutoff", "validation_rows"}),
+        "template": recipe.model.template,
+        "base": base,
+        "seed": recipe.seed,
+        "evaluated": [{"name": each.name, "data": _benchmark_data(recipe, each)} for each in benchmarks],
+        "at": {
+            "data_root": recipe.data_root,
+            "places": places,
+            "evaluated_paths": [each.path for each in benchmarks],
+            **_base_at(recipe),
+        },
+    }
+    return Step("pairs", f"data-{name}", spec)
+
+
 def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) -> list[Step]:
     stage, name = recipe.stage(chain[-1]), "-".join(chain)
     before = (merge_name(chain[:-1]),) if len(chain) > 1 else ()
@@ -148,7 +192,12 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) 
         "quantization": recipe.model.quantization,
         "seed": recipe.seed,
         **model,
-        "at": {**model["at"], **_selection_at(recipe, stage)},
+        "at": {
+            **model["at"],
+            **_selection_at(recipe, stage),
+            "report_to": recipe.trackers(),
+            "project": recipe.name,
+        },
     }
     merge = {"template": recipe.model.template, **model}
     return [

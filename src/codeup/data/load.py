@@ -17,7 +17,7 @@ import difflib
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -241,7 +241,7 @@ def _convert_file(
         elif isinstance(item, Repaired):
             yield Repaired(item.messages, label, row.number, item.group, item.repairs)
         else:
-            yield rows.plain(item, source=label, row=row.number)
+            yield replace(item, source=label, row=row.number)  # a Pair stays one
 
 
 def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row: Row) -> Conversation | Drop:

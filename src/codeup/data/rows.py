@@ -30,6 +30,8 @@ NOT_ALTERNATING = "turns do not alternate"
 MISPLACED_SYSTEM = "system turn not first"
 TOOL_CALL = "tool call"
 BEYOND_LIMIT = "beyond limit"
+EQUAL_ANSWERS = "both answers are the same"
+OTHER_PROMPT = "the answers have different prompts"
 TOO_LONG = "too long"
 
 # What was mended in a row that was kept.
@@ -66,6 +68,19 @@ class Repaired(Conversation):
     """A conversation that was mended on the way; `repairs` names what was done. `load` hands on the plain one."""
 
     repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Conversation):
+    """A preference: a conversation that ends with the chosen answer, and the answer that was rejected in its place."""
+
+    rejected: str = ""
+
+    @property
+    def rejected_conversation(self) -> Conversation:
+        """The same prompt with the rejected answer."""
+        messages = (*self.messages[:-1], Message("assistant", self.rejected))
+        return Conversation(messages, self.source, self.row, self.group)
 
 
 def blank(text: str) -> bool:
@@ -199,10 +214,11 @@ def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:
 
 def is_valid_unicode(conversation: Conversation) -> bool:
     """False if some text holds half a surrogate pair or bytes that were not UTF-8: no tokenizer can take those."""
-    for message in conversation.messages:
-        for text in (message.content, message.input):
-            if not text.isascii() and not _encodes(text):
-                return False
+    texts = [text for message in conversation.messages for text in (message.content, message.input)]
+    if isinstance(conversation, Pair):
+        texts.append(conversation.rejected)
+    if not all(text.isascii() or _encodes(text) for text in texts):
+        return False
     return conversation.group.isascii() or _encodes(conversation.group)
 
 

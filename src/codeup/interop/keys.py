@@ -49,6 +49,7 @@ MAPPED: dict[str, tuple[str, str]] = {
     "evaluation_strategy": ("stages.evals_per_epoch", "older name of eval_strategy"),
     "eval_steps": ("stages.evals_per_epoch", "steps per epoch / eval_steps, where the number of rows is known"),
     "do_eval": ("stages.evals_per_epoch", "with val_size"),
+    "report_to": ("report_to", "tensorboard, trackio, wandb; what else is named is left out, and said so"),
     "export_dir": ("the merge after a stage", "`codeup train` writes the merged model there"),
     "adapter_name_or_path": ("the merge after a stage", "in export files; refused in training files"),
 }
@@ -79,7 +80,6 @@ IGNORED: dict[str, str] = {
     "log_level": _LOOP,
     "disable_tqdm": _LOOP,
     "run_name": "the recipe has a name",
-    "report_to": "metrics go to files; `codeup report` draws them",
     "plot_loss": "the report draws the loss",
     "save_steps": "checkpoints are written by the clock (checkpoint_seconds)",
     "save_strategy": "checkpoints are written by the clock (checkpoint_seconds)",

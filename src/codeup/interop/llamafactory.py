@@ -194,9 +194,11 @@ def _body(name: str, stages: Sequence[Stage]) -> str:
         "template": shared["template"],
         "dtype": shared["dtype"],
     }
+    trackers = sorted({tracker for stage in stages for tracker in stage.report_to})
     value: dict[str, Any] = {
         "name": name,
         "seed": shared["seed"],
+        **({"report_to": trackers} if trackers else {}),
         "model": {k: v for k, v in model.items() if v is not None} | {"quantization": shared["quantization"]},
         "data": {stage.name: stage.data for stage in stages},
         "stages": [{"name": stage.name, "data": stage.name, **stage.settings} for stage in stages],

@@ -29,6 +29,7 @@ DIFFERENT_TEMPLATES = {
 }
 HELD_OUT_EVALUATIONS = 4
 MOST_EVALUATED = 2000
+TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Stage:
     device_rows: int
     batch_how: str
     packed: bool
+    report_to: list[str]
     before: Stage | None = None
 
     @property
@@ -174,7 +176,20 @@ def read_stage(file: File, devices: int, row_tokens: int | None, fetch: bool) ->
         device_rows=device_rows,
         batch_how=batch_how,
         packed=packed,
+        report_to=_report_to(file),
     )
+
+
+def _report_to(file: File) -> list[str]:
+    """The trackers that exist here; what else is named is noted. A name alone, a list, or names with commas."""
+    names = [name.strip() for name in file.text("report_to", "none").split(",")]
+    others = [name for name in names if name not in (*TRACKERS, "none", "")]
+    if others:
+        why = (
+            f"{', '.join(others)} is left out; trackers here are {', '.join(TRACKERS)}, and metrics always go to files"
+        )
+        file.differs("report_to", why)
+    return [name for name in names if name in TRACKERS]
 
 
 def _sources(file: File, fetch: bool) -> tuple[list[dict[str, Any]], int | None, float | None]:

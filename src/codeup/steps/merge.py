@@ -28,7 +28,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.chat import load_renderer
     from codeup.train.merge import merge_adapter
 
-    trained, before = context.only("sft"), context.only("merge")
+    trained, before = context.only("sft") or context.only("dpo"), context.only("merge")
     assert trained is not None
     start = Path(before.folder) / "model" if before else models.locate(spec.at["base"], spec.at["revision"])
     out = context.folder / "model"

@@ -59,7 +59,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     """The study as plain JSON; the shape is described in report/__init__.py."""
     inputs = list(context.inputs.values())
     judged = [artifact for artifact in inputs if artifact.kind == "judge"]
-    trained = [artifact for artifact in inputs if artifact.kind == "sft"]
+    trained = [artifact for artifact in inputs if artifact.kind in ("sft", "dpo")]
     recipe = yaml.safe_load(spec.recipe)
     return {
         "name": recipe["name"],
@@ -92,7 +92,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
         "data": [
             {"name": artifact.summary["name"], "summary": dict(artifact.summary)}
             for artifact in inputs
-            if artifact.kind == "prepare"
+            if artifact.kind in ("prepare", "pairs")
         ],
         "steps": [
             {"name": artifact.step, "kind": artifact.kind, "seconds": artifact.seconds, "skipped": False}

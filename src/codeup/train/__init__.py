@@ -6,6 +6,9 @@
     attention.py   each document attends to itself only, and the self-test that proves it
     lora.py        the adapter: targets, a lean forward, files
     loss.py        cross entropy of the trained positions only
+    objective.py   what is minimised: the seam between the loop and a loss
+    preference.py  direct preference optimisation as an objective; dpo.py a stage of it
+    trackers.py    the metrics in TensorBoard, Trackio or Weights & Biases too
     checkpoint.py  atomic checkpoints, resume
     sft.py         the loop
     needs.py       what a stage will need: parameters, memory, operations, by arithmetic

@@ -23,11 +23,10 @@ from transformers import PreTrainedModel
 
 from codeup.errors import UserError, WorkFailed
 from codeup.train import checkpoint, packing
-from codeup.train.attention import segments_of
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
-from codeup.train.loss import loss_sum
 from codeup.train.not_finite import keep_batch
+from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, StepReader, learning_rate
 from codeup.train.tokens import TokenStore
 from codeup.types import Pack
@@ -38,8 +37,11 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass
 class Progress:
-    """Counters that survive a restart. `epoch_loss` is a sum over `epoch_trained` tokens of the epoch under way;
-    `evaluations` are {"step", "eval_loss" and/or a score}, in the order in which they were made."""
+    """Counters that survive a restart.
+
+    `epoch_loss` is a sum over the `epoch_trained` tokens (preferences: pairs) of the epoch under way; `evaluations` are
+    {"step", "eval_loss" and/or a score}, in the order in which they were made.
+    """
 
     step: int = 0
     tokens: int = 0
@@ -61,7 +63,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimiser step did; `loss` is the mean over its trained tokens."""
+    """What one optimiser step did; `loss` is the mean over its trained tokens, or what else its objective divides by.
+
+    `figures` are the objective's other means, by name.
+    """
 
     loss: float
     learning_rate: float
@@ -69,6 +74,7 @@ class StepResult:
     tokens: int
     trained_tokens: int
     seconds: float
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,6 +93,7 @@ class Run:
     max_grad_norm: float
     micro_batch_tokens: int
     seed: int
+    objective: Objective = field(default_factory=Supervised)
     progress: Progress = field(default_factory=Progress)
     clean: bool = True
 
@@ -115,10 +122,11 @@ def train_step(run: Run) -> StepResult:
     step = run.progress.step
     packs = run.reader(step)
     trained = run.reader.targets(packs)
+    divisor = run.objective.divisor(packs, trained)
     torch.manual_seed(step_seed(run.seed, step))
-    total = accumulate(run, packs, trained)
+    total = accumulate(run, packs, divisor)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, run.max_grad_norm or math.inf)
-    loss_value, norm_value = torch.stack([total / trained, norm.double()]).tolist()
+    loss_value, *others, norm_value = torch.cat([total / divisor, norm.double()[None]]).tolist()
     _refuse_not_finite(run, packs, loss_value, norm_value)
     rate = learning_rate(
         step, peak=run.learning_rate, total=run.plan.total_steps, warmup_ratio=run.warmup_ratio, schedule=run.schedule
@@ -130,30 +138,31 @@ def train_step(run: Run) -> StepResult:
     run.optimizer.zero_grad(set_to_none=True)
     tokens = sum(item.length for item in packs)
     seconds = time.perf_counter() - started
-    _count(run, tokens=tokens, trained=trained, loss=loss_value, seconds=seconds)
-    return StepResult(loss_value, rate, norm_value, tokens, trained, seconds)
+    _count(run, tokens=tokens, trained=trained, divisor=divisor, loss=loss_value, seconds=seconds)
+    figures = dict(zip(run.objective.figures[1:], others, strict=True))
+    return StepResult(loss_value, rate, norm_value, tokens, trained, seconds, figures)
 
 
-def accumulate(run: Run, packs: Sequence[Pack], trained: int) -> torch.Tensor:
-    """Add the gradient of the mean loss over `trained` tokens; returns the summed loss, still on the device."""
-    total = torch.zeros((), dtype=torch.float64, device=run.device)
+def accumulate(run: Run, packs: Sequence[Pack], divisor: int) -> torch.Tensor:
+    """Add the gradient of the summed loss over `divisor`; returns the objective's sums (k,), still on the device."""
+    total = torch.zeros(len(run.objective.figures), dtype=torch.float64, device=run.device)
     for micro in packing.micro_batches(packs, run.micro_batch_tokens):
         batch = collate_packs(run.store, micro).to(run.device)
         with run.precision():
-            loss = loss_sum(run.model, run.forward, batch, segments_of(batch))
-        (loss / trained).backward()
-        total += loss.detach()
+            sums = run.objective.sums(run, batch, run.store, micro)
+        (sums[0] / divisor).backward()
+        total += sums.detach()
     return total
 
 
-def _count(run: Run, *, tokens: int, trained: int, loss: float, seconds: float) -> None:
+def _count(run: Run, *, tokens: int, trained: int, divisor: int, loss: float, seconds: float) -> None:
     now = run.progress
     now.step += 1
     now.tokens += tokens
     now.trained_tokens += trained
     now.seconds += seconds
-    now.epoch_loss += loss * trained
-    now.epoch_trained += trained
+    now.epoch_loss += loss * divisor
+    now.epoch_trained += divisor
     if now.step % run.plan.steps_per_epoch == 0:
         now.last_epoch_loss = now.epoch_loss / now.epoch_trained
         now.epoch_loss, now.epoch_trained = 0.0, 0

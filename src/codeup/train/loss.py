@@ -12,7 +12,7 @@ The divisor is that of the whole optimiser step, so the result does not depend o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,8 +43,25 @@ def library_forward(model: PreTrainedModel) -> Forward:
 
 def loss_sum(model: PreTrainedModel, forward: Forward, batch: Batch, segments: Any) -> torch.Tensor:
     """Summed cross entropy of the batch's targets: divide by the trained tokens of the whole step, then backward."""
+    return head_loss(model, forward(batch, segments), batch.targets)
+
+
+def losses_by_document(
+    model: PreTrainedModel, forward: Forward, batch: Batch, segments: Any, counts: Sequence[int]
+) -> torch.Tensor:
+    """(documents,): the summed cross entropy of each. `counts` are the targets of each document, none of them 0.
+
+    Each can have a weight of its own in what is then made of it: the head's gradient is scaled on the way back.
+    """
+    hidden = forward(batch, segments)  # (n, H)
+    pieces = zip(hidden.split(list(counts)), batch.targets.split(list(counts)), strict=True)
+    return torch.stack([head_loss(model, piece, targets) for piece, targets in pieces])
+
+
+def head_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Summed cross entropy of hidden states (n, H) that predict `targets` (n,)."""
     head = model.get_output_embeddings()
-    return _FrozenHeadLoss.apply(forward(batch, segments), head.weight, head.bias, batch.targets)
+    return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, targets)
 
 
 class _FrozenHeadLoss(torch.autograd.Function):

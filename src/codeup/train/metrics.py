@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from codeup.train import disk
 
 
 class Metrics:
-    """Appends rows to a file, keeping those up to step `keep_to`. UserError where it cannot be written."""
+    """Appends rows to a file, keeping those up to step `keep_to`. UserError where it cannot be written.
 
-    def __init__(self, path: Path, *, keep_to: int) -> None:
-        self.path = path
+    `also` is handed each row once it is written.
+    """
+
+    def __init__(self, path: Path, *, keep_to: int, also: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.path, self.also = path, also
         rows = [row for row in read_metrics(path) if row["step"] <= keep_to]
         artifacts.write_bytes(path, b"".join(_line(row) for row in rows))
         self._file = path.open("ab", buffering=0)
@@ -30,6 +34,8 @@ class Metrics:
         with disk.explained(self.path):
             if self._file.write(line) != len(line):  # the rest did not fit
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.also is not None:
+            self.also(row)
 
     def to_disk(self) -> None:
         with disk.explained(self.path):

@@ -20,7 +20,11 @@ from codeup.types import Pack
 
 @dataclass(frozen=True)
 class Plan:
-    """`step` counts finished steps: step 0 is the first one of epoch 0."""
+    """`step` counts finished steps: step 0 is the first one of epoch 0.
+
+    What is packed are items: documents, or with `group` 2 pairs of them, item i being documents 2 i and 2 i + 1.
+    `lengths` are of items, `targets` of documents; `useful` are the items with something to learn in each document.
+    """
 
     lengths: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -29,6 +33,7 @@ class Plan:
     tokens_per_batch: int
     epochs: int
     seed: int
+    group: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
@@ -48,7 +53,12 @@ class Plan:
 
     def packs(self, epoch: int) -> list[Pack]:
         packed = packing.pack(self.lengths[self.useful], self.capacity, seed=self.seed, epoch=epoch)
-        return [Pack(tuple(self.useful[list(item.documents)].tolist()), item.length) for item in packed]
+        return [Pack(self._documents(item.documents), item.length) for item in packed]
+
+    def _documents(self, places: tuple[int, ...]) -> tuple[int, ...]:
+        """Places among the useful items -> documents: with group 2 and everything useful, (3, 0) -> (6, 7, 0, 1)."""
+        first = self.useful[list(places)] * self.group
+        return tuple((first[:, None] + np.arange(self.group)).ravel().tolist())
 
     def reader(self) -> StepReader:
         return StepReader(self)
@@ -70,26 +80,42 @@ class StepReader:
         return int(sum(self.plan.targets[list(item.documents)].sum() for item in packs))
 
 
-def make_plan(store: TokenStore, *, capacity: int, tokens_per_batch: int, epochs: int, seed: int) -> Plan:
+def make_plan(
+    store: TokenStore, *, capacity: int, tokens_per_batch: int, epochs: int, seed: int, group: int = 1
+) -> Plan:
     """UserError where there is nothing to learn from or the sizes do not fit.
 
-    Documents without a trained token teach nothing and are left out; `untrained_documents` counts them.
+    Items with a document without a trained token teach nothing and are left out; `untrained_documents` counts them.
     """
     if tokens_per_batch < capacity:
         raise UserError(
             f"tokens_per_batch {tokens_per_batch} is smaller than pack_length {capacity}",
             mend=f"raise tokens_per_batch to {capacity} or more, or lower pack_length",
         )
+    if len(store) % group:
+        raise UserError(
+            f"{len(store)} documents are not pairs: this is data of another kind",
+            where=str(store.folder),
+            mend="prepare the pairs again",
+        )
     targets = store.targets_per_document()
-    useful = np.flatnonzero(targets > 0)
+    useful = useful_items(targets, group)
     if not len(useful):
         raise UserError(
             f"none of the {len(store)} documents has a trained token: every loss would be 0",
             where=str(store.folder),
             mend="look at the data with `codeup data inspect`; the answers must be marked as trained",
         )
-    packing.refuse_too_long(np.where(targets > 0, store.lengths, 0), capacity)
-    return Plan(store.lengths, targets, useful, capacity, tokens_per_batch, epochs, seed)
+    lengths = store.lengths.reshape(-1, group).sum(1)
+    used = np.zeros_like(lengths)
+    used[useful] = lengths[useful]
+    packing.refuse_too_long(used, capacity)
+    return Plan(lengths, targets, useful, capacity, tokens_per_batch, epochs, seed, group)
+
+
+def useful_items(targets: NDArray[np.int64], group: int) -> NDArray[np.int64]:
+    """Items, `group` documents each, whose every document has a trained token."""
+    return np.flatnonzero(targets.reshape(-1, group).min(1) > 0)
 
 
 def learning_rate(step: int, *, peak: float, total: int, warmup_ratio: float, schedule: str) -> float:

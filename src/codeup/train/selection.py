@@ -24,11 +24,10 @@ from transformers import PreTrainedModel
 
 from codeup.errors import UserError
 from codeup.train import packing
-from codeup.train.attention import segments_of, use_segment_attention
+from codeup.train.attention import use_segment_attention
 from codeup.train.batch import collate_packs
 from codeup.train.loop import Progress, Run
-from codeup.train.loss import loss_sum
-from codeup.train.plan import Plan
+from codeup.train.plan import Plan, useful_items
 from codeup.train.tokens import TokenStore
 from codeup.types import Pack
 
@@ -110,9 +109,10 @@ def make_evaluator(
     scorer: Scorer | None = None,
     select_by: str = LAST,
     early_stop: int = 0,
+    group: int = 1,
 ) -> Evaluator:
     """UserError for a choice that there is nothing to make by."""
-    packs = pack_subset(store, rows, seed, plan.capacity) if store is not None and per_epoch else []
+    packs = pack_subset(store, rows, seed, plan.capacity, group) if store is not None and per_epoch else []
     work = FORWARD * sum(item.length for item in packs) + (scorer.work if scorer else 0.0)
     wanted = per_epoch if work else 0
     made = Evaluator(store, packs, scorer, make_schedule(plan, wanted, work, share), select_by, early_stop)
@@ -134,15 +134,19 @@ def _refuse_without_measure(made: Evaluator, per_epoch: int) -> None:
         raise UserError(f"{wish} needs problems to answer", mend="name a benchmark under select_on")
 
 
-def pack_subset(store: TokenStore, rows: int, seed: int, capacity: int) -> list[Pack]:
-    """The same held-out documents in every evaluation: at most `rows`, each with something to predict, best fit."""
-    useful = np.flatnonzero(store.targets_per_document() > 0)
+def pack_subset(store: TokenStore, rows: int, seed: int, capacity: int, group: int) -> list[Pack]:
+    """The same held-out items in every evaluation: at most `rows`, each with something to predict, best fit.
+
+    An item is `group` documents, which share a pack.
+    """
+    useful = useful_items(store.targets_per_document(), group)
     subset = np.sort(np.random.default_rng(seed).permutation(useful)[:rows])
     if not len(subset):
         return []
-    lengths = store.lengths[subset]
+    lengths = store.lengths.reshape(-1, group).sum(1)[subset]
     packed = packing.pack(lengths, max(capacity, int(lengths.max())), seed=seed, epoch=0)
-    return [Pack(tuple(subset[list(item.documents)].tolist()), item.length) for item in packed]
+    items = [(subset[list(item.documents)].tolist(), item.length) for item in packed]
+    return [Pack(tuple(item * group + at for item in found for at in range(group)), length) for found, length in items]
 
 
 def make_schedule(plan: Plan, per_epoch: int, work: float, share: float) -> Schedule:
@@ -167,7 +171,7 @@ def evaluate(run: Run, evaluator: Evaluator) -> dict[str, Any]:
     run.adapter.eval()
     try:
         if evaluator.store is not None and evaluator.packs:
-            found[EVAL_LOSS] = held_out_loss(run, evaluator.store, evaluator.packs)
+            found |= held_out_means(run, evaluator.store, evaluator.packs)
         if evaluator.scorer is not None:
             found[evaluator.scorer.name] = _score(run, evaluator.scorer)
     finally:
@@ -178,16 +182,17 @@ def evaluate(run: Run, evaluator: Evaluator) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def held_out_loss(run: Run, store: TokenStore, packs: Sequence[Pack]) -> float:
-    """Mean loss over the trained tokens of the packs: the same loss path and the same memory as training."""
-    total = torch.zeros((), dtype=torch.float64, device=run.device)
+def held_out_means(run: Run, store: TokenStore, packs: Sequence[Pack]) -> dict[str, float]:
+    """The objective's means over the packs, eval_loss among them: the same path and the same memory as training."""
+    total = torch.zeros(len(run.objective.figures), dtype=torch.float64, device=run.device)
     trained = 0
     for micro in packing.micro_batches(packs, run.micro_batch_tokens):
         batch = collate_packs(store, micro).to(run.device)
         with run.precision():
-            total += loss_sum(run.model, run.forward, batch, segments_of(batch))
+            total += run.objective.sums(run, batch, store, micro)
         trained += len(batch.targets)
-    return float(total) / trained
+    means = (total / run.objective.divisor(packs, trained)).tolist()
+    return {f"eval_{name}": value for name, value in zip(run.objective.figures, means, strict=True)}
 
 
 def _score(run: Run, scorer: Scorer) -> float:

@@ -24,7 +24,7 @@ import platform
 import resource
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ from codeup.train import disk, loop, packing, selection, shortage
 from codeup.train import lora as layers
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
+from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
 from codeup.train.saving import Saving, resume, take_weights
 from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
+from codeup.train.trackers import Trackers
 from codeup.types import Emit, Event, ignore_event
 
 LORA_DEFAULTS = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear", "use_rslora": False}
@@ -82,6 +84,9 @@ def train_sft(
     keep_checkpoints: bool = False,
     quantization: str = "none",
     activation_checkpointing: bool = False,
+    objective: Objective | None = None,
+    report_to: Sequence[str] = (),
+    project: str = "codeup",
     emit: Emit = ignore_event,
     step_name: str = "train",
 ) -> dict[str, Any]:
@@ -91,13 +96,23 @@ def train_sft(
     change memory and speed but not the result. `lora` takes r, alpha, dropout, targets ("all-linear" or names),
     use_rslora. `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`; the
     last `keep_last` checkpoints are kept, and the best one where `select_by` asks for it (selection.py).
+    `objective` is what is minimised, cross entropy unless given. `report_to` names trackers (trackers.py) that get the
+    rows of metrics.jsonl too, under `project`.
 
     Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training, a full disk) and
     WorkFailed (self-test, loss not a number, out of memory).
     """
+    objective = objective if objective is not None else Supervised()
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
-    plan = make_plan(store, capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed)
+    plan = make_plan(
+        store,
+        capacity=pack_length,
+        tokens_per_batch=tokens_per_batch,
+        epochs=epochs,
+        seed=seed,
+        group=objective.group,
+    )
     optimiser: dict[str, Any] = {
         "learning_rate": learning_rate,
         "schedule": schedule,
@@ -111,6 +126,7 @@ def train_sft(
         "base_sha256": base_model.fingerprint(model),
         "tokens_sha256": store.digest(),
         "lora": {**LORA_DEFAULTS, **lora},
+        "objective": objective.facts(),
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
         "precision": [dtype, device, quantization],
@@ -127,6 +143,7 @@ def train_sft(
         scorer=scorer,
         select_by=select_by,
         early_stop=early_stop,
+        group=objective.group,
     )
     identity = _identity(facts)
     artifacts.make_folder(out)
@@ -151,14 +168,17 @@ def train_sft(
             refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
         use_segment_attention(loaded)
         adapter = _attach(loaded, facts["lora"], seed)
-        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, **optimiser)
+        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, objective=objective, **optimiser)
         difference = self_test(loaded, run.forward, _test_documents(store, plan), reference="sdpa")
         started = time.perf_counter()
+        stores = [store, *([held_out] if held_out is not None else [])]
+        objective.prepare(run, stores, key=identity, emit=emit, step_name=step_name)
         saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps, keep_last)
         resumed = resume(run, saving, emit, step_name)
         if spaced_out := evaluator.schedule.note(eval_share):
             emit(Event("note", step_name, text=spaced_out))
-        _train(run, evaluator, saving=saving, emit=emit, step_name=step_name)
+        trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
+        _train(run, evaluator, saving=saving, trackers=trackers, emit=emit, step_name=step_name)
         summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started)
         take_weights(run, summary["selected_step"])
         _publish(run, summary, {**facts, "steps": summary["selected_step"]}, identity)
@@ -183,11 +203,11 @@ def _attach(loaded: PreTrainedModel, settings: Mapping[str, Any], seed: int) -> 
 
 
 def _train(
-    run: loop.Run, evaluator: selection.Evaluator, *, saving: Saving, emit: Emit, step_name: str
+    run: loop.Run, evaluator: selection.Evaluator, *, saving: Saving, trackers: Trackers, emit: Emit, step_name: str
 ) -> None:  # fmt: skip
     """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed."""
     progress = run.progress
-    metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step)
+    metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step, also=trackers.add)
 
     def ended() -> bool:
         return progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
@@ -212,6 +232,7 @@ def _train(
         raise
     finally:
         metrics.close()
+        trackers.close()
 
 
 def _evaluate(
@@ -243,8 +264,9 @@ def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit
         trained_tokens=progress.trained_tokens,
         seconds=round(progress.seconds, 3),
         tokens_per_s=round(speed, 1),
+        **result.figures,
     )
-    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate}
+    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate, **result.figures}
     total = plan.tokens_per_epoch * plan.epochs
     emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
 
