@@ -41,6 +41,7 @@ def train(folder: Path, **changes: Any) -> dict[str, Any]:
         "pack_length": 256,
         "weight_decay": 0.5,
         "max_grad_norm": 1.0,
+        "eval_share": 1.0,
         "dtype": "float32",
         "device": "cpu",
     }
