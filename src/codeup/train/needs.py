@@ -33,9 +33,10 @@ CONTEXT_BYTES = 600 * 2**20
 """CUDA context and cuBLAS workspaces: an assumption, not measured here."""
 ALLOCATOR_SHARE = 0.05
 """Of everything that comes and goes, lost to rounding in the CUDA allocator: an assumption, not measured here."""
-CPU_ALLOCATOR_SHARE = 0.4
-"""On a CPU, of activations and working: freed pieces stay in the C library's heap. 0.34 to 0.48 measured, see
-docs/training.md. The logits of a chunk are too large for the heap and go back at once."""
+CPU_SHARE = {4: 0.25, 2: 0.65}
+"""On a CPU, of activations and working, by bytes of an activation: freed pieces stay in the C library's heap, and
+16-bit products have copies of their own. Fitted to nine shapes, see docs/training.md. The logits of a chunk are too
+large for the heap and go back at once."""
 PROCESS_BYTES = 600 << 20
 """A Python process with torch, transformers and PEFT loaded, before the model."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -232,7 +233,7 @@ def memory(
         working=working,
         context=round(CONTEXT_BYTES + ALLOCATOR_SHARE * coming_and_going)
         if cuda
-        else round(CPU_ALLOCATOR_SHARE * (activations + working)),
+        else round(CPU_SHARE[e] * (activations + working)),
     )
 
 
