@@ -119,6 +119,7 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) 
     model = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
     train = {
         "stage": stage.model_dump(mode="json"),
+        "template": recipe.model.template,
         "dtype": recipe.model.dtype,
         "quantization": recipe.model.quantization,
         "seed": recipe.seed,

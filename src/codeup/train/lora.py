@@ -55,7 +55,9 @@ SETTINGS: dict[str, Any] = {
 def complete(given: Mapping[str, Any], *, method: str, quantization: str) -> dict[str, Any]:
     """All settings, with defaults. UserError for unknown names and for combinations that do not work."""
     if unknown := sorted(set(given) - set(SETTINGS)):
-        raise UserError(f"unknown setting {', '.join(unknown)}", where="lora", mend=f"choose from: {', '.join(SETTINGS)}")
+        raise UserError(
+            f"unknown setting {', '.join(unknown)}", where="lora", mend=f"choose from: {', '.join(SETTINGS)}"
+        )
     settings = {**SETTINGS, **given}
     found = conflicts(
         method=method,
@@ -181,7 +183,7 @@ def save_adapter(
 ) -> None:
     """Write the PEFT files and codeup_adapter.json (`facts`: the base it belongs to). Same weights, same bytes.
 
-    `initial` is what PiSSA began with; the files then hold an ordinary adapter of twice the rank for the unchanged base.
+    `initial` is what PiSSA began with: the files then hold an adapter of twice the rank for the base as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = get_peft_model_state_dict(model, save_embedding_layers=False)

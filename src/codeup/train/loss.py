@@ -18,6 +18,7 @@ import torch
 from transformers import PreTrainedModel
 
 from codeup.train.batch import Batch
+from codeup.train.trained_head import trained_head_loss, trains
 
 CHUNK_LOGITS = 1 << 24
 """Logits held at once (fp32: 64 MB, twice for the gradient)."""
@@ -35,6 +36,8 @@ def loss_sum(model: PreTrainedModel, batch: Batch, segments: Any) -> torch.Tenso
     """Summed cross entropy of the batch's targets: divide by the trained tokens of the whole step, then backward."""
     hidden = hidden_states(model, batch, segments)[0].index_select(0, batch.predicts)  # (n, H)
     head = model.get_output_embeddings()
+    if trains(head):
+        return trained_head_loss(head, hidden, batch.targets)
     return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, batch.targets)
 
 

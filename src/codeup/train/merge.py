@@ -278,9 +278,7 @@ def logit_difference(model: Path, adapter: Path, merged: Path, quantization: str
     return float((result(input_ids=ids).logits.float() - expected).abs().max())
 
 
-def _note_quantised(
-    origin: Mapping[str, Any], logits: Mapping[str, float | None], emit: Emit, step_name: str
-) -> None:
+def _note_quantised(origin: Mapping[str, Any], logits: Mapping[str, float | None], emit: Emit, step_name: str) -> None:
     quantization = _quantization(origin)
     if quantization in QUANTIZATIONS:
         seen = logits.get("quantised_logit_difference")

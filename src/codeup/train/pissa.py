@@ -1,4 +1,4 @@
-"""PiSSA: an adapter that begins with the largest singular directions of its matrix (Meng et al. 2024, arXiv 2404.02948).
+"""PiSSA: an adapter that begins with the largest singular directions of its matrix (Meng et al., arXiv 2404.02948).
 
     W = U S V^T        A0 = sqrt(S_r / s) V_r^T      B0 = U_r sqrt(S_r / s)      the layer's weight becomes W - s B0 A0
 
@@ -29,7 +29,7 @@ from codeup.errors import UserError
 from codeup.train import shards
 
 PEFT_NAMES = {"pissa": "pissa", "pissa_fast": "pissa_niter_16"}
-"""Our names of the two ways to the singular vectors: all of them, or the first by randomised iteration (section 5.4)."""
+"""Our names of the two ways to the singular vectors: all of them, or the first ones by randomised iteration."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -68,7 +68,7 @@ def restore(model: PeftModel, file: Path) -> Tensors:
 
 
 def refuse_large_ranks(model: PeftModel) -> None:
-    """A matrix has no more singular directions than its smaller side; PEFT would make a smaller adapter than it says."""
+    """A matrix has as many singular directions as its smaller side; PEFT would make a smaller adapter than it says."""
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and module.r["default"] > min(module.in_features, module.out_features):
             raise UserError(

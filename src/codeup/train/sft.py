@@ -1,15 +1,14 @@
-"""Supervised fine-tuning of a LoRA adapter: `train_sft`.
+"""Supervised fine-tuning of an adapter, or of all weights: `train_sft`.
 
     tokens -> plan (which documents in which step) -> steps -> evaluation on a fixed subset -> adapter
 
-    out/adapter/          PEFT files and codeup_adapter.json (which base it belongs to)
+    out/adapter/          PEFT files and codeup_adapter.json (which base it belongs to); method full: out/model/
     out/metrics.jsonl     one row per step, one per evaluation
     out/checkpoints/      while training; removed when the adapter is final
     out/train.json        the summary, written last: a run that finds it has nothing to do
 
 Interrupted by Ctrl-C, kill -9 or power loss, the next call with the same arguments goes on from the last checkpoint;
-on a CPU the final adapter has the same bytes as an uninterrupted one. Not covered: several devices, full fine-tuning,
-trained embeddings or heads.
+on a CPU the final adapter has the same bytes as an uninterrupted one. Not covered: several devices.
 """
 
 from __future__ import annotations
@@ -29,20 +28,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
-from transformers import PreTrainedModel
 
-from codeup.errors import UserError, WorkFailed
+from codeup.errors import WorkFailed
 from codeup.train import base as base_model
-from codeup.train import checkpoint, loop, packing
-from codeup.train import lora as layers
+from codeup.train import checkpoint, loop, methods, packing
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
+from codeup.train.neftune import add_noise
 from codeup.train.plan import Plan, make_plan
 from codeup.train.tokens import TokenStore, open_tokens
 from codeup.types import Emit, Event, ignore_event
 
-LORA_DEFAULTS = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear", "use_rslora": False}
 SELF_TEST_DOCUMENTS = 3
 SELF_TEST_TOKENS = 512
 
@@ -54,6 +50,7 @@ def train_sft(
     validation: Path | None,
     out: Path,
     lora: Mapping[str, Any],
+    method: str = "lora",
     epochs: int = 1,
     learning_rate: float = 1e-4,
     schedule: str = "cosine",
@@ -73,18 +70,26 @@ def train_sft(
     keep_checkpoints: bool = False,
     quantization: str = "none",
     activation_checkpointing: bool = False,
+    neftune_alpha: float = 0.0,
+    template_tokens: Mapping[str, int] | None = None,
+    base_name: str | None = None,
+    base_hub_id: str | None = None,
+    base_revision: str | None = None,
     emit: Emit = ignore_event,
     step_name: str = "train",
 ) -> dict[str, Any]:
     """Train an adapter for `model` on a token store and return the summary.
 
     `tokens_per_batch` is the whole optimiser step, cut into rows of `micro_batch_tokens` (default: pack_length) that
-    change memory and speed but not the result. `lora` takes r, alpha, dropout, targets ("all-linear" or names),
-    use_rslora. `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`.
+    change memory and speed but not the result. `lora` takes the names of lora.SETTINGS; method full does not read it.
+    `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`.
+    `template_tokens` {text: id} are looked up in the base: a note says which of them it never learned. `base_name`,
+    `base_hub_id` and `base_revision` are what the adapter records of its base besides its hash.
 
     Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training) and WorkFailed (self-test,
     loss not a number, out of memory).
     """
+    settings = methods.settings_for(method, lora, quantization)
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
     plan = make_plan(store, capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed)
@@ -96,11 +101,18 @@ def train_sft(
         "max_grad_norm": max_grad_norm,
         "micro_batch_tokens": micro_batch_tokens or pack_length,
     }
-    facts: dict[str, Any] = {
+    named = {
         "base": str(model),
+        "base_name": base_name or str(model),
+        "base_hub_id": base_hub_id,
+        "base_revision": base_revision,
+    }
+    facts: dict[str, Any] = {
         "base_sha256": base_model.fingerprint(model),
         "tokens_sha256": store.digest(),
-        "lora": {**LORA_DEFAULTS, **lora},
+        "method": method,
+        "lora": settings,
+        "neftune_alpha": neftune_alpha,
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
         "precision": [dtype, device, quantization],
@@ -118,18 +130,33 @@ def train_sft(
             device=base_model.pick_device(device),
             quantization=quantization,
             activation_checkpointing=activation_checkpointing,
+            whole=method == "full",
         )
         use_segment_attention(loaded)
         difference = self_test(loaded, _test_documents(store, plan), reference="sdpa")
-        adapter = _attach(loaded, facts["lora"], seed)
-        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, **optimiser)
+        untrained = methods.untrained_tokens(loaded, template_tokens or {}, emit, step_name)
+        trained = methods.begin(loaded, method, settings, out, identity, seed)
+        if neftune_alpha:
+            add_noise(loaded, neftune_alpha)
+        compute = base_model.training_dtype(model, dtype, loaded.device)
+        ratio = settings["plus_ratio"]
+        run = loop.Run(
+            loaded, trained.module, store, plan, out, seed=seed, plus_ratio=ratio, compute=compute, **optimiser
+        )
         started = time.perf_counter()
         resumed = _resume(run, identity, emit, step_name)
         saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps)
         subset = _fixed_subset(held_out, eval_rows, seed)
         _train(run, held_out, subset, evals_per_epoch=evals_per_epoch, saving=saving, emit=emit, step_name=step_name)
-        summary = _summary(run, difference, resumed, time.perf_counter() - started)
-        _publish(run, summary, {**facts, "steps": run.progress.step}, identity)
+        drift = methods.publish(trained, model, out, {**facts, **named, "steps": run.progress.step})
+        summary = _summary(run, difference, resumed, time.perf_counter() - started) | {
+            "method": method,
+            "untrained_tokens": untrained,
+            "rows_set_to_mean": trained.rows_set_to_mean,
+            **drift,
+        }
+        _publish_summary(out, summary, identity)
+    (out / methods.INITIAL).unlink(missing_ok=True)
     if not keep_checkpoints:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return summary
@@ -155,19 +182,8 @@ class Saving:
 
 
 def _identity(facts: Mapping[str, Any]) -> str:
-    """What two calls must share for one to continue the other: all but the folder the base model lies in."""
-    shared = {name: value for name, value in facts.items() if name != "base"}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _attach(loaded: PreTrainedModel, settings: Mapping[str, Any], seed: int) -> PeftModel:
-    if unknown := sorted(set(settings) - set(LORA_DEFAULTS)):
-        raise UserError(
-            f"unknown setting {', '.join(unknown)}", where="lora", mend=f"choose from: {', '.join(LORA_DEFAULTS)}"
-        )
-    adapter = layers.attach(loaded, **settings, seed=seed)
-    adapter.train()
-    return adapter
+    """What two calls must share for one to continue the other; the base's folder and name are not part of it."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _train(
@@ -283,17 +299,12 @@ def _peak_rss_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def _publish(run: loop.Run, summary: dict[str, Any], facts: dict[str, Any], identity: str) -> None:
-    """Adapter under a temporary name, rename, then train.json: each is whole or absent."""
-    final, partial = run.out / "adapter", run.out / ".adapter.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    layers.save_adapter(run.adapter, partial, facts=facts)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+def _publish_summary(out: Path, summary: dict[str, Any], identity: str) -> None:
+    """train.json, whole or absent, after everything else is in place."""
     text = json.dumps({"identity": identity, "summary": summary}, indent=2)
-    temporary = run.out / ".train.json.partial"
+    temporary = out / ".train.json.partial"
     temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, run.out / "train.json")
+    os.replace(temporary, out / "train.json")
 
 
 def _finished(out: Path, identity: str) -> dict[str, Any] | None:

@@ -29,8 +29,8 @@ from codeup.train.base import check_weights
 from codeup.train.lora import ADAPTER_FILE
 
 PREFIX = "base_model.model."
-BLOCK = 1 << 24
-"""Numbers of a matrix worked on at once: 64 MB in fp32, a few times over."""
+BLOCK = 1 << 18
+"""Numbers of a matrix worked on at once: 1 MB in fp32, a few times over."""
 PARTS = (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector", ".token_adapter.trainable_tokens_delta")
 """The tensors of an adapter file that are understood."""
 
@@ -193,12 +193,20 @@ def read_updates(adapter: Path) -> dict[str, Update]:
 
 def _low_rank(layer: str, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any], file: Path) -> LowRank:
     a, b, magnitude = (tensors.get(layer + part) for part in PARTS[:3])
-    if a is None or b is None or a.shape[0] != b.shape[1] or (magnitude is None) == bool(settings.get("use_dora")):
-        raise UserError(f"{layer} is incomplete: its lora_A, lora_B and magnitude do not fit together", where=str(file))
-    patterns = settings.get("alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(list(patterns), layer), settings["lora_alpha"])
-    rank = a.shape[0]
+    rank, alpha = (_own(settings, key, layer) for key in ("r", "lora_alpha"))
+    whole = a is not None and b is not None and (magnitude is not None) == bool(settings.get("use_dora"))
+    if a is None or b is None or not whole or not a.shape[0] == b.shape[1] == rank:
+        raise UserError(
+            f"{layer}: lora_A, lora_B, lora_magnitude_vector and adapter_config.json do not fit together",
+            where=str(file),
+        )
     return LowRank(a, b, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank), magnitude)
+
+
+def _own(settings: Mapping[str, Any], key: str, layer: str) -> Any:
+    """A layer's rank or alpha: by the first pattern that matches its name, as PEFT does it."""
+    patterns = settings.get({"r": "rank_pattern", "lora_alpha": "alpha_pattern"}[key]) or {}
+    return patterns.get(get_pattern_key(list(patterns), layer), settings[key])
 
 
 def _token_rows(layer: str, values: torch.Tensor, settings: Mapping[str, Any]) -> TokenRows:
