@@ -263,7 +263,7 @@ def _conflicts(recipe: Recipe) -> list[text.Problem]:
             trains_tokens=stage.lora.trainable_tokens not in ("none", []),
             token_init=stage.lora.token_init,
         )
-        if stage.method == "full" and "lora" in stage.model_fields_set:
+        if stage.method == "full" and stage.lora != Lora():
             found.append(("lora", "method: full trains no adapter; leave these settings out"))
         problems += [text.Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
     return problems

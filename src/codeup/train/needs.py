@@ -27,6 +27,7 @@ from codeup.train.loss import CHUNK_LOGITS
 GIB = 2**30
 NF4_BYTES = 4 / 8 + 1 / 64 + 4 / (64 * 256)
 """Per weight: 4 bits, an 8-bit scale per block of 64, a 32-bit scale per 256 blocks (QLoRA, section 3): 4.127 bits."""
+QUANTISED_BYTES = {"nf4": NF4_BYTES, "int8": 1.0}
 ADAPTER_BYTES = 4
 """Adapters, their gradients and both moments of AdamW are fp32 (lora.attach, loop.Run)."""
 CONTEXT_BYTES = 600 * 2**20
@@ -231,11 +232,11 @@ def memory(
 
 
 def weight_bytes(shape: Shape, bytes_per_weight: int, quantization: str = "none") -> int:
-    """The frozen base. nf4 holds the decoder's matrices in 4 bits; embeddings, norms and head keep their precision."""
+    """The frozen base. nf4 and int8 hold the decoder's matrices in 4 and 8 bits, the rest keeps its precision."""
     if quantization == "none":
         return shape.parameters * bytes_per_weight
     rest = shape.parameters - shape.linear_weights
-    return round(shape.linear_weights * NF4_BYTES) + rest * bytes_per_weight
+    return round(shape.linear_weights * QUANTISED_BYTES[quantization]) + rest * bytes_per_weight
 
 
 def _saved_by_layer(
