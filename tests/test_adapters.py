@@ -17,8 +17,9 @@ from train_models import random_documents, save_tiny_llama, tiny_llama
 from transformers import AutoModelForCausalLM
 
 from codeup.errors import UserError
-from codeup.train import attention, loop, lora, loss, neftune, token_rows, trained_head
+from codeup.train import attention, loop, lora, loss, neftune, selection, token_rows, trained_head
 from codeup.train.batch import collate
+from codeup.train.decoder import forward_of
 from codeup.train.merge import merge_adapter, pass_on
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
@@ -104,6 +105,40 @@ def test_a_method_learns_is_saved_as_trained_merges_and_resumes_to_the_same_byte
     finally:
         torch.set_num_threads(torch.get_num_threads() - 1)
     assert result(again) == result(out)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_chosen_step_is_what_is_published(
+    method: str, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of two evaluations is made to look the better one."""
+    real: list[float] = []
+
+    def rising(*arguments: Any) -> float:
+        real.append(held_out_loss(*arguments))
+        return float(len(real))
+
+    held_out_loss = selection.held_out_loss
+    monkeypatch.setattr(selection, "held_out_loss", rising)
+    settings = {**SMALL, **METHODS[method], "select_by": "eval_loss", "eval_share": 1.0}
+    summary = train_sft(**inputs, out=tmp_path, **settings)
+    assert summary["selected_step"] < summary["steps"] and real[0] != real[1]
+    if settings.get("method") == "full":
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    else:
+        model = PeftModel.from_pretrained(tiny_llama(), tmp_path / "adapter").eval()
+    assert plain_loss(random_documents(12, seed=1), model) == pytest.approx(real[0], rel=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["metrics.jsonl", "train.json", "model" if settings.get("method") == "full" else "adapter"]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_trains_in_bfloat16(method: str, inputs: dict[str, Any], tmp_path: Path) -> None:
+    settings = {**SMALL, **METHODS[method], "epochs": 1, "dtype": "bfloat16"}
+    summary = train_sft(**inputs | {"validation": None}, out=tmp_path, **settings)
+    rows = [row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl")]
+    assert rows[-1] < rows[0] and summary["packed_logit_difference"] < 0.5
 
 
 def stop_in_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -256,7 +291,7 @@ def test_loss_and_gradients_of_token_rows_equal_those_of_peft(tied: bool) -> Non
         attention.use_segment_attention(base) if ours else None
         if ours:
             batch = collate([(np.array(document.ids, np.int32), np.array(document.trained, np.uint8))])
-            value = loss.loss_sum(base, batch, attention.segments_of(batch)) / len(batch.targets)
+            value = loss.loss_sum(base, forward_of(base), batch, attention.segments_of(batch)) / len(batch.targets)
         else:
             value = model(input_ids=ids, labels=labels, use_cache=False).loss
         value.backward()

@@ -16,6 +16,8 @@ from codeup.errors import WorkFailed
 from codeup.nano import base_folder
 from codeup.train import attention, lora
 from codeup.train.base import load_base
+from codeup.train.decoder import lean_forward
+from codeup.train.loss import library_forward
 from codeup.train.merge import merge_adapter
 from codeup.train.metrics import read_metrics
 from codeup.train.products import MergedLinear
@@ -47,6 +49,7 @@ def test_the_linear_layers_are_held_in_few_bits_and_adapted_by_peft(quantization
     adapted = lora.attach(base, r=4, alpha=8)
     assert not any(isinstance(module, MergedLinear) for module in adapted.modules())
     assert sum("lora_A" in name for name, _ in adapted.named_parameters()) == 14
+    assert lean_forward(base) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_packing_is_checked_on_an_8_bit_base_too(monkeypatch: pytest.MonkeyPatch
     base = load_base(base_folder(), dtype="float32", device=torch.device("cpu"), quantization="int8")
     attention.use_segment_attention(base)
     documents = [(np.array(d.ids, np.int32), np.array(d.trained, np.uint8)) for d in random_documents(3, shortest=25)]
-    assert attention.self_test(base, documents, reference="sdpa") > 1e-3
+    assert attention.self_test(base, library_forward(base), documents, reference="sdpa") > 1e-3
     monkeypatch.setattr(attention.Segments, "of", one_document)
     with pytest.raises(WorkFailed, match="does not keep documents apart"):
-        attention.self_test(base, documents, reference="sdpa")
+        attention.self_test(base, library_forward(base), documents, reference="sdpa")

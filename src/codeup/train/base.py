@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from codeup.errors import UserError
@@ -21,8 +21,8 @@ from codeup.errors import UserError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 QUANTIZATIONS = ("nf4", "int8")
 WIDE = 1024
-"""From this hidden size on, a CPU with bf16 instructions trains in bf16. Narrower models stay in fp32 everywhere: their
-products are small, the casts are not, and the result is then the same on every kind of machine."""
+"""From this hidden size on, a CPU with bf16 matrix units (AMX) trains in bf16. Narrower models stay in fp32 everywhere:
+their products are small, the casts are not, and the result is then the same on every kind of machine."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -35,7 +35,7 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device, hidden_size: int) -> torch.dtype:
-    """`auto`: bf16 where the machine is good at it. On AVX2 without bf16 instructions fp32 was 9 times faster."""
+    """`auto`: bf16 where the machine is good at it (a CPU: `_cpu_has_bf16`)."""
     if dtype != "auto":
         if dtype not in DTYPES:
             raise UserError(f"unknown dtype {dtype!r}", mend=f"choose from: auto, {', '.join(DTYPES)}")
@@ -46,11 +46,16 @@ def pick_dtype(dtype: str, device: torch.device, hidden_size: int) -> torch.dtyp
 
 
 def _cpu_has_bf16() -> bool:
+    """Whether bf16 products are faster than fp32 ones: with matrix units (AMX).
+
+    Vector instructions alone do not make them so: a Xeon with avx512_bf16 and no AMX did 150 GFLOP/s in bf16 and 240 in
+    fp32, and on AVX2 without either fp32 was 9 times faster.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return "amx_bf16" in flags
 
 
 def weight_files(model: Path) -> list[Path]:
@@ -86,15 +91,17 @@ def fingerprint(model: Path) -> str:
     """sha256 over the weight files: the identity of a base. An adapter records it, a merge compares it."""
     state = hashlib.sha256()
     for file in weight_files(model):
-        with file.open("rb") as opened:
-            state.update(hashlib.file_digest(opened, "sha256").digest())
+        try:
+            with file.open("rb") as opened:
+                state.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
     return state.hexdigest()
 
 
 def training_dtype(model: Path, dtype: str, device: torch.device) -> torch.dtype:
     """The dtype that a model folder's products are computed in."""
-    config = AutoConfig.from_pretrained(model, local_files_only=True)
-    return pick_dtype(dtype, device, getattr(config, "hidden_size", WIDE))
+    return pick_dtype(dtype, device, getattr(read_config(model), "hidden_size", WIDE))
 
 
 def load_base(
@@ -117,7 +124,7 @@ def load_base(
     options: dict[str, Any] = {"dtype": chosen, "local_files_only": True, "use_safetensors": True}
     if quantization != "none":
         options |= {"quantization_config": _quantized(quantization, chosen), "device_map": {"": device}}
-    loaded = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa", **options)
+    loaded = _all_weights(model, attn_implementation="sdpa", **options)
     if quantization == "none":
         loaded.to(device)
     loaded.requires_grad_(whole)
@@ -125,6 +132,45 @@ def load_base(
         with renamed_in_transformers_6():
             loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return loaded.train()
+
+
+def read_config(model: Path) -> PreTrainedConfig:
+    """config.json of a model folder. UserError where it is damaged or of a kind that transformers does not know."""
+    try:
+        return AutoConfig.from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_supported(model, error) from None
+
+
+def _all_weights(model: Path, **options: Any) -> PreTrainedModel:
+    """The model, every weight of it from the files: transformers fills in what is missing with random numbers."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of missing weights; they are refused here
+    try:
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (ValueError, KeyError) as error:
+        raise _not_supported(model, error) from None
+    finally:
+        logging.set_verbosity(before)
+    strange = [name for name, *_ in sorted(report["mismatched_keys"])] + sorted(report["missing_keys"])
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise UserError(
+            f"{strange[0]}{more}: in the weight files missing, or of another shape than config.json says",
+            where=str(model),
+            mend="fetch the model again; config.json and weights must belong together",
+        )
+    return loaded
+
+
+def _not_supported(model: Path, error: Exception) -> UserError:
+    return UserError(
+        f"cannot be loaded as a causal language model ({str(error).strip().partition(chr(10))[0]})",
+        where=str(model),
+        mend="use a decoder such as Llama, Mistral, Qwen2 or Qwen3, with a config.json that names it",
+    )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError
-from codeup.train import lora, pissa, token_rows
+from codeup.train import disk, lora, pissa, token_rows
 from codeup.train.merge import write_whole
 from codeup.types import Emit, Event
 
@@ -82,14 +82,29 @@ def publish(trained: Trained, base: Path, out: Path, facts: dict[str, Any]) -> d
     """Write out/adapter or out/model under a temporary name, then rename. Returns the drift of a full training."""
     whole = not isinstance(trained.module, PeftModel)
     final = out / ("model" if whole else "adapter")
-    partial = out / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = _partial(final)
     drift: dict[str, Any] = {}
-    if isinstance(trained.module, PeftModel):
-        lora.save_adapter(trained.module, partial, facts=facts, initial=trained.initial)
-    else:
-        drift = write_whole(base, trained.module, partial)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+    with disk.explained(final):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if isinstance(trained.module, PeftModel):
+            lora.save_adapter(trained.module, partial, facts=facts, initial=trained.initial)
+        else:
+            drift = write_whole(base, trained.module, partial)
+        disk.folder_to_disk(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        disk.to_disk(out)
     return drift
+
+
+def tidy(out: Path) -> None:
+    """Remove what only a training under way needs, or an interrupted one left."""
+    for initial in (out / INITIAL, pissa.partial(out / INITIAL)):
+        initial.unlink(missing_ok=True)
+    for name in ("adapter", "model"):
+        shutil.rmtree(_partial(out / name), ignore_errors=True)
+
+
+def _partial(final: Path) -> Path:
+    return final.with_name(f".{final.name}.partial")

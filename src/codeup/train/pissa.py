@@ -26,7 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from codeup.errors import UserError
-from codeup.train import shards
+from codeup.train import disk, shards
 
 PEFT_NAMES = {"pissa": "pissa", "pissa_fast": "pissa_niter_16"}
 """Our names of the two ways to the singular vectors: all of them, or the first ones by randomised iteration."""
@@ -38,10 +38,17 @@ def record(model: PeftModel, file: Path, identity: str) -> Tensors:
     """What a freshly attached adapter begins with, also written to `file`."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     initial = {name: tensor.detach().cpu().clone() for name, tensor in state.items() if ".lora_" in name}
-    partial = file.with_suffix(".partial")
-    shards.save(initial, partial, {"identity": identity, "threads": str(torch.get_num_threads())})
-    os.replace(partial, file)
+    begun = partial(file)
+    with disk.explained(file):
+        shards.save(initial, begun, {"identity": identity, "threads": str(torch.get_num_threads())})
+        disk.to_disk(begun)
+        os.replace(begun, file)
     return initial
+
+
+def partial(file: Path) -> Path:
+    """Where `record` writes before the file is whole."""
+    return file.with_suffix(".partial")
 
 
 def recorded(file: Path, identity: str) -> bool:
