@@ -15,6 +15,7 @@ from codeup.train import attention, lora
 from codeup.train.batch import Batch, collate
 from codeup.train.decoder import Group, Product, lean_forward
 from codeup.train.loss import library_forward, loss_sum
+from codeup.train.neftune import with_noise
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,
@@ -71,6 +72,33 @@ def test_loss_and_gradients_are_those_of_the_librarys_layers(name: str, targets:
     assert lean is not None
     for got, expected in zip(loss_and_gradients(base, adapter, lean), wanted, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["llama", "llama, tied"])
+def test_trained_token_rows_and_noise_on_them_have_the_librarys_loss_and_gradients(
+    name: str, dtype: torch.dtype
+) -> None:
+    """The same seed draws the same noise; rows 3, 7 and 60 of the embedding, and of an untied head, are trained."""
+    found, exact = [], dtype == torch.float32
+    for make_forward in (library_forward, lean_forward):
+        base, adapter = make(name, dtype, token_ids=[3, 7, 60])
+        trained = [key for key, p in adapter.named_parameters() if p.requires_grad and "trainable_tokens" in key]
+        assert len(trained) == (1 if "tied" in name else 2)
+        layers = make_forward(base)
+        assert layers is not None
+        forward = with_noise(base, layers, 40.0)
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+            found.append(loss_and_gradients(base, adapter, forward))
+            adapter.eval()
+            quiet = loss_and_gradients(base, adapter, forward)[0]
+        assert abs(float(found[-1][0] - quiet)) > 0.05, "noise in training, none in evaluation"
+    for got, wanted in zip(found[1], found[0], strict=True):
+        if exact:
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+        else:
+            assert float((got - wanted).norm()) < 0.1 * float(wanted.norm())
 
 
 def test_in_bfloat16_it_is_as_near_to_the_exact_gradient_as_the_library() -> None:
@@ -169,6 +197,18 @@ def test_other_shapes_are_left_to_the_library() -> None:
     full = MODELS["llama"]()
     assert full.model.layers[0].mlp.up_proj.weight.requires_grad
     assert lean_forward(full) is None
+    assert lean_forward(make("llama", use_dora=True)[0]) is None
+    norms, _ = make("llama")
+    norms.model.layers[2].input_layernorm.weight.requires_grad_(True)
+    assert lean_forward(norms) is None
+
+
+@pytest.mark.parametrize("settings", [{"use_rslora": True}, {"init": "pissa"}, {"rank_pattern": {"v_proj": 2}}])
+def test_other_ranks_scales_and_beginnings_are_of_this_shape(settings: dict[str, Any]) -> None:
+    base, adapter = make("llama", **settings)
+    wanted = loss_and_gradients(base, adapter, library_forward(base))
+    for got, expected in zip(loss_and_gradients(base, adapter, lean_forward(base)), wanted, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_it_keeps_less_than_the_librarys_layers() -> None:

@@ -119,6 +119,30 @@ def test_a_threshold_must_name_a_model_and_benchmark_of_the_study() -> None:
     assert "the study has no benchmark 'mbpp'" in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model.dtype=float16"], "model.dtype: 'float16' is not one of auto, float32, bfloat16"),
+        (["model.quantization=nf4", "stages.code.lora.init=pissa"], "stages[0].lora.init: pissa takes its directions"),
+        (["model.quantization=int8", "stages.code.lora.dora=true"], "stages[0].lora.dora: the lengths of rows cannot"),
+        (["model.quantization=int8", "stages.code.method=full"], "stages[0].method: full trains all weights, and"),
+        (["stages.code.lora.token_init=mean"], "stages[0].lora.token_init: mean is where trained rows begin"),
+        (["stages.code.method=full", "stages.code.lora.r=8"], "stages[0].lora: method: full trains no adapter"),
+        (["stages.code.lora.trainable_tokens=templat"], "stages[0].lora.trainable_tokens"),
+    ],
+)
+def test_settings_that_do_not_work_together_are_refused_before_anything_runs(settings: list[str], message: str) -> None:
+    assert message in errors(GOOD, *settings)
+
+
+def test_adapter_settings_are_read_and_dumped() -> None:
+    settings = ["rank_pattern={down_proj: 8}", "trainable_tokens=['<|im_end|>', 5]", "plus_ratio=16.0", "dora=true"]
+    recipe = recipes.parse(GOOD, overrides=[f"stages.code.lora.{setting}" for setting in settings])
+    lora = recipe.stages[0].lora
+    assert (lora.rank_pattern, lora.trainable_tokens) == ({"down_proj": 8}, ["<|im_end|>", 5])
+    assert recipes.parse(recipes.dump(recipe)) == recipe
+
+
 def test_a_dumped_recipe_parses_to_the_same_recipe() -> None:
     recipe = recipes.parse(GOOD)
     assert recipes.parse(recipes.dump(recipe)) == recipe

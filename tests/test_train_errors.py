@@ -398,6 +398,25 @@ def test_a_family_that_the_plan_does_not_know_gets_advice_without_numbers(tmp_pa
     assert "lower micro_batch_tokens" in line and "'opt' model cannot be computed" in line
 
 
+@pytest.mark.parametrize(
+    ("changes", "why", "last"),
+    [
+        ({"method": "full"}, "method: full", "true, set method: lora. Without"),
+        ({"quantization": "int8"}, "quantization: int8", "true, set quantization: nf4. Without"),
+        ({"lora": {"use_dora": True}, "quantization": "nf4"}, "DoRA", "true. Without"),
+        ({"lora": {"token_ids": [3]}}, "training token rows", "true, set quantization: nf4. Without"),
+        ({"lora": {"init": "pissa"}}, "the beginning of PiSSA", "true. Without"),
+    ],
+)
+def test_what_the_plan_does_not_count_gets_advice_without_numbers(
+    changes: dict[str, Any], why: str, last: str, tmp_path: Path
+) -> None:
+    save_tiny_llama(tmp_path)
+    (line,) = advice(tmp_path, **changes)
+    assert last in line and line.endswith(f"numbers, because {why} is not counted.")
+    assert "GiB" not in line and "MiB" not in line
+
+
 # --- a loss that is not a number ---------------------------------------------------------------------------------
 
 

@@ -190,6 +190,11 @@ def _stage(
     chains: list[tuple[str, ...]],
     data: _Data,
 ) -> StageNeeds:
+    if stage.method == "full":
+        raise UserError(
+            "a stage that trains all weights is not planned yet", where=f"stages.{stage.name}.method",
+            mend="count 16 bytes per parameter, and activations as for method: lora",
+        )  # fmt: skip
     workload = data.workload(stage)
     trainable = needs.lora_parameters(shape, stage.lora.r, stage.lora.targets)
     micro = max(stage.micro_batch_tokens, stage.pack_length)
@@ -480,7 +485,8 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
         tokens=found[0] / "train",
         lora={
             "r": stage.lora.r, "alpha": stage.lora.alpha, "dropout": stage.lora.dropout,
-            "targets": stage.lora.targets, "use_rslora": stage.lora.rslora,
+            "targets": stage.lora.targets, "use_rslora": stage.lora.rslora, "use_dora": stage.lora.dora,
+            "rank_pattern": stage.lora.rank_pattern, "alpha_pattern": stage.lora.alpha_pattern,
         },
         tokens_per_batch=stage.batch_tokens,
         pack_length=stage.pack_length,

@@ -35,11 +35,11 @@ class Model(Section):
     base: str = Field(description="model folder, Hub id, or nano-base (the packaged demonstration model)")
     revision: str | None = Field(None, description="Hub revision (branch, tag or commit) of the base model")
     template: Template = Field("alpaca", description="prompt template, saved with every model that is made")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="arithmetic for training; auto takes bfloat16 where the machine supports it"
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic for training; auto takes bfloat16 where the machine is fast at it"
     )
-    quantization: Literal["none", "nf4"] = Field(
-        "none", description="how the frozen base is held in memory while training; nf4 needs codeup[qlora]"
+    quantization: Literal["none", "nf4", "int8"] = Field(
+        "none", description="how the frozen base is held while training; nf4 (4 bits) and int8 need codeup[qlora]"
     )
 
 
@@ -127,6 +127,25 @@ class Lora(Section):
         "all-linear", description="which linear layers get adapters; all-linear includes gate_proj"
     )
     rslora: bool = Field(False, description="scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
+    dora: bool = Field(False, description="train the length of each row apart (DoRA, arXiv 2402.09353); slower")
+    init: Literal["zero", "pissa", "pissa_fast"] = Field(
+        "zero", description="begin with no change, or with the largest singular directions (PiSSA, arXiv 2404.02948)"
+    )
+    plus_ratio: float = Field(
+        1.0, gt=0, description="learning rate of B over that of A (LoRA+, arXiv 2402.12354: 16); 1 switches it off"
+    )
+    rank_pattern: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="other ranks by end of layer name or regular expression, {down_proj: 8}"
+    )
+    alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="other alphas, in the same way"
+    )
+    trainable_tokens: Literal["none", "template"] | list[str | int] = Field(
+        "none", description="rows of embedding and head to train: tokens or ids, or those the template writes"
+    )
+    token_init: Literal["keep", "mean"] = Field(
+        "keep", description="trained rows that the base never learned begin as they are, or as the mean of the others"
+    )
 
 
 class Dpo(Section):
@@ -149,6 +168,9 @@ class Stage(Section):
         "sft", description="what the stage does: supervised fine-tuning, or direct preference optimisation"
     )
     data: str = Field(description="name of an entry under data")
+    method: Literal["lora", "full"] = Field(
+        "lora", description="train adapters, or all weights (16 bytes of memory per parameter)"
+    )
     epochs: int = Field(3, ge=1, description="passes over the training examples")
     learning_rate: float = Field(1e-4, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="after the warm-up")
@@ -160,6 +182,9 @@ class Stage(Section):
     max_grad_norm: float = Field(1.0, ge=0, description="gradient clipping; 0 switches it off")
     lora: Lora = Field(default_factory=Lora, description="adapter settings")
     dpo: Dpo = Field(default_factory=Dpo, description="preference settings, for kind: dpo")
+    neftune_alpha: float = Field(
+        0.0, ge=0, description="noise on the embeddings while training (NEFTune, arXiv 2310.05914: 5); 0: none"
+    )
     evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: none")
     eval_rows: int = Field(500, ge=1, le=2000, description="at most this many held-out examples are evaluated")
     eval_share: float = Field(
@@ -295,11 +320,46 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
     except ValidationError as error:
         problems += [text.explain(item, Recipe) for item in error.errors()]
     problems += text.check_references(document.value, Recipe)
+    if recipe is not None:
+        problems += _conflicts(recipe)
     problems += text.check_sizes(document.value, Recipe)
     if problems:
         raise UserError(document.render(problems))
     assert recipe is not None
     return recipe
+
+
+def conflicts(
+    *, method: str, quantization: str, dora: bool, init: str, trains_tokens: bool, token_init: str
+) -> list[tuple[str, str]]:
+    """Settings of a stage that do not work together, as (setting, why)."""
+    found = []
+    if method == "full" and quantization != "none":
+        found.append(("method", f"full trains all weights, and those held in {quantization} cannot be trained"))
+    if method == "lora" and init != "zero" and quantization != "none":
+        found.append(("lora.init", f"{init} takes its directions out of the exact weights, not out of {quantization}"))
+    if method == "lora" and dora and quantization == "int8":
+        found.append(("lora.dora", "the lengths of rows cannot be read from an int8 base; nf4 works"))
+    if token_init == "mean" and not trains_tokens:
+        found.append(("lora.token_init", "mean is where trained rows begin, and trainable_tokens names none"))
+    return found
+
+
+def _conflicts(recipe: Recipe) -> list[text.Problem]:
+    problems = []
+    for at, stage in enumerate(recipe.stages):
+        found = conflicts(
+            method=stage.method,
+            quantization=recipe.model.quantization,
+            dora=stage.lora.dora,
+            init=stage.lora.init,
+            trains_tokens=stage.lora.trainable_tokens not in ("none", []),
+            token_init=stage.lora.token_init,
+        )
+        if stage.method == "full" and stage.lora != Lora():
+            found.append(("lora", "method: full trains no adapter; leave these settings out"))
+        problems += [text.Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
+    return problems
 
 
 def dump(recipe: Recipe) -> str:

@@ -188,6 +188,7 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) 
     train = {
         "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json"),
         "select": _selection(recipe, stage),
+        "template": recipe.model.template,
         "dtype": recipe.model.dtype,
         "quantization": recipe.model.quantization,
         "seed": recipe.seed,

@@ -101,6 +101,13 @@ class Renderer:
                 held = []
         return pieces
 
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """The tokens that the template writes besides text, with their ids: BOS, turn markers, the answer's end."""
+        bos = [] if self.bos_id is None else [self.tokenizer.bos_token]
+        ids = _token_ids(self.tokenizer)
+        return {token: ids[token] for token in dict.fromkeys((*bos, *self._kind.needs, self.end_token))}
+
     def save(self, folder: Path) -> None:
         """Make `folder` answer in this template wherever it is loaded.
 
@@ -109,6 +116,7 @@ class Renderer:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
+        _suit_older_loaders(folder / "tokenizer_config.json")
         _update_json(folder / "tokenizer_config.json", {TEMPLATE_KEY: self.template})
         special: dict[str, Any] = {"eos_token_id": list(self.end_ids), "pad_token_id": self.pad_id}
         if self.bos_id is not None:
@@ -240,6 +248,19 @@ def _pad(tokenizer: Any, ids: Mapping[str, int], *, taken: set[int | None]) -> t
         "the tokenizer has no token to pad with that is not also an end token",
         mend="choose a base model whose tokenizer has a pad or a reserved token",
     )
+
+
+def _suit_older_loaders(path: Path) -> None:
+    """Two names as transformers 4 and servers built on it know them; 5 reads both. Tried with 4.57.6.
+
+    There, the class TokenizersBackend does not exist, and extra_special_tokens is a mapping where 5 writes a list.
+    """
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config["tokenizer_class"] == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    path.write_text(json.dumps(config), encoding="utf-8")  # laid out by _update_json
 
 
 def _update_json(path: Path, values: Mapping[str, Any]) -> None:

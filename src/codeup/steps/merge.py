@@ -1,4 +1,7 @@
-"""Merge a stage's adapter into the model it was trained on; the result is a complete, ordinary model folder."""
+"""Merge a stage's adapter into the model it was trained on; the result is a complete, ordinary model folder.
+
+A stage that was trained in full is a model already and is passed on.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,18 @@ class Spec(BaseModel):
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write `model/`: merged weights, tokenizer, chat template and generation config."""
     from codeup.chat import load_renderer
-    from codeup.train.merge import merge_adapter
+    from codeup.train.merge import merge_adapter, pass_on
 
     trained, before = context.only("sft") or context.only("dpo"), context.only("merge")
     assert trained is not None
     start = Path(before.folder) / "model" if before else models.locate(spec.at["base"], spec.at["revision"])
     out = context.folder / "model"
-    summary = merge_adapter(
-        model=start, adapter=Path(trained.folder) / "adapter", out=out, emit=context.emit, step_name=context.step
-    )
+    if trained.summary["method"] == "full":
+        pass_on(Path(trained.folder) / "model", out)
+        summary = {"trained_in_full": True}
+    else:
+        summary = merge_adapter(
+            model=start, adapter=Path(trained.folder) / "adapter", out=out, emit=context.emit, step_name=context.step
+        )
     load_renderer(start, spec.template).save(out)
     return summary

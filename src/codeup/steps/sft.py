@@ -1,17 +1,22 @@
-"""Supervised fine-tuning of one stage with LoRA, starting from the model before it."""
+"""Supervised fine-tuning of one stage, starting from the model before it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from codeup import models
-from codeup.recipe import Stage
+from codeup.errors import UserError
+from codeup.recipe import Lora, Stage
 from codeup.types import Context
 
-CODE = ("train", "steps/sft.py")
+if TYPE_CHECKING:
+    from codeup.chat import Renderer
+
+CODE = ("train", "chat", "steps/sft.py")
 
 
 class Spec(BaseModel):
@@ -21,6 +26,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     stage: Stage
+    template: str
     select: dict[str, Any] | None
     dtype: str
     quantization: str
@@ -30,7 +36,7 @@ class Spec(BaseModel):
 
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
-    """Train the stage's adapter into `adapter/`; continues from its own checkpoints after an interruption."""
+    """Train an adapter into `adapter/`, or all weights into `model/`; continues from checkpoints when interrupted."""
     from codeup.train.sft import train_sft
 
     data = context.only("prepare")
@@ -41,7 +47,10 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
 
 def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) -> dict[str, Any]:
     """What every kind of stage hands to the training, flat."""
+    from codeup.chat import load_renderer
+
     stage, start, scorer = spec.stage, start_model(context, spec.at), None
+    renderer = load_renderer(start, spec.template)
     if spec.select is not None:
         from codeup.steps._scorer import make_scorer
 
@@ -51,13 +60,11 @@ def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) ->
         "tokens": data / "train",
         "validation": data / "validation" if validation_rows else None,
         "out": context.folder,
-        "lora": {
-            "r": stage.lora.r,
-            "alpha": stage.lora.alpha,
-            "dropout": stage.lora.dropout,
-            "targets": stage.lora.targets,
-            "use_rslora": stage.lora.rslora,
-        },
+        "lora": lora_settings(stage.lora, renderer),
+        "method": stage.method,
+        "neftune_alpha": stage.neftune_alpha,
+        "template_tokens": renderer.special_tokens,
+        **origin(context, spec.at, start),
         "epochs": stage.epochs,
         "learning_rate": stage.learning_rate,
         "schedule": stage.schedule,
@@ -102,3 +109,42 @@ def start_model(context: Context, at: dict[str, Any]) -> Path:
     """The merged model before this stage, or the base."""
     merged = context.only("merge")
     return Path(merged.folder) / "model" if merged else models.locate(at["base"], at["revision"])
+
+
+def lora_settings(lora: Lora, renderer: Renderer) -> dict[str, Any]:
+    """A stage's adapter settings in the names that training has for them."""
+    return {
+        "r": lora.r,
+        "alpha": lora.alpha,
+        "dropout": lora.dropout,
+        "targets": lora.targets,
+        "use_rslora": lora.rslora,
+        "use_dora": lora.dora,
+        "init": lora.init,
+        "rank_pattern": lora.rank_pattern,
+        "alpha_pattern": lora.alpha_pattern,
+        "plus_ratio": lora.plus_ratio,
+        "token_ids": token_ids(lora.trainable_tokens, renderer),
+        "token_init": lora.token_init,
+    }
+
+
+def token_ids(wanted: str | Sequence[str | int], renderer: Renderer) -> list[int]:
+    """Ids of the rows to train. UserError for a token the tokenizer has not as one."""
+    if isinstance(wanted, str):
+        return sorted(renderer.special_tokens.values()) if wanted == "template" else []
+    known = renderer.tokenizer.get_vocab()
+    unknown = [token for token in wanted if isinstance(token, str) and token not in known]
+    if unknown:
+        raise UserError(f"the tokenizer has no token {unknown[0]!r}", where="lora.trainable_tokens")
+    return sorted({known[token] if isinstance(token, str) else token for token in wanted})
+
+
+def origin(context: Context, at: dict[str, Any], start: Path) -> dict[str, Any]:
+    """What an adapter records of the model before it, besides its hash."""
+    merged = context.only("merge")
+    if merged is not None:
+        return {"base_name": f"{merged.step} of this run, {merged.fingerprint}"}
+    hub = None if models.is_local(at["base"]) else at["base"]
+    commit = start.name if start.parent.name == "snapshots" else None  # how the Hub's cache names its folders
+    return {"base_name": at["base"], "base_hub_id": hub, "base_revision": commit or at["revision"]}

@@ -34,6 +34,9 @@ from codeup.train.loss import Forward
 NAME = "codeup_segments"
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.35, torch.float16: 0.1}
 """Largest allowed |logit difference| per unit of logit scale (below 1: of 1). bfloat16 has 8 bits of mantissa."""
+INT8_TOLERANCE = 0.05
+"""At least, for a base in 8 bits: it rounds activations too, and takes out columns that are large in any document of
+the row (LLM.int8, arXiv 2208.07339, section 3.2). Measured on nano-base: 0.009."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,11 @@ def self_test(
     single = torch.cat(alone).float()
     difference = float((packed.float() - single).abs().max())
     scale = max(1.0, float(single.abs().max()))
-    if not difference <= TOLERANCE[model.dtype] * scale:
+    tolerance = max(TOLERANCE[model.dtype], INT8_TOLERANCE if getattr(model, "is_loaded_in_8bit", False) else 0.0)
+    if not difference <= tolerance * scale:
         raise WorkFailed(
             f"packing self-test: logits of packed documents differ from those of single ones by {difference:.3g} "
-            f"(allowed {TOLERANCE[model.dtype] * scale:.3g}). {type(model).__name__} does not keep documents "
+            f"(allowed {tolerance * scale:.3g}). {type(model).__name__} does not keep documents "
             "apart here; nothing was trained."
         )
     return difference

@@ -1,4 +1,4 @@
-"""Loading the frozen base model: where it runs, in which precision, and which weights exactly (its fingerprint)."""
+"""Loading the base model: where it runs, in which precision, and which weights exactly (its fingerprint)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from transformers.utils import logging
 from codeup.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+QUANTIZATIONS = ("nf4", "int8")
 WIDE = 1024
-"""From this hidden size on, a CPU with bf16 instructions trains in bf16. Narrower models stay in fp32 everywhere: their
-products are small, the casts are not, and the result is then the same on every kind of machine."""
+"""From this hidden size on, a CPU with bf16 matrix units (AMX) trains in bf16. Narrower models stay in fp32 everywhere:
+their products are small, the casts are not, and the result is then the same on every kind of machine."""
 
 
 def pick_device(device: str) -> torch.device:
@@ -33,7 +35,7 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device, hidden_size: int) -> torch.dtype:
-    """`auto`: bf16 where the machine is good at it. On AVX2 without bf16 instructions fp32 was 9 times faster."""
+    """`auto`: bf16 where the machine is good at it (a CPU: `_cpu_has_bf16`)."""
     if dtype != "auto":
         if dtype not in DTYPES:
             raise UserError(f"unknown dtype {dtype!r}", mend=f"choose from: auto, {', '.join(DTYPES)}")
@@ -44,11 +46,16 @@ def pick_dtype(dtype: str, device: torch.device, hidden_size: int) -> torch.dtyp
 
 
 def _cpu_has_bf16() -> bool:
+    """Whether bf16 products are faster than fp32 ones: with matrix units (AMX).
+
+    Vector instructions alone do not make them so: a Xeon with avx512_bf16 and no AMX did 150 GFLOP/s in bf16 and 240 in
+    fp32, and on AVX2 without either fp32 was 9 times faster.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return "amx_bf16" in flags
 
 
 def weight_files(model: Path) -> list[Path]:
@@ -92,24 +99,35 @@ def fingerprint(model: Path) -> str:
     return state.hexdigest()
 
 
+def training_dtype(model: Path, dtype: str, device: torch.device) -> torch.dtype:
+    """The dtype that a model folder's products are computed in."""
+    return pick_dtype(dtype, device, getattr(read_config(model), "hidden_size", WIDE))
+
+
 def load_base(
-    model: Path, *, dtype: str, device: torch.device, quantization: str = "none", activation_checkpointing: bool = False
+    model: Path,
+    *,
+    dtype: str,
+    device: torch.device,
+    quantization: str = "none",
+    activation_checkpointing: bool = False,
+    whole: bool = False,
 ) -> PreTrainedModel:
-    """A frozen causal language model, in training mode, with its own attention (sft.py switches it)."""
+    """A causal language model in training mode, with its own attention (sft.py switches it).
+
+    Frozen; or `whole`, to be trained itself: then in fp32, because 16-bit weights lose small updates.
+    """
     quiet_progress_bars()
     for file in weight_files(model):
         check_weights(file)
-    config = read_config(model)
-    chosen = pick_dtype(dtype, device, getattr(config, "hidden_size", WIDE))
+    chosen = torch.float32 if whole else training_dtype(model, dtype, device)
     options: dict[str, Any] = {"dtype": chosen, "local_files_only": True, "use_safetensors": True}
-    if quantization == "nf4":
-        options |= {"quantization_config": _nf4(chosen), "device_map": {"": device}}
-    elif quantization != "none":
-        raise UserError(f"unknown quantization {quantization!r}", mend="choose none or nf4")
+    if quantization != "none":
+        options |= {"quantization_config": _quantized(quantization, chosen), "device_map": {"": device}}
     loaded = _all_weights(model, attn_implementation="sdpa", **options)
     if quantization == "none":
         loaded.to(device)
-    loaded.requires_grad_(False)
+    loaded.requires_grad_(whole)
     if activation_checkpointing:
         with renamed_in_transformers_6():
             loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -168,13 +186,21 @@ def quiet_progress_bars() -> None:
     logging.disable_progress_bar()
 
 
-def _nf4(compute: torch.dtype) -> Any:
+def _quantized(name: str, compute: torch.dtype) -> Any:
+    """QLoRA's 4 bits (arXiv 2305.14314) or LLM.int8 (arXiv 2208.07339), for the linear layers but the head."""
+    if name not in QUANTIZATIONS:
+        raise UserError(f"unknown quantization {name!r}", mend=f"choose from: none, {', '.join(QUANTIZATIONS)}")
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
-        raise UserError("quantization nf4 needs the package bitsandbytes", mend="pip install 'codeup[qlora]'") from None
+        raise UserError(
+            f"quantization {name} needs the package bitsandbytes", mend="pip install 'codeup[qlora]'"
+        ) from None
     from transformers import BitsAndBytesConfig
 
+    if name == "int8":
+        getLogger("bitsandbytes.autograd._functions").setLevel(ERROR)  # a line per call about its cast to fp16
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
     )

@@ -15,8 +15,9 @@ backward pass. Here a layer is two functions with the attention between them, an
 - Positions that predict nothing trained stop before the last layer's MLP: nobody reads their output.
 
 `lean_forward` says None where a model is not of this shape (other decoders, 4-bit weights, DoRA, sliding windows,
-trained weights); training then takes the library's layers. Sources of the formulas: RMSNorm, arXiv 1910.07467; rotary
-embedding, arXiv 2104.09864; SwiGLU, arXiv 2002.05202.
+trained layers); training then takes the library's. Embedding and head may be trained in some rows (token_rows.py) and
+the embedding may be noisy (neftune.py): both are outside these layers. Sources of the formulas: RMSNorm, arXiv
+1910.07467; rotary embedding, arXiv 2104.09864; SwiGLU, arXiv 2002.05202.
 """
 
 from __future__ import annotations
@@ -365,12 +366,14 @@ def _half_angles(rotary: Any, x: torch.Tensor, positions: torch.Tensor) -> tuple
 
 
 def _fits(layer: Any) -> bool:
-    """Frozen linear layers, plain or with plain LoRA."""
+    """Linear layers, plain or with plain LoRA, and nothing trained but LoRA's matrices."""
+    if any(p.requires_grad and ".lora_" not in name for name, p in layer.named_parameters()):
+        return False
     attention, mlp = layer.self_attn, layer.mlp
     modules = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
     for module in (*modules, mlp.gate_proj, mlp.up_proj, mlp.down_proj):
         base = module.get_base_layer() if isinstance(module, MergedLinear) else module
-        if type(base) is not torch.nn.Linear or base.weight.requires_grad:
+        if type(base) is not torch.nn.Linear:
             return False
         if isinstance(module, MergedLinear) and not plain_lora(module):
             return False

@@ -25,6 +25,8 @@ from codeup.errors import UserError, WorkFailed
 from codeup.train import checkpoint, packing
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
+from codeup.train.lora import parameter_groups
+from codeup.train.neftune import with_noise
 from codeup.train.not_finite import keep_batch
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, StepReader, learning_rate
@@ -79,10 +81,13 @@ class StepResult:
 
 @dataclass
 class Run:
-    """Everything a step needs. `clean` is False from the first changed weight until the step is fully reported."""
+    """Everything a step needs. `clean` is False from the first changed weight until the step is fully reported.
+
+    `adapter` is `model` itself where all weights are trained. `compute`: the dtype of products, if not the model's.
+    """
 
     model: PreTrainedModel
-    adapter: PeftModel
+    adapter: PeftModel | PreTrainedModel
     store: TokenStore
     plan: Plan
     out: Path
@@ -94,26 +99,27 @@ class Run:
     micro_batch_tokens: int
     seed: int
     objective: Objective = field(default_factory=Supervised)
+    plus_ratio: float = 1.0
+    neftune_alpha: float = 0.0
+    compute: torch.dtype | None = None
     progress: Progress = field(default_factory=Progress)
     clean: bool = True
 
     def __post_init__(self) -> None:
         self.named = {name: p for name, p in self.adapter.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
+        groups = parameter_groups(self.named, plus_ratio=self.plus_ratio, weight_decay=self.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         self.reader: StepReader = self.plan.reader()
-        self.forward = forward_of(self.model)
+        self.forward = with_noise(self.model, forward_of(self.model), self.neftune_alpha)
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.model.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.model.dtype)
+        compute = self.compute or self.model.dtype
+        return contextlib.nullcontext() if compute == torch.float32 else torch.autocast(self.device.type, compute)
 
 
 def train_step(run: Run) -> StepResult:
@@ -133,7 +139,7 @@ def train_step(run: Run) -> StepResult:
     )
     run.clean = False
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     tokens = sum(item.length for item in packs)

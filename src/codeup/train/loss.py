@@ -19,6 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from codeup.train.batch import Batch
+from codeup.train.trained_head import trained_head_loss, trains
 
 CHUNK_LOGITS = 1 << 24
 """Logits held at once (fp32: 64 MB, twice for the gradient)."""
@@ -61,6 +62,8 @@ def losses_by_document(
 def head_loss(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Summed cross entropy of hidden states (n, H) that predict `targets` (n,)."""
     head = model.get_output_embeddings()
+    if trains(head):
+        return trained_head_loss(head, hidden, targets)
     return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, targets)
 
 

@@ -1,90 +1,58 @@
-"""Base + adapter -> model folder, one weight file at a time, and how far that moved the weights.
+"""Base + adapter -> model folder, tensor by tensor, and how far that moved weights and logits.
 
-For every adapted matrix, in fp32, rounded once:
+The arithmetic is in updates.py: fp32, one rounding. All other tensors, config.json, tokenizer and licence are copied
+as they are. The base's README is not: it describes another model.
 
-    stored = (W.float() + s * B.float() @ A.float()).to(dtype of W)         s = alpha / r   (rsLoRA: alpha / sqrt r)
+A tied head is the embedding under another name:
 
-    W  (out, in)  0.5000 in bf16, spacing 0.0039        delta 0.0013        W + delta = 0.5013 -> stored 0.5000
+    the adapter changes       in the model that is written
+    neither                   one matrix, as before
+    token rows of both        one matrix with these rows: it stays tied
+    one of them only          two matrices, and config.json says tie_word_embeddings: false
 
-The example is why the drift is reported: an update below half a spacing is lost, `rounding_share` says how much of the
-adapter was (0 in fp32, typically a few percent to a third in bf16), `logit_difference` what that does to the model.
-All other tensors, config.json, tokenizer and licence are copied as they are. The base's README is not: it describes
-another model. Not supported, and refused: DoRA, per-layer ranks, trained embeddings or biases, tied heads.
+An adapter that was trained on a quantised base is merged into the exact weights, which it has not seen; the summary
+says so and by how much the logits differ. A model trained in full is passed on (`pass_on`).
+Not supported, and refused: adapters on embeddings, trained biases, whole modules saved with the adapter.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import math
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from codeup.errors import UserError, WorkFailed
-from codeup.train.base import check_weights, fingerprint, quiet_progress_bars, renamed_in_transformers_6, weight_files
-from codeup.train.lora import ADAPTER_FILE
+from codeup import artifacts
+from codeup.errors import UserError
+from codeup.train import shards
+from codeup.train.base import (
+    QUANTIZATIONS,
+    check_weights,
+    fingerprint,
+    load_base,
+    quiet_progress_bars,
+    renamed_in_transformers_6,
+    weight_files,
+)
+from codeup.train.updates import Drift, TokenRows, Update, Whole, apply, read_updates
 from codeup.types import Emit, Event, ignore_event
 
-PREFIX = "base_model.model."
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".msgpack", ".h5")
 CHECK_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """The update of one matrix: scale * b @ a, with a (r, in) and b (out, r)."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-    scale: float
-
-    def delta(self) -> torch.Tensor:
-        return (self.b.float() @ self.a.float()).mul_(self.scale)
-
-
-@dataclass
-class Drift:
-    """Sums over all merged matrices; fp64 so that a model of any size adds up."""
-
-    matrices: int = 0
-    elements: int = 0
-    max_change: float = 0.0
-    sum_change: float = 0.0
-    squared_base: float = 0.0
-    squared_delta: float = 0.0
-    squared_rounding: float = 0.0
-    max_rounding: float = 0.0
-
-    def add(self, base: torch.Tensor, exact: torch.Tensor, stored: torch.Tensor) -> None:
-        """`base` and `exact` are fp32, `stored` has the dtype of the file."""
-        change, rounding = (stored.float() - base).abs_(), (stored.float() - exact).abs_()
-        self.matrices += 1
-        self.elements += base.numel()
-        self.max_change = max(self.max_change, float(change.max()))
-        self.sum_change += float(change.sum(dtype=torch.float64))
-        self.max_rounding = max(self.max_rounding, float(rounding.max()))
-        self.squared_base += float(base.double().square().sum())
-        self.squared_delta += float((exact - base).double().square().sum())
-        self.squared_rounding += float(rounding.double().square().sum())
-
-    def summary(self) -> dict[str, float | int]:
-        """Relative values are ratios of Frobenius norms over all merged matrices."""
-        return {
-            "merged_tensors": self.matrices,
-            "merged_elements": self.elements,
-            "max_abs_change": self.max_change,
-            "mean_abs_change": self.sum_change / max(1, self.elements),
-            "relative_change": math.sqrt(self.squared_delta / self.squared_base) if self.squared_base else 0.0,
-            "rounding_error_max": self.max_rounding,
-            "rounding_share": math.sqrt(self.squared_rounding / self.squared_delta) if self.squared_delta else 0.0,
-        }
+ROOM = 1.3
+"""The logit check loads a whole model, and is left out where it would take more than the free memory: its size times
+this, for activations and what PEFT adds."""
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+HEADS = ("lm_head.weight", "embed_out.weight")
 
 
 def merge_adapter(
@@ -96,9 +64,10 @@ def merge_adapter(
     emit: Emit = ignore_event,
     step_name: str = "merge",
 ) -> dict[str, Any]:
-    """Write the merged model to `out` and return the drift. Memory: one weight file and one fp32 matrix.
+    """Write the merged model to `out` and return the drift. Memory: one tensor, and a block of it in fp32.
 
-    `out` appears whole or not at all. The logit check loads base + adapter, then the merged model, one after the other.
+    `out` appears whole or not at all. The logit check loads base + adapter, then the merged model, one after the other;
+    where there is no memory for that, `logit_difference` is None.
     Raises UserError if the adapter was trained on other weights, does not fit, or a file is damaged; WorkFailed if a
     merged value is not a number.
     """
@@ -106,36 +75,71 @@ def merge_adapter(
     files = weight_files(model)
     for file in files:
         check_weights(file)
-    settings = _adapter_config(adapter)
-    updates = read_updates(adapter, settings)
     origin = _origin(adapter)
     verified = _same_base(model, adapter, origin)
-    _refuse_tied(model, updates)
+    plan = _resolve_tied(model, files, read_updates(adapter))
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        drift, tensors, left = Drift(), 0, dict(updates)
+        drift, tensors = Drift(), 0
+        left = dict(plan.updates)
         for number, file in enumerate(files, 1):
-            tensors += _merge_file(file, partial / file.name, left, drift)
+            tensors += len(shards.rewrite(file, partial / file.name, _changes(left, drift), plan.copies.get(file)))
             emit(Event("progress", step_name, done=number, total=len(files), unit="files"))
         _refuse_left_over(left, adapter)
         _copy_rest(model, partial, files)
-        difference = logit_difference(model, adapter, partial) if check_logits else None
+        if plan.untie:
+            _untie(partial, plan.copies)
+        logits = _logit_check(model, adapter, partial, origin, files) if check_logits else {"logit_difference": None}
         shutil.rmtree(out, ignore_errors=True)
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    extra = {"logit_difference": difference, "base_verified": verified, "trained_on": _quantization(origin)}
-    return {"tensors": tensors, **drift.summary(), **extra}
+    _note_quantised(origin, logits, emit, step_name)
+    known = {"base_verified": verified, "trained_on": _quantization(origin), "untied": plan.untie}
+    return {"tensors": tensors, **drift.summary(), **logits, **known}
 
 
-def _quantization(origin: dict[str, Any]) -> str:
+def pass_on(trained: Path, out: Path) -> None:
+    """Make `out` of a model that was trained in full: weights as hard links where the disk can, the rest copied."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    files = weight_files(trained)
+    for file in files:
+        try:
+            os.link(file, out / file.name)
+        except OSError:
+            shutil.copyfile(file, out / file.name)
+    _copy_rest(trained, out, files)
+
+
+def write_whole(base: Path, model: PreTrainedModel, out: Path) -> dict[str, Any]:
+    """Save a model of which all weights were trained, in the files and dtypes of its base. Returns the drift."""
+    files, drift, tensors = weight_files(base), Drift(), 0
+    left = _resolve_tied(base, files, {name: Whole(value) for name, value in model.named_parameters()}).updates
+    for file in files:
+        tensors += len(shards.rewrite(file, out / file.name, _changes(left, drift)))
+    assert not left, f"weights without a place in the base's files: {sorted(left)[:3]}"
+    _copy_rest(base, out, files)
+    return {"tensors": tensors, **drift.summary()}
+
+
+def _changes(left: dict[str, Update], drift: Drift) -> shards.Change:
+    """Applies each update to its tensor, taking it out of `left`."""
+
+    def change(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return apply(name, tensor, left.pop(name), drift) if name in left else tensor
+
+    return change
+
+
+def _quantization(origin: Mapping[str, Any]) -> str:
     """nf4 means: the adapter saw rounded weights in training, and is merged into the exact ones."""
-    return origin["precision"][-1] if "precision" in origin else "not recorded"
+    return str(origin["precision"][-1]) if "precision" in origin else "not recorded"
 
 
-def _refuse_left_over(left: dict[str, LowRank], adapter: Path) -> None:
+def _refuse_left_over(left: Mapping[str, Update], adapter: Path) -> None:
     if left:
         raise UserError(
             f"the adapter changes {len(left)} layers the model does not have, e.g. {min(left)}",
@@ -144,58 +148,23 @@ def _refuse_left_over(left: dict[str, LowRank], adapter: Path) -> None:
         )
 
 
-def read_updates(adapter: Path, settings: dict[str, Any]) -> dict[str, LowRank]:
-    """Base tensor name -> its update. UserError for anything in the adapter that is not a plain LoRA pair."""
-    file = adapter / ADAPTER_FILE
-    check_weights(file)
-    tensors = load_file(file)
-    updates: dict[str, LowRank] = {}
-    for name, a in tensors.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        b = tensors.get(name.replace(".lora_A.", ".lora_B."))
-        if b is None or a.shape[0] != b.shape[1]:
-            raise UserError(f"{name} has no matching lora_B", where=str(file))
-        rank = a.shape[0]
-        scale = settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-        updates[name.removeprefix(PREFIX).removesuffix(".lora_A.weight") + ".weight"] = LowRank(a, b, scale)
-    strange = [name for name in tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if strange or not updates or len(tensors) != 2 * len(updates):
-        example = strange[0] if strange else "an incomplete pair"
-        raise UserError(f"not a plain LoRA adapter: it holds {example}", where=str(file))
-    return updates
-
-
-def _adapter_config(adapter: Path) -> dict[str, Any]:
-    path = adapter / "adapter_config.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"not an adapter folder ({error})", where=str(path)) from None
-    refused = ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "modules_to_save", "lora_bias")
-    present = [name for name in refused if settings.get(name)]
-    if settings.get("peft_type") != "LORA" or present:
-        raise UserError(
-            f"cannot merge this kind of adapter: {', '.join(present) or settings.get('peft_type')}", where=str(path)
-        )
-    return settings
-
-
 def _origin(adapter: Path) -> dict[str, Any]:
     """codeup_adapter.json; an adapter of another tool has none."""
     path = adapter / "codeup_adapter.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _same_base(model: Path, adapter: Path, origin: dict[str, Any]) -> bool:
+def _same_base(model: Path, adapter: Path, origin: Mapping[str, Any]) -> bool:
     """True if the adapter recorded its base and this is it; False if it recorded none."""
     if "base_sha256" not in origin:
         return False
     if origin["base_sha256"] != fingerprint(model):
+        name = origin.get("base_name") or origin.get("base", "not recorded")
+        revision = f" at revision {origin['base_revision']}" if origin.get("base_revision") else ""
         raise UserError(
             f"the adapter was trained on other weights than those in {model}",
             where=str(adapter),
-            mend=f"merge it into the model it was trained on: {origin.get('base', 'not recorded')}",
+            mend=f"merge it into the model it was trained on: {name}{revision}",
         )
     return True
 
@@ -205,47 +174,60 @@ def _refuse_folder(model: Path, adapter: Path, out: Path) -> None:
         raise UserError("the merged model cannot replace its own input", where=str(out), mend="choose another folder")
     if out.exists() and any(out.iterdir()) and not (out / "config.json").exists():
         raise UserError("folder is not empty and holds no model", where=str(out), mend="choose another folder")
-    settings = (
-        json.loads((model / "config.json").read_text(encoding="utf-8")) if (model / "config.json").exists() else {}
-    )
-    if "quantization_config" in settings:
+    if (model / "config.json").exists() and "quantization_config" in _config(model):
         raise UserError("the base is stored quantised", where=str(model), mend="merge into the 16-bit weights instead")
 
 
-def _refuse_tied(model: Path, updates: dict[str, LowRank]) -> None:
-    """A tied head is the embedding: a change of one would be lost, or change the other, when the model is loaded."""
-    tied = json.loads((model / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", False)
-    changed = [name for name in updates if name.rsplit(".", 2)[-2] in ("lm_head", "embed_tokens", "embed_out", "wte")]
-    if tied and changed:
-        raise UserError(
-            f"the adapter changes {changed[0]}, which this model shares between embedding and head",
-            where=str(model),
-            mend="train without this target, or untie the base model first",
-        )
+def _config(model: Path) -> dict[str, Any]:
+    return dict(json.loads((model / "config.json").read_text(encoding="utf-8")))
 
 
-def _merge_file(source: Path, target: Path, updates: dict[str, LowRank], drift: Drift) -> int:
-    """Copy one weight file with its updates applied, taking them out of `updates`. Returns its number of tensors."""
-    with safe_open(source, framework="pt") as opened:
-        metadata = opened.metadata() or {"format": "pt"}
-        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a dict)
-    for name in sorted(set(tensors) & set(updates)):
-        tensors[name] = _apply(name, tensors[name], updates.pop(name), drift)
-    save_file(tensors, target, metadata=metadata)
-    return len(tensors)
+@dataclass(frozen=True)
+class Stored:
+    """The updates by the tensors that are stored. `untie`: the output's head is a matrix of its own; where the base's
+    files have none, `copies` says where it is made of which tensor: {file: {head: embedding}}.
+    """
+
+    updates: dict[str, Update]
+    untie: bool = False
+    copies: Mapping[Path, Mapping[str, str]] = field(default_factory=dict)
 
 
-def _apply(name: str, weight: torch.Tensor, update: LowRank, drift: Drift) -> torch.Tensor:
-    shape = (update.b.shape[0], update.a.shape[1])
-    if weight.shape != shape:
-        raise UserError(f"{name} is {tuple(weight.shape)} in the model and {shape} in the adapter")
-    base = weight.float()
-    exact = base + update.delta()
-    stored = exact.to(weight.dtype)
-    if not bool(torch.isfinite(stored).all()):
-        raise WorkFailed(f"{name}: the merged matrix holds values that are not numbers in {weight.dtype}")
-    drift.add(base, exact, stored)
-    return stored
+def _resolve_tied(model: Path, files: list[Path], updates: Mapping[str, Update]) -> Stored:
+    """The table in the module's docstring."""
+    resolved = dict(updates)
+    if not _config(model).get("tie_word_embeddings", False):
+        return Stored(resolved)
+    stored = {name: file for file in files for name in _names(file)}
+    embedding = next((name for name in stored if name.endswith(EMBEDDINGS)), None)
+    head = next((name for name in (*updates, *stored) if name.endswith(HEADS)), None)
+    if head is None or embedding is None:
+        return Stored(resolved)
+    of_embedding, of_head = resolved.get(embedding), resolved.pop(head, None)
+    if of_head is None or (isinstance(of_head, TokenRows) and of_head.same(of_embedding)):
+        if head in stored and of_embedding is not None:  # a file that holds the same matrix twice
+            resolved[head] = of_embedding
+        return Stored(resolved)
+    resolved[head] = of_head
+    return Stored(resolved, untie=True, copies={} if head in stored else {stored[embedding]: {head: embedding}})
+
+
+def _names(file: Path) -> list[str]:
+    with safe_open(file, framework="pt") as opened:
+        return list(opened.keys())
+
+
+def _untie(out: Path, copies: Mapping[Path, Mapping[str, str]]) -> None:
+    """Say in config.json that the head is a matrix of its own, and in the index, if there is one, where it is."""
+    config = _config(out)
+    artifacts.write_json(out / "config.json", {**config, "tie_word_embeddings": False})
+    index = out / "model.safetensors.index.json"
+    if index.exists():
+        value = json.loads(index.read_text(encoding="utf-8"))
+        for file, added in copies.items():
+            value["weight_map"].update(dict.fromkeys(added, file.name))
+        value["metadata"]["total_size"] = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+        artifacts.write_json(index, value)
 
 
 def _copy_rest(model: Path, out: Path, files: list[Path]) -> None:
@@ -255,13 +237,37 @@ def _copy_rest(model: Path, out: Path, files: list[Path]) -> None:
             shutil.copyfile(path, out / path.name)
 
 
+# --- what the merge did to the logits --------------------------------------------------------------------------------
+
+
+def _logit_check(
+    model: Path, adapter: Path, merged: Path, origin: Mapping[str, Any], files: list[Path]
+) -> dict[str, float | None]:
+    """`logit_difference` to base + adapter; for a quantised base also `quantised_logit_difference`, to what training
+    saw. None where there is too little free memory to load a model, or no bitsandbytes.
+    """
+    needed, free = ROOM * sum(file.stat().st_size for file in files), psutil.virtual_memory().available
+    if needed > free:
+        return {"logit_difference": None}
+    checked: dict[str, float | None] = {"logit_difference": logit_difference(model, adapter, merged)}
+    quantization = _quantization(origin)
+    if quantization in QUANTIZATIONS:
+        there = importlib.util.find_spec("bitsandbytes") is not None
+        seen = logit_difference(model, adapter, merged, quantization) if there else None
+        checked["quantised_logit_difference"] = seen
+    return checked
+
+
 @torch.no_grad()
-def logit_difference(model: Path, adapter: Path, merged: Path) -> float:
+def logit_difference(model: Path, adapter: Path, merged: Path, quantization: str = "none") -> float:
     """Largest |logit difference| between base + adapter and the merged model on fixed random tokens."""
     from peft import PeftModel
 
     quiet_progress_bars()
-    base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", local_files_only=True).eval()
+    if quantization == "none":
+        base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", local_files_only=True).eval()
+    else:
+        base = load_base(model, dtype="auto", device=torch.device("cpu"), quantization=quantization).eval()
     vocabulary = base.config.vocab_size
     ids = torch.randint(vocabulary, (1, CHECK_TOKENS), generator=torch.Generator().manual_seed(0))
     with renamed_in_transformers_6():
@@ -270,3 +276,15 @@ def logit_difference(model: Path, adapter: Path, merged: Path) -> float:
     del base, adapted
     result = AutoModelForCausalLM.from_pretrained(merged, dtype="auto", local_files_only=True).eval()
     return float((result(input_ids=ids).logits.float() - expected).abs().max())
+
+
+def _note_quantised(origin: Mapping[str, Any], logits: Mapping[str, float | None], emit: Emit, step_name: str) -> None:
+    quantization = _quantization(origin)
+    if quantization in QUANTIZATIONS:
+        seen = logits.get("quantised_logit_difference")
+        by = "not measured" if seen is None else f"by up to {seen:.3g}"
+        text = (
+            f"the adapter was trained on a base held in {quantization} and is merged into the exact weights: logits "
+            f"differ from those in training ({by})"
+        )
+        emit(Event("note", step_name, text=text))

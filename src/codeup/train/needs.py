@@ -27,6 +27,7 @@ from codeup.train.loss import CHUNK_LOGITS
 GIB = 2**30
 NF4_BYTES = 4 / 8 + 1 / 64 + 4 / (64 * 256)
 """Per weight: 4 bits, an 8-bit scale per block of 64, a 32-bit scale per 256 blocks (QLoRA, section 3): 4.127 bits."""
+QUANTISED_BYTES = {"nf4": NF4_BYTES, "int8": 1.0}
 ADAPTER_BYTES = 4
 """Adapters, their gradients and both moments of AdamW are fp32 (lora.attach, loop.Run)."""
 CONTEXT_BYTES = 600 * 2**20
@@ -209,9 +210,11 @@ def memory(
     `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
     the memory of the Python process before the model is loaded comes on top.
     """
-    e, nf4, predicted = bytes_per_weight, quantization == "nf4", tokens if trained is None else trained
+    e, library, predicted = bytes_per_weight, quantization != "none", tokens if trained is None else trained
     adapter = lora_parameters(shape, r, targets)
-    layer = tokens * _saved_by_layer(shape, targeted(shape, targets), r=r, dropout=dropout > 0, e=e, nf4=nf4, cuda=cuda)
+    layer = tokens * _saved_by_layer(
+        shape, targeted(shape, targets), r=r, dropout=dropout > 0, e=e, library=library, cuda=cuda
+    )
     row = tokens * shape.hidden
     held = shape.layers * row * e if checkpointing else shape.layers * layer
     activations = held + row * 4 + tokens * 2 * shape.head_dim * e  # + final norm, cos and sin
@@ -219,7 +222,7 @@ def memory(
     backward = (
         predicted * shape.hidden * e
         + (layer if checkpointing else 0)
-        + _backward(shape, tokens, e, dropout=dropout > 0, nf4=nf4)
+        + _backward(shape, tokens, e, dropout=dropout > 0, library=library)
     )
     working = max(0, backward - logits)
     coming_and_going = activations + logits + working
@@ -238,19 +241,19 @@ def memory(
 
 
 def weight_bytes(shape: Shape, bytes_per_weight: int, quantization: str = "none") -> int:
-    """The frozen base. nf4 holds the decoder's matrices in 4 bits; embeddings, norms and head keep their precision."""
+    """The frozen base. nf4 and int8 hold the decoder's matrices in 4 and 8 bits, the rest keeps its precision."""
     if quantization == "none":
         return shape.parameters * bytes_per_weight
     rest = shape.parameters - shape.linear_weights
-    return round(shape.linear_weights * NF4_BYTES) + rest * bytes_per_weight
+    return round(shape.linear_weights * QUANTISED_BYTES[quantization]) + rest * bytes_per_weight
 
 
 def _saved_by_layer(
-    shape: Shape, adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, nf4: bool, cuda: bool
+    shape: Shape, adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, library: bool, cuda: bool
 ) -> int:
     """Bytes per token that one decoder layer keeps for its backward pass. e: bytes of an activation.
 
-                              written out (decoder.py)              the library's layers, for 4-bit weights
+                              written out (decoder.py)              the library's layers, for quantised weights
         before each norm      e H + 4                               4 H + 4, in fp32
         attention             e (2 Q + 2 KV) + 4 heads              the same
           on a CPU            e Q more: documents end to end        e Q more
@@ -265,7 +268,7 @@ def _saved_by_layer(
     inputs = [linear.inputs for linear in adapted]
     different = list({linear.reads: linear.inputs for linear in adapted}.values())
     low = e * r * len(adapted)
-    if not nf4:
+    if not library:
         adapters = 0 if e == 4 and not dropout else low + (sum(different) if dropout else 0)
         return 2 * (e * h + 4) + attention + 2 * e * i + adapters
     mask = 1 if cuda else 4
@@ -284,16 +287,16 @@ def _head(shape: Shape, predicted: int, e: int) -> int:
     return 2 * predicted * shape.hidden * e + min(rows, predicted) * shape.vocabulary * per_logit
 
 
-def _backward(shape: Shape, tokens: int, e: int, *, dropout: bool, nf4: bool) -> int:
+def _backward(shape: Shape, tokens: int, e: int, *, dropout: bool, library: bool) -> int:
     """Gradients in flight in one layer, and one matrix rebuilt.
 
     Written out: at the end of `down_proj`, four of the MLP's width (its gradient, silu(gate), those of gate and up;
     five with dropout) and two of the model's; the matrix is W + s B A of gate and up, in fp32 without dropout. 4-bit
     weights: three and two, and the 16-bit form of a matrix.
     """
-    wide = 3 if nf4 else 5 if dropout else 4
+    wide = 3 if library else 5 if dropout else 4
     largest = max(linear.weights for linear in shape.linears)
-    rebuilt = largest if nf4 else 2 * largest if e == 4 and not dropout else 0
+    rebuilt = largest if library else 2 * largest if e == 4 and not dropout else 0
     return tokens * e * (wide * shape.intermediate + 2 * shape.hidden) + rebuilt * e
 
 

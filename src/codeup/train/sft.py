@@ -1,16 +1,15 @@
-"""Supervised fine-tuning of a LoRA adapter: `train_sft`.
+"""Supervised fine-tuning of an adapter, or of all weights: `train_sft`.
 
     tokens -> plan (which documents in which step) -> steps, evaluations, checkpoints -> the chosen step's adapter
 
-    out/adapter/          PEFT files and codeup_adapter.json (which base it belongs to)
+    out/adapter/          PEFT files and codeup_adapter.json (which base it belongs to); method full: out/model/
     out/metrics.jsonl     one row per step, one per evaluation
     out/checkpoints/      while training; removed when the adapter is final
     out/train.json        the summary, written last: a run that finds it has nothing to do
 
 Interrupted by Ctrl-C, kill -9 or power loss, the next call with the same arguments goes on from the last checkpoint;
 on a CPU the final adapter has the same bytes as an uninterrupted one. A full disk ends a run with a message, never with
-a loss: make room and call again. Which step is published: selection.py. Not covered: several devices, full fine-tuning,
-trained embeddings or heads.
+a loss: make room and call again. Which step is published: selection.py. Not covered: several devices.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import platform
 import resource
 import shutil
@@ -30,14 +28,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
-from transformers import PreTrainedModel
 
 from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import disk, loop, packing, selection, shortage
-from codeup.train import lora as layers
+from codeup.train import loop, methods, packing, selection, shortage
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
 from codeup.train.objective import Objective, Supervised
@@ -47,8 +42,6 @@ from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.train.trackers import Trackers
 from codeup.types import Emit, Event, ignore_event
 
-LORA_DEFAULTS = {"r": 16, "alpha": 32, "dropout": 0.0, "targets": "all-linear", "use_rslora": False}
-PARTIAL_ADAPTER = ".adapter.partial"
 SELF_TEST_DOCUMENTS = 3
 SELF_TEST_TOKENS = 512
 
@@ -60,6 +53,7 @@ def train_sft(
     validation: Path | None,
     out: Path,
     lora: Mapping[str, Any],
+    method: str = "lora",
     epochs: int = 1,
     learning_rate: float = 1e-4,
     schedule: str = "cosine",
@@ -87,22 +81,30 @@ def train_sft(
     objective: Objective | None = None,
     report_to: Sequence[str] = (),
     project: str = "codeup",
+    neftune_alpha: float = 0.0,
+    template_tokens: Mapping[str, int] | None = None,
+    base_name: str | None = None,
+    base_hub_id: str | None = None,
+    base_revision: str | None = None,
     emit: Emit = ignore_event,
     step_name: str = "train",
 ) -> dict[str, Any]:
     """Train an adapter for `model` on a token store and return the summary.
 
     `tokens_per_batch` is the whole optimiser step, cut into rows of `micro_batch_tokens` (default: pack_length) that
-    change memory and speed but not the result. `lora` takes r, alpha, dropout, targets ("all-linear" or names),
-    use_rslora. `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`; the
-    last `keep_last` checkpoints are kept, and the best one where `select_by` asks for it (selection.py).
+    change memory and speed but not the result. `lora` takes the names of lora.SETTINGS; method full does not read it.
+    `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`; the last
+    `keep_last` checkpoints are kept, and the best one where `select_by` asks for it (selection.py).
     `objective` is what is minimised, cross entropy unless given. `report_to` names trackers (trackers.py) that get the
     rows of metrics.jsonl too, under `project`.
+    `template_tokens` {text: id} are looked up in the base: a note says which of them it never learned. `base_name`,
+    `base_hub_id` and `base_revision` are what the adapter records of its base besides its hash.
 
     Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training, a full disk) and
     WorkFailed (self-test, loss not a number, out of memory).
     """
     objective = objective if objective is not None else Supervised()
+    settings = methods.settings_for(method, lora, quantization)
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
     plan = make_plan(
@@ -121,12 +123,19 @@ def train_sft(
         "max_grad_norm": max_grad_norm,
         "micro_batch_tokens": micro_batch_tokens or pack_length,
     }
-    facts: dict[str, Any] = {
+    named = {
         "base": str(model),
+        "base_name": base_name or str(model),
+        "base_hub_id": base_hub_id,
+        "base_revision": base_revision,
+    }
+    facts: dict[str, Any] = {
         "base_sha256": base_model.fingerprint(model),
         "tokens_sha256": store.digest(),
-        "lora": {**LORA_DEFAULTS, **lora},
         "objective": objective.facts(),
+        "method": method,
+        "lora": settings,
+        "neftune_alpha": neftune_alpha,
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
         "precision": [dtype, device, quantization],
@@ -152,9 +161,10 @@ def train_sft(
         _tidy(out, keep_checkpoints)
         return finished
     advise = functools.partial(
-        shortage.advice, model, lora=facts["lora"], pack_length=pack_length, longest=int(plan.lengths.max()),
-        micro_batch_tokens=optimiser["micro_batch_tokens"], dtype=dtype, device=base_model.pick_device(device),
-        quantization=quantization, activation_checkpointing=activation_checkpointing,
+        shortage.advice, model, method=method, lora=settings, pack_length=pack_length,
+        longest=int(plan.lengths.max()), micro_batch_tokens=optimiser["micro_batch_tokens"], dtype=dtype,
+        device=base_model.pick_device(device), quantization=quantization,
+        activation_checkpointing=activation_checkpointing,
     )  # fmt: skip
     with _borrowed_globals(), shortage.out_of_memory_explained(advise):
         loaded = base_model.load_base(
@@ -163,12 +173,18 @@ def train_sft(
             device=base_model.pick_device(device),
             quantization=quantization,
             activation_checkpointing=activation_checkpointing,
+            whole=method == "full",
         )
         for ids in [store] + ([held_out] if held_out is not None else []):
             refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
         use_segment_attention(loaded)
-        adapter = _attach(loaded, facts["lora"], seed)
-        run = loop.Run(loaded, adapter, store, plan, out, seed=seed, objective=objective, **optimiser)
+        untrained = methods.untrained_tokens(loaded, template_tokens or {}, emit, step_name)
+        trained = methods.begin(loaded, method, settings, out, identity, seed)
+        run = loop.Run(
+            loaded, trained.module, store, plan, out, seed=seed, objective=objective,
+            plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha,
+            compute=base_model.training_dtype(model, dtype, loaded.device), **optimiser,
+        )  # fmt: skip
         difference = self_test(loaded, run.forward, _test_documents(store, plan), reference="sdpa")
         started = time.perf_counter()
         stores = [store, *([held_out] if held_out is not None else [])]
@@ -179,27 +195,21 @@ def train_sft(
             emit(Event("note", step_name, text=spaced_out))
         trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
         _train(run, evaluator, saving=saving, trackers=trackers, emit=emit, step_name=step_name)
-        summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started)
+        summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started) | {
+            "method": method,
+            "untrained_tokens": untrained,
+            "rows_set_to_mean": trained.rows_set_to_mean,
+        }
         take_weights(run, summary["selected_step"])
-        _publish(run, summary, {**facts, "steps": summary["selected_step"]}, identity)
+        summary |= methods.publish(trained, model, out, {**facts, **named, "steps": summary["selected_step"]})
+        artifacts.write_json(out / "train.json", {"identity": identity, "summary": summary})
     _tidy(out, keep_checkpoints)
     return summary
 
 
 def _identity(facts: Mapping[str, Any]) -> str:
-    """What two calls must share for one to continue the other: all but the folder the base model lies in."""
-    shared = {name: value for name, value in facts.items() if name != "base"}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _attach(loaded: PreTrainedModel, settings: Mapping[str, Any], seed: int) -> PeftModel:
-    if unknown := sorted(set(settings) - set(LORA_DEFAULTS)):
-        raise UserError(
-            f"unknown setting {', '.join(unknown)}", where="lora", mend=f"choose from: {', '.join(LORA_DEFAULTS)}"
-        )
-    adapter = layers.attach(loaded, **settings, seed=seed)
-    adapter.train()
-    return adapter
+    """What two calls must share for one to continue the other; the base's folder and name are not part of it."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _train(
@@ -312,24 +322,11 @@ def _peak_rss_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def _publish(run: loop.Run, summary: dict[str, Any], facts: dict[str, Any], identity: str) -> None:
-    """Adapter under a temporary name, rename, then train.json: each is whole or absent."""
-    final, partial = run.out / "adapter", run.out / PARTIAL_ADAPTER
-    with disk.explained(final):
-        shutil.rmtree(partial, ignore_errors=True)
-        layers.save_adapter(run.adapter, partial, facts=facts)
-        disk.folder_to_disk(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        disk.to_disk(run.out)
-    artifacts.write_json(run.out / "train.json", {"identity": identity, "summary": summary})
-
-
 def _tidy(out: Path, keep_checkpoints: bool) -> None:
     """Leave nothing but results: checkpoints, and files that an interrupted call had begun to write."""
     if not keep_checkpoints:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    shutil.rmtree(out / PARTIAL_ADAPTER, ignore_errors=True)
+    methods.tidy(out)
     for begun in (*out.glob(".*.tmp"), *out.glob(".probe.*")):
         begun.unlink(missing_ok=True)
 

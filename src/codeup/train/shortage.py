@@ -55,6 +55,7 @@ def is_shortage(error: BaseException) -> bool:
 def advice(
     model: Path,
     *,
+    method: str = "lora",
     lora: Mapping[str, Any],
     pack_length: int,
     micro_batch_tokens: int,
@@ -68,13 +69,12 @@ def advice(
 
     `longest` is the longest document in tokens: no pack can be shorter.
     """
+    if uncounted := _uncounted(method, lora, quantization):
+        return _without_numbers(f"{uncounted} is not counted", method, lora, quantization)
     try:
         shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
     except UserError as error:
-        return (
-            "To mend, in this order: lower micro_batch_tokens and pack_length, set activation_checkpointing: true, set "
-            f"quantization: nf4. Without numbers, because the {error.what}."
-        )
+        return _without_numbers(f"the {error.what}", method, lora, quantization)
     cuda = device.type == "cuda"
     now: dict[str, Any] = {
         "r": lora["r"],
@@ -97,6 +97,27 @@ def advice(
         f"  {_size(need + process):>9} with {words}" for need, words in _proposals(shape, now, longest, pack_length)
     ]
     return "\n".join([first + (" It would need" if lines else ""), *lines])
+
+
+def _uncounted(method: str, lora: Mapping[str, Any], quantization: str) -> str:
+    """What of these settings the arithmetic of needs.py, plain LoRA of one rank, leaves out; "" for nothing."""
+    if method != "lora":
+        return f"method: {method}"
+    if quantization == "int8":
+        return "quantization: int8"
+    names = {"use_dora": "DoRA", "token_ids": "training token rows", "rank_pattern": "rank_pattern"}
+    names["init"] = "the beginning of PiSSA"
+    return next((words for name, words in names.items() if lora.get(name) not in (None, "zero", False, {}, [])), "")
+
+
+def _without_numbers(why: str, method: str, lora: Mapping[str, Any], quantization: str) -> str:
+    """The settings that save memory, as far as they go with the others."""
+    smaller = quantization != "nf4" and lora.get("init", "zero") == "zero"
+    last = "method: lora" if method != "lora" else "quantization: nf4" if smaller else ""
+    return (
+        "To mend, in this order: lower micro_batch_tokens and pack_length, set activation_checkpointing: true"
+        f"{last and f', set {last}'}. Without numbers, because {why}."
+    )
 
 
 def _proposals(shape: needs.Shape, now: dict[str, Any], longest: int, pack_length: int) -> list[tuple[int, str]]:
