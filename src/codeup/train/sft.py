@@ -276,7 +276,8 @@ def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit
         tokens_per_s=round(speed, 1),
         **result.figures,
     )
-    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate, **result.figures}
+    first = dict(list(result.figures.items())[:2])  # the line of a terminal has room for two more
+    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate, **first}
     total = plan.tokens_per_epoch * plan.epochs
     emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
 
