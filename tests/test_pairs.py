@@ -380,6 +380,10 @@ def test_the_plan_counts_pairs_and_the_reference(tmp_path: Path) -> None:
         ("data.prefer.pairs.0.per_problem=2", "data.prefer.pairs[0].per_problem: is only read with verdicts"),
         ("data.prefer.pairs.0.source=preference", "did you mean 'preferences'?"),
         ("data.prefer.overlong=cut_turns", "data.prefer.overlong: pairs that are too long are dropped"),
+        (
+            "stages.prefer.pack_length=3000",
+            "stages[1].pack_length: 3000 is smaller than the 4096 tokens that a pair of prefer may have",
+        ),
         ("report_to=tensorbord", "report_to: 'tensorbord' is not one of"),
     ],
 )
@@ -425,6 +429,7 @@ def test_a_preference_stage_runs_from_rows_to_a_merged_model_and_a_report(tmp_pa
         "micro_batch_tokens: 512, evals_per_epoch: 1, dpo: {beta: 0.5}, lora: {r: 4, alpha: 8, dropout: 0.0}}"
     )
     changes = [f"data_root={tmp_path}", f"stages=[{stage}]", "data.prefer.validation_rows=4", "model.dtype=float32"]
+    changes.append("data.prefer.cutoff=256")
     recipe = recipes.parse(RECIPE, overrides=changes)
     done = engine.run(study.compile_recipe(recipe), tmp_path / "run")
     trained, merged = done["train-prefer"], done["merge-prefer"]

@@ -252,7 +252,8 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
 def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
     """Sizes of a stage and of its data that do not fit together, defaults of `root` included.
 
-    A step holds at least one pack, and a pack at least the longest row. Evaluations that a stage asks for need rows.
+    A step holds at least one pack, and a pack at least the longest row, or both answers of the longest pair.
+    Evaluations that a stage asks for need rows.
     """
     data, stages = _dict(value.get("data")), _list(value.get("stages"))
     of_stage, of_data = _model_at(root, ("stages",)), _model_at(root, ("data",))
@@ -264,8 +265,10 @@ def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
         if batch < pack:
             message = f"{batch} is smaller than the {pack} of one pack; raise it, or lower pack_length"
             yield Problem(("stages", i, "batch_tokens"), message)
-        if rows and pack < cutoff:
-            message = f"{pack} is smaller than the {cutoff} tokens that a row of {name} may have; raise it to {cutoff}"
+        what, longest = ("pair", 2 * cutoff) if _dict(stage).get("kind") == "dpo" else ("row", cutoff)
+        if rows and pack < longest:
+            message = f"{pack} is smaller than the {longest} tokens that a {what} of {name} may have"
+            message += f"; raise it to {longest}"
             yield Problem(("stages", i, "pack_length"), f"{message}, or lower data.{name}.cutoff")
         asked = _dict(stage).get("evals_per_epoch", 0)
         if rows and not held_out and isinstance(asked, int) and asked > 0:
