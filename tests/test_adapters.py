@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 from codeup.errors import UserError
 from codeup.train import attention, loop, lora, loss, neftune, token_rows, trained_head
 from codeup.train.batch import collate
+from codeup.train.decoder import forward_of
 from codeup.train.merge import merge_adapter, pass_on
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
@@ -256,7 +257,7 @@ def test_loss_and_gradients_of_token_rows_equal_those_of_peft(tied: bool) -> Non
         attention.use_segment_attention(base) if ours else None
         if ours:
             batch = collate([(np.array(document.ids, np.int32), np.array(document.trained, np.uint8))])
-            value = loss.loss_sum(base, batch, attention.segments_of(batch)) / len(batch.targets)
+            value = loss.loss_sum(base, forward_of(base), batch, attention.segments_of(batch)) / len(batch.targets)
         else:
             value = model(input_ids=ids, labels=labels, use_cache=False).loss
         value.backward()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codeup.bench import evaluate as bench
-from codeup.bench import mutations
+from codeup.bench import mutations, peers
 from codeup.bench.measure import CommandFailed, measured
 from codeup.cli.benching import lines
 from codeup.errors import UserError, WorkFailed
@@ -103,7 +103,7 @@ def test_differences_are_counted_and_named() -> None:
 
 def test_a_python_without_the_peer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not 0\.3\.1"):
-        bench.installed_peer(tmp_path / "python")
+        peers.installed("evalplus", "0.3.1", python=tmp_path / "python")
 
 
 def test_mistakes_at_the_command_line_exit_2_with_one_message(tmp_path: Path) -> None:
@@ -153,7 +153,8 @@ def test_both_tools_are_run_cold_and_warm_and_their_answers_compared(
         "(out / 'eval_results.json').write_text(json.dumps({'eval': found}))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "peer"))
-    monkeypatch.setattr(bench, "installed_peer", lambda python, emit: Path(sys.executable))
+    monkeypatch.setattr(peers, "installed", lambda *a, **k: Path(sys.executable))
+    monkeypatch.setattr(peers, "checked", lambda *a: None)
     result = bench.compare("mbpp+", data, sets=("canonical",), workers=1)
     assert [(time.state, time.tool) for time in result.times] == [
         ("cold", "peer"), ("cold", "codeup"), ("warm", "codeup"), ("warm", "peer"),

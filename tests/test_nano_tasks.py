@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from codeup.nano import benchmark_file
+from codeup.nano import benchmark_file, development_file
 from codeup.nano.benchmark import (
     NEAR,
     Likeness,
     benchmark_rows,
+    development_rows,
     masked,
     normal_form,
     programs_in,
@@ -128,6 +129,17 @@ def test_the_shipped_benchmark_is_what_the_generator_writes(tmp_path: Path, prob
         write_benchmark(tmp_path / name)
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
     assert read_benchmark(tmp_path / "one.gz") == problems
+
+
+def test_development_problems_are_the_generators_and_none_is_a_benchmark_problem(
+    problems: list[dict[str, Any]],
+) -> None:
+    rows = read_benchmark(development_file())
+    assert rows == development_rows() and len(rows) > 100
+    plain = [normal_form(row["prompt"].split("\n")[0] + "\n" + row["canonical_solution"]) for row in [*rows, *problems]]
+    assert len(set(plain)) == len(rows) + len(problems)
+    likeness = Likeness(masked(problem["instruction"]) for problem in problems)
+    assert max(likeness.highest(masked(row["instruction"])) for row in rows) < NEAR
 
 
 def test_every_problem_has_eight_checks_and_the_canonical_solution_passes_them(problems: list[dict[str, Any]]) -> None:

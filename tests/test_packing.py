@@ -116,6 +116,14 @@ def test_documents_without_a_target_are_left_out_and_counted(tmp_path: Path) -> 
     assert plan.packs(0) == [Pack((1,), 2)]
 
 
+def test_a_document_too_long_is_refused_when_planning_by_its_number_in_the_store(tmp_path: Path) -> None:
+    """Document 0 is longer but has no target and is left out, which does not change the numbers of the others."""
+    long = Tokens(tuple(range(9)), (False,) * 9)
+    store = write_tokens(tmp_path, [long, Tokens((1, 2), (False, True)), Tokens(tuple(range(9)), (True,) * 9)])
+    with pytest.raises(UserError, match=r"1 documents are longer than pack_length 8; the first is number 2 with 9"):
+        make_plan(store, capacity=8, tokens_per_batch=8, epochs=1, seed=0)
+
+
 def test_data_without_any_target_is_refused(tmp_path: Path) -> None:
     store = write_tokens(tmp_path, [Tokens((1, 2), (False, False))])
     with pytest.raises(UserError, match="none of the 1 documents has a trained token"):

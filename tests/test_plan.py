@@ -104,19 +104,22 @@ def test_adapter_gradients_and_moments_are_fp32() -> None:
 def test_what_a_layer_keeps_for_one_token_by_hand() -> None:
     """TWO has H 4, I 6, Q 4, KV 2. On CUDA in bf16, dropout, r 3, all linear:
 
-    norms 2 (16 + 4) = 40; attention 2 (8 + 4) + 4 * 2 = 32; MLP 3 * 2 * 6 = 36;
-    adapters: inputs 4 4 4 4 4 4 6 = 30, each 2 bytes and a mask of 1, and 7 * 3 numbers of 2 bytes: 90 + 42.
+    norms 2 (8 + 4) = 24; attention 2 (8 + 4) + 4 * 2 = 32; MLP 2 * 2 * 6 = 24;
+    adapters: 7 * 3 numbers of 2 bytes = 42, and masks of the four inputs 4 4 4 6 = 18.
+    With 4-bit weights: norms 40, MLP 36, inputs 30 of 2 bytes and a mask of 1, and the 42.
     """
     arguments: dict[str, Any] = {"r": 3, "dropout": 0.1, "bytes_per_weight": 2}
     one = needs.memory(TWO, tokens=1, **arguments).activations
-    assert one == 2 * (40 + 32 + 36 + 132) + 4 * 4 + 2 * 2 * 2
+    assert one == 2 * (24 + 32 + 24 + 60) + 4 * 4 + 2 * 2 * 2
+    four_bit = needs.memory(TWO, tokens=1, quantization="nf4", **arguments).activations
+    assert four_bit == 2 * (40 + 32 + 36 + 90 + 42) + 4 * 4 + 2 * 2 * 2
     assert needs.memory(TWO, tokens=5, **arguments).activations == 5 * one
 
 
 def test_checkpointing_keeps_one_vector_per_layer() -> None:
     found = needs.memory(TWO, r=3, tokens=7, bytes_per_weight=2, checkpointing=True)
     assert found.activations == 7 * (2 * 4 * 2 + 4 * 4 + 2 * 2 * 2)
-    assert found.working + found.logits > 7 * (40 + 32 + 36)  # but one whole layer comes back
+    assert found.working + found.logits > 7 * (24 + 32 + 24)  # but one whole layer comes back
 
 
 def test_the_parts_add_up_and_only_the_head_grows_with_trained_tokens() -> None:

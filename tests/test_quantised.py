@@ -16,6 +16,7 @@ from codeup.errors import WorkFailed
 from codeup.nano import base_folder
 from codeup.train import attention, lora
 from codeup.train.base import load_base
+from codeup.train.loss import library_forward
 from codeup.train.merge import merge_adapter
 from codeup.train.metrics import read_metrics
 from codeup.train.products import MergedLinear
@@ -90,7 +91,8 @@ def test_packing_is_checked_on_an_8_bit_base_too(monkeypatch: pytest.MonkeyPatch
     base = load_base(base_folder(), dtype="float32", device=torch.device("cpu"), quantization="int8")
     attention.use_segment_attention(base)
     documents = [(np.array(d.ids, np.int32), np.array(d.trained, np.uint8)) for d in random_documents(3, shortest=25)]
-    assert attention.self_test(base, documents, reference="sdpa") > 1e-3
+    forward = library_forward(base)
+    assert attention.self_test(base, forward, documents, reference="sdpa") > 1e-3
     monkeypatch.setattr(attention.Segments, "of", one_document)
     with pytest.raises(WorkFailed, match="does not keep documents apart"):
-        attention.self_test(base, documents, reference="sdpa")
+        attention.self_test(base, forward, documents, reference="sdpa")

@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     "tokens_per_batch": 128,
     "pack_length": 64,
     "learning_rate": 1e-2,
+    "eval_share": 1.0,
 }
 
 
@@ -183,7 +184,7 @@ def test_running_out_of_memory_says_what_to_change(
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
 
     monkeypatch.setattr(loop, "loss_sum", exhausted)
-    with pytest.raises(WorkFailed, match="lower micro_batch_tokens"):
+    with pytest.raises(WorkFailed, match="with activation_checkpointing: true"):
         train_sft(**inputs, out=tmp_path, **SMALL)
 
 

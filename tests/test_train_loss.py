@@ -15,7 +15,9 @@ from transformers import MistralConfig, MistralForCausalLM
 from codeup.errors import UserError, WorkFailed
 from codeup.train import attention, lora, loss
 from codeup.train.batch import Batch, collate
+from codeup.train.decoder import forward_of
 from codeup.train.loop import Run, accumulate
+from codeup.train.loss import library_forward
 from codeup.train.plan import make_plan
 from codeup.train.tokens import write_tokens
 from codeup.types import Tokens
@@ -48,7 +50,7 @@ def test_a_batch_by_hand() -> None:
 def test_packed_documents_have_the_logits_of_single_ones() -> None:
     model = tiny_llama()
     attention.use_segment_attention(model)
-    assert attention.self_test(model, arrays(random_documents(3)), reference="eager") < 1e-5
+    assert attention.self_test(model, library_forward(model), arrays(random_documents(3)), reference="eager") < 1e-5
 
 
 def test_the_self_test_fails_when_documents_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,7 @@ def test_the_self_test_fails_when_documents_see_each_other(monkeypatch: pytest.M
     attention.use_segment_attention(model)
     monkeypatch.setattr(attention.Segments, "of", one_document)
     with pytest.raises(WorkFailed, match="does not keep documents apart"):
-        attention.self_test(model, arrays(random_documents(3)), reference="sdpa")
+        attention.self_test(model, library_forward(model), arrays(random_documents(3)), reference="sdpa")
 
 
 def test_the_self_test_fails_when_positions_do_not_restart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +73,7 @@ def test_the_self_test_fails_when_positions_do_not_restart(monkeypatch: pytest.M
     attention.use_segment_attention(model)
     monkeypatch.setattr(attention, "collate", running)
     with pytest.raises(WorkFailed, match="packing self-test"):
-        attention.self_test(model, arrays(random_documents(3)), reference="sdpa")
+        attention.self_test(model, library_forward(model), arrays(random_documents(3)), reference="sdpa")
 
 
 def test_a_sliding_window_is_kept_inside_each_document() -> None:
@@ -83,7 +85,7 @@ def test_a_sliding_window_is_kept_inside_each_document() -> None:
     model = MistralForCausalLM(config).eval()
     attention.use_segment_attention(model)
     documents = arrays(random_documents(3, shortest=15))
-    assert attention.self_test(model, documents, reference="eager") < 1e-5
+    assert attention.self_test(model, library_forward(model), documents, reference="eager") < 1e-5
 
 
 def test_soft_capped_attention_is_refused() -> None:
@@ -105,7 +107,7 @@ def test_loss_and_gradients_equal_those_of_transformers() -> None:
     ours = with_random_b(lora.attach(base, r=4, alpha=8))
     attention.use_segment_attention(base)
     batch = collate(arrays([document]))
-    value = loss.loss_sum(base, batch, attention.segments_of(batch)) / len(batch.targets)
+    value = loss.loss_sum(base, forward_of(base), batch, attention.segments_of(batch)) / len(batch.targets)
     value.backward()
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     for name, parameter in plain.named_parameters():

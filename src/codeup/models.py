@@ -67,10 +67,13 @@ def identity(name: str, revision: str | None = None) -> str:
     for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".csv")):
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}\0".encode())
-        with file.open("rb") as stream:
-            for offset in sorted({0, max(0, size // 2), max(0, size - SAMPLE_BYTES)}):
-                stream.seek(offset)
-                digest.update(stream.read(SAMPLE_BYTES))
+        try:
+            with file.open("rb") as stream:
+                for offset in sorted({0, max(0, size // 2), max(0, size - SAMPLE_BYTES)}):
+                    stream.seek(offset)
+                    digest.update(stream.read(SAMPLE_BYTES))
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
     return f"sha256:{digest.hexdigest()}"
 
 

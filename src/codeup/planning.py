@@ -38,8 +38,6 @@ SPREAD = 1.5
 as 0.7 of the mean."""
 UTILISATION = 0.4
 """Share of a GPU's peak that the executed operations are assumed to reach. Published runs lie between 0.2 and 0.58."""
-PROCESS_BYTES = 600 << 20
-"""A Python process with torch, transformers and PEFT loaded, before the model."""
 KNOWN_ROWS = {
     "wizardlm_evol_instruct_v2": (143_000, 828 / 1.5),
     "metamathqa": (395_000, 355 / 1.5),
@@ -162,7 +160,7 @@ def plan_study(
         "price_per_hour": price,
         "context_bytes": needs.CONTEXT_BYTES,
         "allocator_share": needs.ALLOCATOR_SHARE,
-        "process_bytes": PROCESS_BYTES,
+        "process_bytes": needs.PROCESS_BYTES,
     }
     hours, study_hours = _totals(recipe, stages, chains)
     base = recipe.model.base
@@ -209,7 +207,11 @@ def _stage(
     if workload is not None:
         steps = stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens)
         rows = min(stage.eval_rows, workload.validation_rows)
-        evaluated = round(stage.epochs * stage.evals_per_epoch * rows * workload.tokens / max(1, workload.rows))
+        once = rows * workload.tokens / max(1, workload.rows)
+        most = max(
+            once, stage.eval_share * 2 * stage.epochs * workload.tokens
+        )  # reading is half the work (selection.py)
+        evaluated = round(min(stage.epochs * stage.evals_per_epoch * once, most)) if stage.evals_per_epoch else 0
     return StageNeeds(
         name=stage.name,
         trainings=sum(chain[-1] == stage.name for chain in chains),
@@ -275,7 +277,7 @@ def _fits(
     for name, size in _gpus_here():
         hours = _hours(stage, speed) if on_gpu else None
         yield Fit(f"here: {name}", stage.gpu.total, size, needs.verdict(stage.gpu.total, size), hours)
-    needed, free = stage.cpu.total + PROCESS_BYTES, _free_memory()
+    needed, free = stage.cpu.total + needs.PROCESS_BYTES, _free_memory()
     yield Fit(
         "here: CPU, free RAM", needed, free, needs.verdict(needed, free), None if on_gpu else _hours(stage, speed)
     )

@@ -58,6 +58,16 @@ class Source(Section):
     revision: str | None = Field(None, description="Hub revision of the dataset")
 
 
+class Against(Section):
+    """A benchmark whose problems must not be in the training data."""
+
+    name: Name = Field(description="what the benchmark is called in the report")
+    path: str = Field(description="its file: HumanEval, HumanEval+, MBPP, MBXP, GSM8K or any JSONL (from data_root)")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="columns of a file of your own: prompt, solution, test, entry_point, task_id"
+    )
+
+
 class Dataset(Section):
     """Training examples for one stage, from one or several sources."""
 
@@ -65,6 +75,23 @@ class Dataset(Section):
     cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and answer together")
     overlong: Literal["drop", "cut_turns"] = Field(
         "drop", description="longer examples: drop them (counted), or cut whole turns from the end until they fit"
+    )
+    dedup: Literal["none", "exact", "near"] = Field(
+        "exact", description="rows that repeat an earlier one: keep, drop equal ones, or drop very similar ones too"
+    )
+    near_threshold: float = Field(
+        0.8, gt=0, le=1, description="with dedup: near, the Jaccard similarity of 5-word runs from which rows repeat"
+    )
+    decontaminate: list[Against] = Field(
+        default_factory=list, description="benchmarks whose problems are looked for in the rows"
+    )
+    contaminated: Literal["drop", "report"] = Field(
+        "drop", description="rows that hold a benchmark problem: drop them, or only report them"
+    )
+    textbook: int = Field(
+        4,
+        ge=0,
+        description="a solution that so many unrelated requests have is no contamination; 0: it always is",
     )
     validation_rows: int = Field(200, ge=0, description="examples held out for evaluation loss, whole groups at a time")
 
@@ -123,8 +150,22 @@ class Stage(Section):
         0.0, ge=0, description="noise on the embeddings while training (NEFTune, arXiv 2310.05914: 5); 0: none"
     )
     evals_per_epoch: int = Field(4, ge=0, description="evaluations of the held-out loss per epoch; 0: none")
-    eval_rows: int = Field(500, ge=1, description="at most this many held-out examples are evaluated")
+    eval_rows: int = Field(500, ge=1, le=2000, description="at most this many held-out examples are evaluated")
+    eval_share: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="most that evaluations may cost, as a share of the training's work; fewer are made",
+    )
+    select_by: Literal["last", "eval_loss", "pass@1"] = Field(
+        "last", description="whose adapter is published: the last step's, or the evaluated one with the best value"
+    )
+    select_on: Benchmark | None = Field(
+        None, description="select_by pass@1: problems to run, without those that evaluate.benchmarks ask"
+    )
+    early_stop: int = Field(0, ge=0, description="stop after so many evaluations without a better value; 0: never")
     checkpoint_seconds: float = Field(300, gt=0, description="seconds between checkpoints, where a kill resumes from")
+    keep_last: int = Field(2, ge=1, description="checkpoints kept while training, besides the best one")
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
 
 
@@ -147,6 +188,9 @@ class Benchmark(Section):
     )
     timeout_s: float = Field(10.0, gt=0, description="CPU seconds one program may use")
     memory_mb: int = Field(2048, ge=64, description="memory one program may use")
+
+
+Stage.model_rebuild()  # its select_on is a Benchmark
 
 
 class Require(Section):
@@ -230,6 +274,7 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
     problems += text.check_references(document.value)
     if recipe is not None:
         problems += _conflicts(recipe)
+    problems += text.check_sizes(document.value, Recipe)
     if problems:
         raise UserError(document.render(problems))
     assert recipe is not None

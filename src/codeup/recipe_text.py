@@ -224,6 +224,8 @@ def check_references(value: Any) -> list[Problem]:
         for i, n in enumerate(names)
         if n in names[:i]
     ]
+    for i, stage in enumerate(stages):
+        problems += _selection_problems(("stages", i), stage, _dict(data.get(str(stage.get("data")))))
     problems += _variant_problems(_dict(value.get("variants")), names)
     for name, entry in data.items():
         for i, source in enumerate(_list(_dict(entry).get("sources"))):
@@ -240,6 +242,51 @@ def check_references(value: Any) -> list[Problem]:
                 message = f"the study has no {key} {given!r}" + _did_you_mean(given, known)
                 problems.append(Problem(("evaluate", "require", i, key), message))
     return problems
+
+
+def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
+    """Sizes of a stage and of its data that do not fit together, defaults of `root` included.
+
+    A step holds at least one pack, and a pack at least the longest row. Evaluations that a stage asks for need rows.
+    """
+    data, stages = _dict(value.get("data")), _list(value.get("stages"))
+    of_stage, of_data = _model_at(root, ("stages",)), _model_at(root, ("data",))
+    for i, stage in enumerate(stages):
+        name = _dict(stage).get("data")
+        rows = _dict(data.get(name)) if isinstance(name, str) else {}
+        pack, batch = (_whole(_dict(stage), key, of_stage) for key in ("pack_length", "batch_tokens"))
+        cutoff, held_out = (_whole(rows, key, of_data) for key in ("cutoff", "validation_rows"))
+        if batch < pack:
+            message = f"{batch} is smaller than the {pack} of one pack; raise it, or lower pack_length"
+            yield Problem(("stages", i, "batch_tokens"), message)
+        if rows and pack < cutoff:
+            message = f"{pack} is smaller than the {cutoff} tokens that a row of {name} may have; raise it to {cutoff}"
+            yield Problem(("stages", i, "pack_length"), f"{message}, or lower data.{name}.cutoff")
+        asked = _dict(stage).get("evals_per_epoch", 0)
+        if rows and not held_out and isinstance(asked, int) and asked > 0:
+            message = f"{asked}, but {name} holds no row out; raise data.{name}.validation_rows, or write 0"
+            yield Problem(("stages", i, "evals_per_epoch"), message)
+
+
+def _whole(section: dict[str, Any], key: str, model: type[BaseModel]) -> int:
+    """A whole number of a section or its default; 0 for what has the wrong type and is reported as such."""
+    given = section.get(key, model.model_fields[key].default)
+    return given if isinstance(given, int) else 0
+
+
+def _selection_problems(path: Path_, stage: dict[str, Any], data: dict[str, Any]) -> Iterator[Problem]:
+    """What a stage's choice of a step, or its early stop, lacks."""
+    by, stops = stage.get("select_by", "last"), stage.get("early_stop", 0)
+    key = "early_stop" if by == "last" else "select_by"
+    if by == "last" and not stops:
+        return
+    if stage.get("evals_per_epoch") == 0:
+        yield Problem((*path, key), "needs evaluations, and evals_per_epoch is 0")
+    if by != "pass@1" and data.get("validation_rows") == 0:
+        yield Problem((*path, key), "needs held-out rows, and validation_rows of its data is 0")
+    if by == "pass@1" and not stage.get("select_on"):
+        yield Problem((*path, key), "needs problems to run; name a benchmark: select_on: {name: …, limit: …}")
+    yield from _plugin_problem("benchmarks", (*path, "select_on", "name"), _dict(stage.get("select_on")).get("name"))
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:

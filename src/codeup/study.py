@@ -16,11 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from codeup import artifacts, models
+from codeup import artifacts, models, plugins
 from codeup import recipe as recipes
 from codeup.data.resolve import resolve
 from codeup.errors import UserError
-from codeup.types import Step
+from codeup.evaluate.subset import first
+from codeup.types import BenchmarkData, Problem, Step
+
+SCORING_CODE = ("sandbox", "languages", "engines", "chat", "benchmarks", "evaluate", "stats.py", "steps/_scorer.py")
+"""Sources that a stage's result depends on when its step is chosen by pass@1."""
 
 
 def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
@@ -101,35 +105,107 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
             plain["data"] = source.path or "hub"
             places.append(source.path or "")
         sources.append(plain)
+    root = Path(recipe.data_root) if recipe.data_root else None
+    against = [_one_file(f"data.{name}.decontaminate {each.name}", each.path, root) for each in dataset.decontaminate]
     spec = {
         "dataset": name,
         "sources": sources,
-        **dataset.model_dump(exclude={"sources"}),
+        **dataset.model_dump(exclude={"sources", "decontaminate"}),
+        "decontaminate": [
+            {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(path)}
+            for each, path in zip(dataset.decontaminate, against, strict=True)
+        ],
         "template": recipe.model.template,
         "base": base,
         "seed": recipe.seed,
-        "at": {"data_root": recipe.data_root, "paths": places, **_base_at(recipe)},
+        "at": {
+            "data_root": recipe.data_root,
+            "paths": places,
+            "against": [str(path) for path in against],
+            "workers": recipe.evaluate.workers if recipe.evaluate else None,
+            "allow_unsafe": recipe.evaluate.allow_unsafe if recipe.evaluate else False,
+            **_base_at(recipe),
+        },
     }
     return Step("prepare", f"data-{name}", spec, inputs)
+
+
+def _one_file(what: str, path: str, root: Path | None) -> Path:
+    found = resolve(path, root)
+    if len(found) != 1:
+        raise UserError(f"{path!r} are {len(found)} files", where=what, mend="name each file in an entry of its own")
+    return found[0]
 
 
 def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) -> list[Step]:
     stage, name = recipe.stage(chain[-1]), "-".join(chain)
     before = (merge_name(chain[:-1]),) if len(chain) > 1 else ()
-    model = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
+    model: dict[str, Any] = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
     train = {
-        "stage": stage.model_dump(mode="json"),
+        "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json"),
         "template": recipe.model.template,
+        "select": _selection(recipe, stage),
         "dtype": recipe.model.dtype,
         "quantization": recipe.model.quantization,
         "seed": recipe.seed,
         **model,
+        "at": {**model["at"], **_selection_at(recipe, stage)},
     }
     merge = {"template": recipe.model.template, **model}
     return [
         Step(stage.kind, f"train-{name}", train, (f"data-{stage.data}", *before)),
         Step("merge", merge_name(chain), merge, (f"train-{name}", *before)),
     ]
+
+
+def _selection(recipe: recipes.Recipe, stage: recipes.Stage) -> dict[str, Any] | None:
+    """The problems that a stage's step is chosen by: those of select_on that the final evaluation does not ask.
+
+    Raises UserError when none is left: a score on problems that a model was chosen by is no measurement.
+    """
+    if stage.select_by != "pass@1" or stage.select_on is None:
+        return None
+    asked = stage.select_on
+    offered = _load(recipe, asked).problems
+    final = recipe.evaluate.benchmarks if recipe.evaluate else []
+    taken = {key for other in final for problem in first(_load(recipe, other), other.limit).problems
+             for key in _identities(problem)}  # fmt: skip
+    free = [problem.task_id for problem in offered if not taken.intersection(_identities(problem))]
+    if not free:
+        raise UserError(
+            f"all {len(offered)} problems of {asked.name} are asked in the final evaluation too",
+            where=f"stages.{stage.name}.select_on",
+            mend="select on another benchmark (nano has nano_dev), or give one in evaluate.benchmarks a smaller limit",
+        )
+    return {
+        "benchmark": asked.model_dump(mode="json", exclude={"path"}),
+        "data": _benchmark_data(recipe, asked),
+        "problems": free[: asked.limit],
+        "offered": len(offered),
+        "left_out": len(offered) - len(free),
+        "template": recipe.model.template,
+        "allow_unsafe": recipe.evaluate.allow_unsafe if recipe.evaluate else False,
+        "code": artifacts.code_version(SCORING_CODE),
+    }
+
+
+def _selection_at(recipe: recipes.Recipe, stage: recipes.Stage) -> dict[str, Any]:
+    """Where the problems lie and who judges them."""
+    if stage.select_by != "pass@1" or stage.select_on is None:
+        return {}
+    workers = recipe.evaluate.workers if recipe.evaluate else None
+    return {"path": stage.select_on.path, "data_root": recipe.data_root, "workers": workers}
+
+
+def _identities(problem: Problem) -> tuple[str, str]:
+    """Two problems that share one of these are the same: HumanEval and HumanEval+ differ in a few docstrings only."""
+    return f"{problem.task_id} {problem.entry_point}", " ".join(problem.prompt.split())
+
+
+def _load(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> BenchmarkData:
+    path = Path(recipe.data_root or ".") / benchmark.path if benchmark.path else None
+    data: BenchmarkData = plugins.load("benchmarks", benchmark.name).load(path)
+    return data
 
 
 def _evaluations(

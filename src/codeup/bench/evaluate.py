@@ -15,7 +15,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codeup import artifacts, plugins
-from codeup.bench import mutations
+from codeup import plugins
+from codeup.bench import mutations, peers
 from codeup.bench.measure import CommandFailed, Measured, measured
 from codeup.errors import UserError, WorkFailed
 from codeup.types import Emit, Event, Problem, ignore_event
@@ -117,7 +116,9 @@ def compare(
     if unknown := [each for each in sets if each not in SETS]:
         raise UserError(f"--set is {unknown[0]!r}", mend="use canonical, derived or both")
     tasks: Sequence[Problem] = plugins.load("benchmarks", name).load(data).problems
-    python = installed_peer(peer_python, emit)
+    version, module = PEERS["evalplus"], "evalplus.evaluate"
+    python = peers.installed("evalplus", version, python=peer_python, module=module, step=STEP, emit=emit)
+    peers.checked(python, "evalplus", version, module)
     times: list[Timed] = []
     agreements: list[Agreement] = []
     emit(Event("start", STEP))
@@ -197,47 +198,6 @@ def as_json(result: Comparison) -> dict[str, Any]:
         "ratios": [{"set": set_, "state": state, "ratio": result.ratio(set_, state)} for set_, state in pairs],
         "agreements": [asdict(each) for each in result.agreements],
     }
-
-
-def installed_peer(python: Path | None, emit: Emit = ignore_event) -> Path:
-    """The Python that has EvalPlus 0.3.1: the one given, or that of a venv kept in the user's cache, made once."""
-    want = PEERS["evalplus"]
-    if python is not None:
-        if (found := _peer_version(python)) != want:
-            what = f"has evalplus {found}" if found else "cannot import evalplus"
-            mend = f"{python} -m pip install evalplus=={want}, or leave --peer-python out"
-            raise UserError(f"{what}, not {want}", where=str(python), mend=mend)
-        return python
-    folder = artifacts.cache_folder() / "peers" / f"evalplus-{want}"
-    own = folder / "bin" / "python"
-    if _peer_version(own) == want:
-        return own
-    emit(Event("note", STEP, text=f"installing evalplus {want} into {folder}"))
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(own), "-m", "pip", "install", "--quiet", f"evalplus=={want}"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            why = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no message"]
-            raise UserError(
-                f"evalplus {want} could not be installed ({why[0]})",
-                where=str(folder),
-                mend=f"go online, or install evalplus=={want} yourself and name its Python with --peer-python",
-            )
-    if _peer_version(own) != want:
-        raise WorkFailed(f"{folder}: evalplus was installed and cannot be imported")
-    return own
-
-
-def _peer_version(python: Path) -> str:
-    """Version of EvalPlus that a Python imports; empty where it cannot."""
-    probe = "import importlib.metadata as m, evalplus.evaluate; print(m.version('evalplus'))"
-    try:
-        done = subprocess.run([str(python), "-c", probe], capture_output=True, text=True, timeout=120)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 class _Bench:

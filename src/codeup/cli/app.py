@@ -33,6 +33,8 @@ bench_app = typer.Typer(help="This tool and a peer over the same work, side by s
 app.add_typer(bench_app, name="bench")
 convert_app = typer.Typer(help="Files of other tools, as files of this one.", no_args_is_help=True)
 app.add_typer(convert_app, name="convert")
+data_app = typer.Typer(help="Training data, outside of any run.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
@@ -317,6 +319,32 @@ def bench_evaluate(
     )
 
 
+@bench_app.command("train")
+@guarded
+def bench_train(
+    data: Annotated[Path, typer.Option(help="a JSON list of Alpaca rows")],
+    peer: Annotated[list[str] | None, typer.Option(help="trl or llamafactory; repeatable")] = None,
+    model: Annotated[Path | None, typer.Option(help="model folder; default: a random Llama of 31 M parameters")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="rows to train")] = 1600,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the rows")] = 1,
+    cutoff: Annotated[int, typer.Option(min=8, help="longest row, and length of a pack, in tokens")] = 1024,
+    rank: Annotated[int, typer.Option(min=1, help="rank of the adapters, on all linear layers")] = 32,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="dropout of the adapters' inputs")] = 0.0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16, in every tool")] = "float32",
+    peer_python: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="a Python that has the peer; default: made once")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train the same adapter with CodeUp and with other trainers: tokens per second, memory, loss."""
+    from codeup.cli import benching
+
+    benching.train(
+        data, peer=peer or [], model=model, rows=rows, epochs=epochs, cutoff=cutoff, rank=rank, dropout=dropout,
+        dtype=dtype, peer_python=peer_python or [], json=json,
+    )  # fmt: skip
+
+
 @convert_app.command("recipe")
 @guarded
 def convert_recipe(
@@ -334,3 +362,33 @@ def convert_recipe(
     from codeup.cli import interop
 
     interop.convert_recipe(files, out, name=name, devices=devices, row_tokens=row_tokens, force=force, json=json)
+
+
+@data_app.command("decontaminate")
+@guarded
+def data_decontaminate(
+    input_: Annotated[Path, typer.Option("--input", metavar="ROWS.jsonl", help="rows to clean: JSON, JSONL, Parquet")],
+    against: Annotated[list[str], typer.Option(metavar="NAME=FILE", help="a benchmark's file; repeatable")],
+    out: Annotated[Path, typer.Option(help="folder for kept.jsonl, contamination.jsonl and the account")],
+    action: Annotated[
+        str, typer.Option(help="report: keep all; mark: note hits in the rows; drop: leave them out")
+    ] = "drop",
+    columns: Annotated[str, typer.Option(help="columns of the rows, e.g. question=prompt,answer=text")] = "",
+    benchmark_columns: Annotated[str, typer.Option(help="columns of your files, e.g. prompt=task,solution=code")] = "",
+    run: Annotated[
+        str, typer.Option(help="functions to run on the tests: all, retrieved, none, or auto (all of up to 20,000)")
+    ] = "auto",
+    textbook: Annotated[
+        int, typer.Option(help="a solution in rows of so many unrelated requests is only marked; 0: none is")
+    ] = 4,
+    workers: Annotated[int | None, typer.Option(help="sandbox processes; default: one per core")] = None,
+    allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="run programs without isolation")] = False,
+    json: Json = False,
+) -> None:
+    """Find benchmark problems in training rows, also reworded ones: by text, by shape, by running functions."""
+    from codeup.cli import preparing
+
+    preparing.decontaminate(
+        input_, against, out, action=action, columns=columns, benchmark_columns=benchmark_columns, run=run,
+        textbook=textbook, workers=workers, allow_unsafe=allow_unsafe, json=json,
+    )  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeup.cli.progress import display
 from codeup.errors import UserError
 
 if TYPE_CHECKING:
+    from codeup.bench import train as training
     from codeup.bench.evaluate import Agreement, Comparison
 
 SHOWN_DIFFERENCES = 40
@@ -88,3 +89,34 @@ def agreement_lines(agreement: Agreement) -> list[str]:
 
 def _status(status: tuple[str, str | None]) -> str:
     return "/".join(each or "-" for each in status)
+
+
+def train(data: Path, *, peer_python: list[str], json: bool, **settings: Any) -> None:
+    """Print speed, memory, ratio and loss of each tool."""
+    from codeup.bench import train as bench
+
+    named = [each.partition("=") for each in peer_python]
+    if wrong := [name for name, _, place in named if name not in bench.VERSIONS or not place]:
+        raise UserError(f"--peer-python {wrong[0]!r}", mend="write NAME=PATH, for example trl=/path/to/bin/python")
+    with display() as emit:
+        python = {name: Path(place) for name, _, place in named}
+        result = bench.compare(data, python=python, emit=emit, **settings)
+    print(jsonlib.dumps(bench.as_json(result)) if json else "\n".join(training_lines(result)))
+
+
+def training_lines(result: training.Comparison) -> list[str]:
+    """The comparison as text, a row per tool."""
+    found = [
+        f"{result.rows:,} rows, {result.tokens:,} tokens ({result.trained_tokens:,} trained), {result.dtype}, "
+        f"{result.device}; matrix peak {result.peak_flops / 1e12:.2f} TFLOP/s; loss before training "
+        f"{result.untrained_loss:.4f}; memory is PSS of the whole process tree",
+        f"{'tool':<16}{'train s':>9}{'process s':>11}{'tokens/s':>10}{'of peak':>9}{'peak MiB':>10}"
+        f"{'loss':>9}{'ratio':>7}",
+    ]
+    for each in result.trained:
+        peak = f"{each.time.peak_mb:,.0f}" if each.time.peak_mb is not None else "?"
+        found.append(
+            f"{each.tool:<16}{each.seconds:>9.1f}{each.time.wall_s:>11.1f}{each.tokens_per_s:>10,.0f}"
+            f"{each.utilisation:>9.1%}{peak:>10}{each.loss:>9.4f}{result.ratio(each):>7.1f}"
+        )
+    return found

@@ -66,9 +66,7 @@ def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
                 packed=stage.packed,
                 device_rows=stage.device_rows,
             )
-            fitted = recipes.parse(
-                made.text, overrides=[f"stages.{stage.name}.{key}={value}" for key, value in sizes.items()]
-            )
+            fitted = recipe.model_copy(update={"stages": [recipe.stages[0].model_copy(update=sizes)]})
             train = f"train-{stage.name}"
             trained = engine.run(study.compile_recipe(fitted), work, emit=emit, only=train)[train]
         publish.publish_adapter(

@@ -85,15 +85,28 @@ class Engine:
         seed: int = 0,
         revision: str | None = None,
     ) -> None:
-        self.seed = seed
-        self.device = _device(device)
-        self.dtype = _dtype(dtype, self.device)
+        where = _device(device)
         with _quiet_transformers():
-            self.tokenizer = _load_tokenizer(model, revision)
-            self.model = _load_model(model, self.dtype, self.device, revision)
+            tokenizer = _load_tokenizer(model, revision)
+            loaded = _load_model(model, _dtype(dtype, where), where, revision)
             if adapter is not None:
-                self.model = _merge_adapter(self.model, adapter)
-        self.model.eval()
+                loaded = _merge_adapter(loaded, adapter)
+        loaded.eval()
+        self._hold(loaded, tokenizer, seed)
+
+    @classmethod
+    def around(cls, model: Any, folder: str | Path, *, seed: int = 0) -> Engine:
+        """An engine for a model that is in memory already (one in training), with the tokenizer of a model folder.
+
+        The model is used as it is and left as it was: evaluation mode, attention and autocast are its owner's business.
+        """
+        engine = cls.__new__(cls)
+        engine._hold(model, _load_tokenizer(folder, None), seed)
+        return engine
+
+    def _hold(self, model: Any, tokenizer: Any, seed: int) -> None:
+        self.seed, self.model, self.tokenizer = seed, model, tokenizer
+        self.device, self.dtype = model.device, model.dtype
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
         self.bos_id = _bos_id(self.tokenizer)
         # Decoding after a newline keeps a leading space that SentencePiece tokenizers would drop.

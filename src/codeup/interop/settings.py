@@ -28,6 +28,7 @@ DIFFERENT_TEMPLATES = {
     "chatml": "the newline after an answer's end token is not learned here; LLaMA-Factory learns it too",
 }
 HELD_OUT_EVALUATIONS = 4
+MOST_EVALUATED = 2000
 
 
 @dataclass
@@ -261,8 +262,8 @@ def _lora(file: File) -> dict[str, Any]:
     }
 
 
-def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, int]:
-    """How often the held-out loss is taken. All held-out rows are, as there."""
+def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, Any]:
+    """How often the held-out loss is taken, of at most so many held-out rows as an evaluation here may have."""
     key = "eval_strategy" if "eval_strategy" in file.values else "evaluation_strategy"
     strategy, every = file.text(key, "no"), file.number("eval_steps", 500)
     if strategy not in ("no", "False", "steps", "epoch"):
@@ -278,7 +279,14 @@ def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, int]
             times = max(1, round(steps / every))
         else:
             file.differs("eval_steps", f"the number of steps is not known here: {times} evaluations per epoch")
-    return {"evals_per_epoch": times if held_out else 0, "eval_rows": max(1, held_out)}
+    if times and held_out > MOST_EVALUATED:
+        file.differs(
+            "val_size", f"{MOST_EVALUATED} of the {held_out} held-out rows are evaluated, always the same ones"
+        )
+    if not (times and held_out):
+        return {"evals_per_epoch": 0}
+    # as often as the file says, whatever that costs
+    return {"evals_per_epoch": times, "eval_rows": min(held_out, MOST_EVALUATED), "eval_share": 1.0}
 
 
 def _shared(file: File) -> dict[str, tuple[Any, str]]:

@@ -13,3 +13,8 @@ def base_folder() -> Path:
 def benchmark_file() -> Path:
     """The shipped benchmark: gzipped JSON lines in the shape of HumanEval."""
     return Path(__file__).parent / "benchmark.jsonl.gz"
+
+
+def development_file() -> Path:
+    """The shipped problems to choose a training step by, none of them in the benchmark."""
+    return Path(__file__).parent / "development.jsonl.gz"

@@ -38,7 +38,11 @@ NEAR = 0.7  # 5-gram Jaccard similarity of masked instructions from which a trai
 
 def write_benchmark(path: Path, *, seed: int = 0) -> None:
     """Writes the problems as gzipped JSON lines; the same bytes for the same seed and zlib."""
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in benchmark_rows(seed=seed))
+    write_rows(path, benchmark_rows(seed=seed))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write(lines.encode())
 
@@ -47,6 +51,17 @@ def benchmark_rows(*, seed: int = 0) -> list[dict[str, Any]]:
     """The 164 problems as dictionaries."""
     rng = random.Random(f"nano benchmark {seed}")
     return [_row(rng, number, task) for number, task in enumerate(_tasks(rng))]
+
+
+def development_rows() -> list[dict[str, Any]]:
+    """Other problems of the same kinds, to choose a training step by: none has the program of a benchmark problem, nor
+    an instruction close to one's. In random order, so that the first of them are a fair sample."""
+    rng, keys = random.Random("nano development"), benchmark_keys()
+    near = Likeness(masked(row["instruction"]) for row in benchmark_rows())
+    rows = [_row(rng, number, task) for number, task in enumerate(_tasks(rng)) if task.key not in keys]
+    rows = [row for row in rows if near.highest(masked(row["instruction"])) < NEAR]
+    rng.shuffle(rows)
+    return [{**row, "task_id": f"nano_dev/{number}"} for number, row in enumerate(rows)]
 
 
 def benchmark_keys(*, seed: int = 0) -> frozenset[str]:

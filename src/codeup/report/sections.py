@@ -26,6 +26,9 @@ SUMMARY = (
     ("eval_loss", "eval loss, last"),
     ("best_eval_loss", "eval loss, best"),
     ("best_eval_step", "at step"),
+    ("selected_step", "published step"),
+    ("selected_because", "chosen as"),
+    ("selected_on", "pass@1 of the choice"),
     ("trainable_parameters", "trainable parameters"),
     ("total_parameters", "all parameters"),
     ("packing_efficiency", "packing efficiency"),
@@ -33,6 +36,8 @@ SUMMARY = (
     ("tokens_per_s", "tokens/s"),
     ("seconds", "time"),
     ("training_seconds", "of it in training steps"),
+    ("evaluation_seconds", "of it evaluating"),
+    ("evaluation_share", "evaluating, per training time"),
     ("peak_rss_mb", "peak memory, MB"),
     ("peak_gpu_mb", "peak GPU memory, MB"),
     ("untrained_documents", "rows not trained on"),
@@ -49,6 +54,8 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "packing_efficiency": lambda share: numbers.percent(share, 1),
     "seconds": numbers.duration,
     "training_seconds": numbers.duration,
+    "evaluation_seconds": numbers.duration,
+    "evaluation_share": lambda share: numbers.percent(share, 1),
 }
 
 

@@ -1,8 +1,9 @@
 """Prepare one training set: read its sources, render to token ids, drop what cannot be used (counted), hold some out.
 
-    rows -> Conversation -> Tokens -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json
+    rows -> Conversation -> (sifted) -> Tokens -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json
 
-A row is read and tokenised once. Memory does not grow with the number of rows beyond 20 bytes for each.
+A row is read and tokenised once. Memory does not grow with the number of rows beyond 20 bytes for each; near duplicates
+and contamination (_sift.py) take a few hundred more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from codeup.data.rows import Drop
     from codeup.train.tokens import TokenStore
 
-CODE = ("data", "chat", "train/tokens.py", "steps/prepare.py")
+CODE = ("data", "chat", "train/tokens.py", "steps/prepare.py", "steps/_sift.py", "decontaminate")
 CHUNK = 1024
 """Conversations tokenised in one call."""
 BARS = 24
@@ -41,6 +42,11 @@ class Spec(BaseModel):
     sources: list[dict[str, Any]]
     cutoff: int
     overlong: str
+    dedup: Literal["none", "exact", "near"]
+    near_threshold: float
+    decontaminate: list[dict[str, Any]]
+    contaminated: Literal["drop", "report"]
+    textbook: int
     validation_rows: int
     template: str
     base: str
@@ -53,12 +59,15 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.chat import load_renderer
     from codeup.data.load import Funnel, load_mix
     from codeup.data.split import choose_validation, group_key
+    from codeup.steps._sift import sift
     from codeup.train.tokens import open_tokens, write_tokens
 
     renderer = load_renderer(models.locate(spec.at["base"], spec.at["revision"]), spec.template)
     funnel, keys, folder = Funnel(), [], context.folder
     root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
     items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed)
+    sifted: dict[str, Any] = {}
+    items = sift(items, spec, funnel, context, sifted)
     example: list[tuple[str, bool]] = []
     with (
         (folder / "conversations.jsonl").open("wb") as kept_file,
@@ -90,6 +99,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         "cutoff": spec.cutoff,
         "template": spec.template,
         "example_tokens": example,
+        **sifted,
     }
     assert summary["rows_kept"] == summary["train_rows"] + summary["validation_rows"]
     del store
@@ -163,11 +173,13 @@ def _write_line(stream: IO[bytes], item: Conversation | Drop) -> None:
     import orjson
 
     from codeup.data.store import to_json
+    from codeup.steps._sift import SIFTED
 
     if isinstance(item, Conversation):
         stream.write(to_json(item) + b"\n")
     else:
-        stream.write(orjson.dumps({"source": item.source, "row": item.row, "reason": item.reason}) + b"\n")
+        about = {"detail": item.detail} if item.reason in SIFTED else {}
+        stream.write(orjson.dumps({"source": item.source, "row": item.row, "reason": item.reason, **about}) + b"\n")
 
 
 def _select(store: TokenStore, member: list[bool]) -> Iterator[Tokens]:

@@ -20,12 +20,14 @@ CODE = ("train", "chat", "steps/sft.py")
 
 
 class Spec(BaseModel):
-    """A stage of the recipe; `base` identifies the base model when no merge comes before."""
+    """A stage of the recipe; `base` identifies the base model when no merge comes before; `select` are the problems
+    that its step is chosen by (study.py), where it is chosen by pass@1."""
 
     model_config = ConfigDict(extra="forbid")
 
     stage: Stage
     template: str
+    select: dict[str, Any] | None
     dtype: str
     quantization: str
     seed: int
@@ -42,7 +44,12 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     assert data is not None
     start = start_model(context, spec.at)
     renderer = load_renderer(start, spec.template)
-    return train_sft(
+    scorer = None
+    if spec.select is not None:
+        from codeup.steps._scorer import make_scorer
+
+        scorer = make_scorer(spec.select, start, context, seed=spec.seed, at=spec.at)
+    summary = train_sft(
         model=start,
         tokens=Path(data.folder) / "train",
         validation=Path(data.folder) / "validation" if data.summary["validation_rows"] else None,
@@ -67,10 +74,27 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         quantization=spec.quantization,
         eval_rows=stage.eval_rows,
         evals_per_epoch=stage.evals_per_epoch,
+        eval_share=stage.eval_share,
+        select_by=stage.select_by,
+        early_stop=stage.early_stop,
+        scorer=scorer,
         checkpoint_every_s=stage.checkpoint_seconds,
+        keep_last=stage.keep_last,
         activation_checkpointing=stage.activation_checkpointing,
         emit=context.emit,
         step_name=context.step,
+    )
+    return {**summary, "selected_on": _selected_on(spec.select)}
+
+
+def _selected_on(select: dict[str, Any] | None) -> str | None:
+    """The problems of the choice, in words: a reader of a score must know that they are not the ones it counts."""
+    if select is None:
+        return None
+    left_out = f" ({select['left_out']} that it asks were left out)" if select["left_out"] else ""
+    return (
+        f"{len(select['problems'])} of {select['offered']} problems of {select['benchmark']['name']}, "
+        f"none of them in the final evaluation{left_out}"
     )
 
 

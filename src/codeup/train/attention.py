@@ -29,7 +29,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from codeup.errors import UserError, WorkFailed
 from codeup.train.batch import Batch, collate
-from codeup.train.loss import hidden_states
+from codeup.train.loss import Forward
 
 NAME = "codeup_segments"
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.35, torch.float16: 0.1}
@@ -132,27 +132,27 @@ def use_segment_attention(model: PreTrainedModel) -> None:
     model.set_attn_implementation(NAME)
 
 
-def self_test(model: PreTrainedModel, documents: Sequence[tuple[np.ndarray, np.ndarray]], reference: str) -> float:
+def self_test(
+    model: PreTrainedModel, forward: Forward, documents: Sequence[tuple[np.ndarray, np.ndarray]], reference: str
+) -> float:
     """Largest |logit difference| between documents packed in one row and each one alone. Raises WorkFailed if too big.
 
-    The packed logits come through the path that training uses (own attention, hidden states, head); the single ones
-    through the model as everybody calls it, with its own `reference` attention.
+    The packed logits come through `forward`, the path that training uses, and the head; the single ones through the
+    model as everybody calls it, with its own `reference` attention. Every position is compared.
     """
-    batch = collate(documents).to(model.device)
+    batch = collate([(ids, np.ones_like(marks)) for ids, marks in documents]).to(model.device)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            packed = model.get_output_embeddings()(
-                hidden_states(model, batch, Segments.of(batch.lengths, model.device))
-            )
+            packed = model.get_output_embeddings()(forward(batch, Segments.of(batch.lengths, model.device)))
             model.set_attn_implementation(reference)
-            alone = [model(input_ids=ids, use_cache=False).logits[0] for ids in batch.ids.split(batch.lengths, 1)]
+            alone = [model(input_ids=ids, use_cache=False).logits[0, :-1] for ids in batch.ids.split(batch.lengths, 1)]
     finally:
         model.set_attn_implementation(NAME)
         model.train(training)
     single = torch.cat(alone).float()
-    difference = float((packed[0].float() - single).abs().max())
+    difference = float((packed.float() - single).abs().max())
     scale = max(1.0, float(single.abs().max()))
     tolerance = max(TOLERANCE[model.dtype], INT8_TOLERANCE if getattr(model, "is_loaded_in_8bit", False) else 0.0)
     if not difference <= tolerance * scale:

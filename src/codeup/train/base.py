@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from codeup.errors import UserError
@@ -86,15 +86,17 @@ def fingerprint(model: Path) -> str:
     """sha256 over the weight files: the identity of a base. An adapter records it, a merge compares it."""
     state = hashlib.sha256()
     for file in weight_files(model):
-        with file.open("rb") as opened:
-            state.update(hashlib.file_digest(opened, "sha256").digest())
+        try:
+            with file.open("rb") as opened:
+                state.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
     return state.hexdigest()
 
 
 def training_dtype(model: Path, dtype: str, device: torch.device) -> torch.dtype:
     """The dtype that a model folder's products are computed in."""
-    config = AutoConfig.from_pretrained(model, local_files_only=True)
-    return pick_dtype(dtype, device, getattr(config, "hidden_size", WIDE))
+    return pick_dtype(dtype, device, getattr(read_config(model), "hidden_size", WIDE))
 
 
 def load_base(
@@ -117,7 +119,7 @@ def load_base(
     options: dict[str, Any] = {"dtype": chosen, "local_files_only": True, "use_safetensors": True}
     if quantization != "none":
         options |= {"quantization_config": _quantized(quantization, chosen), "device_map": {"": device}}
-    loaded = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa", **options)
+    loaded = _all_weights(model, attn_implementation="sdpa", **options)
     if quantization == "none":
         loaded.to(device)
     loaded.requires_grad_(whole)
@@ -125,6 +127,45 @@ def load_base(
         with renamed_in_transformers_6():
             loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return loaded.train()
+
+
+def read_config(model: Path) -> PreTrainedConfig:
+    """config.json of a model folder. UserError where it is damaged or of a kind that transformers does not know."""
+    try:
+        return AutoConfig.from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_supported(model, error) from None
+
+
+def _all_weights(model: Path, **options: Any) -> PreTrainedModel:
+    """The model, every weight of it from the files: transformers fills in what is missing with random numbers."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of missing weights; they are refused here
+    try:
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (ValueError, KeyError) as error:
+        raise _not_supported(model, error) from None
+    finally:
+        logging.set_verbosity(before)
+    strange = [name for name, *_ in sorted(report["mismatched_keys"])] + sorted(report["missing_keys"])
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise UserError(
+            f"{strange[0]}{more}: in the weight files missing, or of another shape than config.json says",
+            where=str(model),
+            mend="fetch the model again; config.json and weights must belong together",
+        )
+    return loaded
+
+
+def _not_supported(model: Path, error: Exception) -> UserError:
+    return UserError(
+        f"cannot be loaded as a causal language model ({str(error).strip().partition(chr(10))[0]})",
+        where=str(model),
+        mend="use a decoder such as Llama, Mistral, Qwen2 or Qwen3, with a config.json that names it",
+    )
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,10 +47,10 @@ class Batch:
         ids, positions, predicts, targets = moved
         return Batch(ids, positions, self.lengths, predicts, targets)
 
-    def save(self, path: Path) -> None:
-        """As .npz, for looking at a batch that broke the training."""
+    def save(self, path: Path, **more: np.ndarray) -> None:
+        """As .npz, with other arrays beside it, for looking at a batch that broke the training."""
         names = ("ids", "positions", "predicts", "targets")
-        arrays = {name: getattr(self, name).cpu().numpy() for name in names}
+        arrays: dict[str, Any] = {name: getattr(self, name).cpu().numpy() for name in names} | more
         np.savez_compressed(path, lengths=np.asarray(self.lengths), **arrays)
 
 

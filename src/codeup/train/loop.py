@@ -1,4 +1,4 @@
-"""One training run in memory: a step, an evaluation, its state as a checkpoint and back.
+"""One training run in memory: a step, its state as a checkpoint and back. Evaluations are in selection.py.
 
 A step, for packs p1 p2 p3 with 40, 25 and 35 trained tokens in two micro-batches:
 
@@ -25,18 +25,22 @@ from codeup.errors import UserError, WorkFailed
 from codeup.train import checkpoint, packing
 from codeup.train.attention import segments_of
 from codeup.train.batch import collate_packs
+from codeup.train.decoder import forward_of
 from codeup.train.lora import parameter_groups
 from codeup.train.loss import loss_sum
+from codeup.train.not_finite import keep_batch
 from codeup.train.plan import Plan, StepReader, learning_rate
 from codeup.train.tokens import TokenStore
 from codeup.types import Pack
 
+ADAPTER = "adapter/"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
 class Progress:
-    """Counters that survive a restart. `epoch_loss` is a sum over `epoch_trained` tokens of the epoch under way."""
+    """Counters that survive a restart. `epoch_loss` is a sum over `epoch_trained` tokens of the epoch under way;
+    `evaluations` are {"step", "eval_loss" and/or a score}, in the order in which they were made."""
 
     step: int = 0
     tokens: int = 0
@@ -45,9 +49,15 @@ class Progress:
     epoch_trained: int = 0
     seconds: float = 0.0
     last_epoch_loss: float | None = None
-    eval_loss: float | None = None
-    best_eval_loss: float | None = None
-    best_eval_step: int | None = None
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    evaluation_seconds: float = 0.0
+
+    @property
+    def train_loss(self) -> float | None:
+        """Mean loss of the last whole epoch, or of the part of the first one that was trained."""
+        if self.last_epoch_loss is None and self.epoch_trained:
+            return self.epoch_loss / self.epoch_trained
+        return self.last_epoch_loss
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class Run:
         groups = parameter_groups(self.named, plus_ratio=self.plus_ratio, weight_decay=self.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         self.reader: StepReader = self.plan.reader()
+        self.forward = forward_of(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -133,7 +144,7 @@ def accumulate(run: Run, packs: Sequence[Pack], trained: int) -> torch.Tensor:
     for micro in packing.micro_batches(packs, run.micro_batch_tokens):
         batch = collate_packs(run.store, micro).to(run.device)
         with run.precision():
-            loss = loss_sum(run.model, batch, segments_of(batch))
+            loss = loss_sum(run.model, run.forward, batch, segments_of(batch))
         (loss / trained).backward()
         total += loss.detach()
     return total
@@ -161,49 +172,27 @@ def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float
     if math.isfinite(loss) and math.isfinite(norm):
         return
     path = run.out / "nan_batch.npz"
-    collate_packs(run.store, packs).save(path)
+    documents = [document for item in packs for document in item.documents]
+    try:
+        kept = (
+            f"{keep_batch(path, run.model, run.forward, run.store, documents, run.precision)} The batch is in {path}."
+        )
+    except OSError as error:
+        kept = f"The batch could not be kept in {path} ({error.strerror})."
     raise WorkFailed(
-        f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. The batch is in {path}. Nothing of this "
+        f"step {run.progress.step + 1}: loss {loss}, gradient norm {norm}. {kept} Nothing of this "
         "step was kept; a lower learning_rate, a longer warmup_ratio or max_grad_norm 1.0 usually help."
     )
 
 
-@torch.no_grad()
-def evaluate(run: Run, store: TokenStore, documents: Sequence[int]) -> float:
-    """Mean loss over the trained tokens of `documents`: same rows, same loss path, same memory as training."""
-    run.adapter.eval()
-    total = torch.zeros((), dtype=torch.float64, device=run.device)
-    trained = 0
-    packs = [Pack((document,), len(store[document][0])) for document in documents]
-    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
-        batch = collate_packs(store, micro).to(run.device)
-        with run.precision():
-            total += loss_sum(run.model, batch, segments_of(batch))
-        trained += len(batch.targets)
-    run.adapter.train()
-    return float(total) / trained
-
-
-def note_evaluation(progress: Progress, loss: float) -> None:
-    progress.eval_loss = loss
-    if progress.best_eval_loss is None or loss < progress.best_eval_loss:
-        progress.best_eval_loss, progress.best_eval_step = loss, progress.step
-
-
-def evaluation_steps(plan: Plan, per_epoch: int) -> set[int]:
-    """Numbers of finished steps after which to evaluate: the end of every epoch and evenly between."""
-    size = plan.steps_per_epoch
-    inside = {max(1, size * (i + 1) // per_epoch) for i in range(per_epoch)} if per_epoch else set()
-    return {epoch * size + at for epoch in range(plan.epochs) for at in inside}
-
-
-def save_state(run: Run, root: Path, identity: str) -> None:
-    """Adapter, moments and counters into a checkpoint. `identity` is what a later run must share to continue it."""
-    tensors = {f"adapter/{name}": p for name, p in run.named.items()}
+def save_state(run: Run, root: Path, identity: str, **keeping: Any) -> None:
+    """Adapter, moments and counters into a checkpoint. `identity` is what a later run must share to continue it;
+    `keeping` says what becomes of the others (checkpoint.save)."""
+    tensors = {f"{ADAPTER}{name}": p for name, p in run.named.items()}
     for name, p in run.named.items():
         tensors |= {f"{moment}/{name}": run.optimizer.state[p][moment] for moment in MOMENTS}
     state = {"progress": asdict(run.progress), "identity": identity, "threads": torch.get_num_threads()}
-    checkpoint.save(root, run.progress.step, tensors, state)
+    checkpoint.save(root, run.progress.step, tensors, state, **keeping)
 
 
 def restore_state(run: Run, saved: checkpoint.Checkpoint, identity: str, root: Path) -> None:
@@ -216,8 +205,14 @@ def restore_state(run: Run, saved: checkpoint.Checkpoint, identity: str, root: P
         )
     torch.set_num_threads(saved.state["threads"])
     run.progress = Progress(**saved.state["progress"])
+    restore_weights(run, saved)
     for name, p in run.named.items():
-        p.data.copy_(saved.tensors[f"adapter/{name}"])
         moments = {moment: saved.tensors[f"{moment}/{name}"].to(p.device) for moment in MOMENTS}
         step = torch.tensor(float(saved.step), device=p.device)
         run.optimizer.state[p] = {"step": step, **moments}
+
+
+def restore_weights(run: Run, saved: checkpoint.Checkpoint) -> None:
+    """The trained weights of a checkpoint, and nothing else of it."""
+    for name, p in run.named.items():
+        p.data.copy_(saved.tensors[f"{ADAPTER}{name}"])

@@ -102,6 +102,11 @@ def attach(
     target is unknown, or a pattern that no target matches.
     """
     names = linear_names(model)
+    if not names:
+        raise UserError(
+            f"{type(model).__name__} has no linear layers that adapters could go on",
+            mend="use a decoder such as Llama, Mistral, Qwen2 or Qwen3",
+        )
     wanted = names if targets == "all-linear" else ([targets] if isinstance(targets, str) else list(targets))
     unknown = [name for name in wanted if name not in names]
     if unknown:

@@ -12,6 +12,7 @@ The divisor is that of the whole optimiser step, so the result does not depend o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,18 +25,27 @@ CHUNK_LOGITS = 1 << 24
 """Logits held at once (fp32: 64 MB, twice for the gradient)."""
 
 
-def hidden_states(model: PreTrainedModel, batch: Batch, segments: Any) -> torch.Tensor:
-    """The last hidden states (1, T, H) of a flat row, before the head. `segments` reaches our attention function."""
-    output = model.get_decoder()(
-        input_ids=batch.ids, position_ids=batch.positions, attention_mask=None, use_cache=False, segments=segments
-    )
-    return output.last_hidden_state
+Forward = Callable[[Batch, Any], torch.Tensor]
+"""A batch and its segments -> (n, H): the last hidden states, before the head, of the positions in `batch.predicts`."""
 
 
-def loss_sum(model: PreTrainedModel, batch: Batch, segments: Any) -> torch.Tensor:
+def library_forward(model: PreTrainedModel) -> Forward:
+    """The model's own layers. `segments` reaches our attention function as a keyword argument."""
+
+    def forward(batch: Batch, segments: Any) -> torch.Tensor:
+        output = model.get_decoder()(
+            input_ids=batch.ids, position_ids=batch.positions, attention_mask=None, use_cache=False, segments=segments
+        )
+        hidden: torch.Tensor = output.last_hidden_state[0].index_select(0, batch.predicts)
+        return hidden
+
+    return forward
+
+
+def loss_sum(model: PreTrainedModel, forward: Forward, batch: Batch, segments: Any) -> torch.Tensor:
     """Summed cross entropy of the batch's targets: divide by the trained tokens of the whole step, then backward."""
-    hidden = hidden_states(model, batch, segments)[0].index_select(0, batch.predicts)  # (n, H)
     head = model.get_output_embeddings()
+    hidden = forward(batch, segments)
     if trains(head):
         return trained_head_loss(head, hidden, batch.targets)
     return _FrozenHeadLoss.apply(hidden, head.weight, head.bias, batch.targets)

@@ -20,11 +20,12 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError
-from codeup.train import lora, pissa, token_rows
+from codeup.train import disk, lora, pissa, token_rows
 from codeup.train.merge import write_whole
 from codeup.types import Emit, Event
 
 METHODS = ("lora", "full")
+PARTIAL = (".adapter.partial", ".model.partial")
 INITIAL = "initial.safetensors"
 """In a stage's folder while it trains: what PiSSA began with."""
 
@@ -62,7 +63,8 @@ def begin(
     else:
         adapter = lora.attach(model, **attached, seed=seed)
         if settings["init"] in pissa.PEFT_NAMES:
-            initial = pissa.record(adapter, file, identity)
+            with disk.explained(file):
+                initial = pissa.record(adapter, file, identity)
     rows = token_rows.begin_with_mean(adapter) if settings["token_init"] == "mean" else 0
     adapter.train()
     return Trained(adapter, initial, rows)
@@ -81,15 +83,25 @@ def untrained_tokens(
 def publish(trained: Trained, base: Path, out: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Write out/adapter or out/model under a temporary name, then rename. Returns the drift of a full training."""
     whole = not isinstance(trained.module, PeftModel)
-    final = out / ("model" if whole else "adapter")
-    partial = out / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    final, partial = out / ("model" if whole else "adapter"), out / PARTIAL[whole]
     drift: dict[str, Any] = {}
-    if isinstance(trained.module, PeftModel):
-        lora.save_adapter(trained.module, partial, facts=facts, initial=trained.initial)
-    else:
-        drift = write_whole(base, trained.module, partial)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+    with disk.explained(final):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        if isinstance(trained.module, PeftModel):
+            lora.save_adapter(trained.module, partial, facts=facts, initial=trained.initial)
+        else:
+            drift = write_whole(base, trained.module, partial)
+        disk.folder_to_disk(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        disk.to_disk(out)
     return drift
+
+
+def advice_in_full() -> str:
+    """What to change where memory ran out; shortage.py has numbers for adapters only."""
+    return (
+        "method: full needs 16 bytes per parameter, and activations. To mend, in this order: lower micro_batch_tokens "
+        "and pack_length, set activation_checkpointing: true, or train adapters with method: lora."
+    )

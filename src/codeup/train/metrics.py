@@ -1,30 +1,46 @@
-"""metrics.jsonl: one row per step, flushed, so that a chart can follow; after a resume no row is there twice."""
+"""metrics.jsonl: one row per step and per evaluation, written at once, so that a chart can follow.
+
+A checkpoint is written only after the rows up to its step are on the disk (`to_disk`), and what a killed run wrote
+after its last checkpoint is dropped (`keep_to`): after any interruption no row is missing and none is there twice.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from codeup import artifacts
+from codeup.train import disk
+
 
 class Metrics:
-    """Appends rows to a file. `keep_to` drops what a killed run wrote after its last checkpoint."""
+    """Appends rows to a file, keeping those up to step `keep_to`. UserError where it cannot be written."""
 
     def __init__(self, path: Path, *, keep_to: int) -> None:
         self.path = path
         rows = [row for row in read_metrics(path) if row["step"] <= keep_to]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(partial, path)
-        self._file = path.open("a", encoding="utf-8")
+        artifacts.write_bytes(path, b"".join(_line(row) for row in rows))
+        self._file = path.open("ab", buffering=0)
 
     def add(self, **row: Any) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        line = _line(row)
+        with disk.explained(self.path):
+            if self._file.write(line) != len(line):  # the rest did not fit
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def to_disk(self) -> None:
+        with disk.explained(self.path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ Llama-3-8B, r 32 on all linear layers, dropout, 4,096-token rows with activation
     + activations 1.06 + logits 0.28 + working 1.34 + context 0.72 = 19.77
 
 Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double quantisation, Dettmers et al. 2023
-(arXiv 2305.14314, section 3); activations follow the saved tensors of transformers' decoder layer and PEFT's LoRA
-layer, as listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1) without the weight
-gradients of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
+(arXiv 2305.14314, section 3); activations are what decoder.py saves or, for 4-bit weights, transformers' decoder layer
+and PEFT's LoRA layer, as listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1)
+without the weight gradients of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
 Not covered: decoders other than `FAMILIES`, several devices, fragmentation beyond `ALLOCATOR_SHARE`.
 """
 
@@ -37,6 +37,8 @@ ALLOCATOR_SHARE = 0.05
 CPU_ALLOCATOR_SHARE = 0.4
 """On a CPU, of activations and working: freed pieces stay in the C library's heap. 0.34 to 0.48 measured, see
 docs/training.md. The logits of a chunk are too large for the heap and go back at once."""
+PROCESS_BYTES = 600 << 20
+"""A Python process with torch, transformers and PEFT loaded, before the model."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Decoders whose layer is: norm, q k v o, norm, gate up down."""
 
@@ -214,7 +216,11 @@ def memory(
     held = shape.layers * row * e if checkpointing else shape.layers * layer
     activations = held + row * 4 + tokens * 2 * shape.head_dim * e  # + final norm, cos and sin
     logits = _head(shape, predicted, e)
-    backward = predicted * shape.hidden * e + (layer if checkpointing else 0) + _backward(shape, tokens, e, nf4=nf4)
+    backward = (
+        predicted * shape.hidden * e
+        + (layer if checkpointing else 0)
+        + _backward(shape, tokens, e, dropout=dropout > 0, nf4=nf4)
+    )
     working = max(0, backward - logits)
     coming_and_going = activations + logits + working
     return Memory(
@@ -244,32 +250,27 @@ def _saved_by_layer(
 ) -> int:
     """Bytes per token that one decoder layer keeps for its backward pass. e: bytes of an activation.
 
-        norm, twice      its input in fp32 and 1 / rms                                     4 H + 4
-        attention        q, k, v, output, one fp32 number per head                         e (2 Q + 2 KV) + 4 heads
-        MLP              gate, silu(gate), up                                              3 e I
-        adapters         below
+                              written out (decoder.py)              the library's layers, for 4-bit weights
+        before each norm      e H + 4                               4 H + 4, in fp32
+        attention             e (2 Q + 2 KV) + 4 heads              the same
+          on a CPU            e Q more: documents end to end        e Q more
+        MLP                   2 e I: gate, up                       3 e I: silu(gate) too
+        an adapter            e r; fp32 without dropout: nothing    e r and its input; dropped, and a mask, with dropout
+        dropout               1 for each different input            (1, on a CPU 4) for each input
 
-    An adapter keeps its input, and r numbers. fp32 without dropout (MergedLinear): inputs are shared by the layers
-    that read the same tensor, and the r numbers are not kept. With dropout every layer has its own dropped copy and its
-    mask: 1 byte per element on CUDA, as wide as the input (fp32) on a CPU. bf16 without dropout: PEFT casts the input
-    for each layer, except for 4-bit layers. Frozen matrices keep nothing.
+    Frozen matrices keep nothing.
     """
-    h, q, kv = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    norms = 2 * (4 * h + 4)
-    attention = e * (2 * q + 2 * kv) + 4 * shape.heads
-    mlp = 3 * e * shape.intermediate
-    return norms + attention + mlp + _saved_by_adapters(adapted, r=r, dropout=dropout, e=e, nf4=nf4, cuda=cuda)
-
-
-def _saved_by_adapters(adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, nf4: bool, cuda: bool) -> int:
+    h, q, kv, i = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.intermediate
+    attention = e * (2 * q + 2 * kv) + 4 * shape.heads + (0 if cuda else e * q)
     inputs = [linear.inputs for linear in adapted]
-    shared = list({linear.reads: linear.inputs for linear in adapted}.values())
-    if dropout:
-        mask = 1 if cuda else 4
-        return sum(inputs) * (e + mask) + e * r * len(adapted)
-    if e == 4:
-        return e * sum(shared)
-    return e * sum(shared if nf4 else inputs) + e * r * len(adapted)
+    different = list({linear.reads: linear.inputs for linear in adapted}.values())
+    low = e * r * len(adapted)
+    if not nf4:
+        adapters = 0 if e == 4 and not dropout else low + (sum(different) if dropout else 0)
+        return 2 * (e * h + 4) + attention + 2 * e * i + adapters
+    mask = 1 if cuda else 4
+    adapters = low + (sum(inputs) * (e + mask) if dropout else e * sum(different))
+    return 2 * (4 * h + 4) + attention + 3 * e * i + adapters
 
 
 def _head(shape: Shape, predicted: int, e: int) -> int:
@@ -283,16 +284,17 @@ def _head(shape: Shape, predicted: int, e: int) -> int:
     return 2 * predicted * shape.hidden * e + min(rows, predicted) * shape.vocabulary * per_logit
 
 
-def _backward(shape: Shape, tokens: int, e: int, *, nf4: bool) -> int:
-    """Gradients in flight in one layer: of the MLP's width, of the model's width (two), and one matrix rebuilt.
+def _backward(shape: Shape, tokens: int, e: int, *, dropout: bool, nf4: bool) -> int:
+    """Gradients in flight in one layer, and one matrix rebuilt.
 
-    At `down_proj`, per column of the MLP: three gradients; where PEFT casts a 16-bit input to fp32, one 16-bit gradient
-    and two in fp32. The matrix is W + s B A in fp32 (MergedLinear) or the 16-bit form of 4-bit weights; 16-bit weights
-    are used as they are.
+    Written out: at the end of `down_proj`, four of the MLP's width (its gradient, silu(gate), those of gate and up;
+    five with dropout) and two of the model's; the matrix is W + s B A of gate and up, in fp32 without dropout. 4-bit
+    weights: three and two, and the 16-bit form of a matrix.
     """
-    casts = e == 2 and not nf4
-    rebuilt = 0 if casts else max(linear.weights for linear in shape.linears) * e
-    return tokens * (shape.intermediate * (10 if casts else 3 * e) + 2 * shape.hidden * e) + rebuilt
+    wide = 3 if nf4 else 5 if dropout else 4
+    largest = max(linear.weights for linear in shape.linears)
+    rebuilt = largest if nf4 else 2 * largest if e == 4 and not dropout else 0
+    return tokens * e * (wide * shape.intermediate + 2 * shape.hidden) + rebuilt * e
 
 
 # --- work ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from codeup.train.batch import Batch
+from codeup.train.loss import Forward
+
 
 def noise(lengths: Sequence[int], width: int, alpha: float, device: torch.device) -> torch.Tensor:
     """(T, width) for documents of these lengths laid end to end."""
@@ -22,17 +25,18 @@ def noise(lengths: Sequence[int], width: int, alpha: float, device: torch.device
     return (2 * torch.rand(int(each.sum()), width, device=device) - 1) * reach[:, None]
 
 
-def add_noise(model: PreTrainedModel, alpha: float) -> None:
-    """From now on, in training mode, the embeddings of `model` are noisy. Call it after adapters are attached."""
+def with_noise(model: PreTrainedModel, forward: Forward, alpha: float) -> Forward:
+    """`forward` with noisy embeddings while `model` is in training mode. Call it after adapters are attached."""
     lengths: list[Sequence[int]] = []
-
-    def note_lengths(_: torch.nn.Module, __: Any, arguments: dict[str, Any]) -> None:
-        lengths[:] = [arguments["segments"].lengths]
 
     def disturb(module: torch.nn.Module, _: Any, output: torch.Tensor) -> torch.Tensor:
         if not module.training:
             return output
-        return output + noise(lengths[0], output.shape[-1], alpha, output.device).to(output.dtype)  # (1, T, d)
+        return output + noise(lengths[-1], output.shape[-1], alpha, output.device).to(output.dtype)  # (1, T, d)
 
-    model.get_decoder().register_forward_pre_hook(note_lengths, with_kwargs=True)
+    def noisy(batch: Batch, segments: Any) -> torch.Tensor:
+        lengths[:] = [batch.lengths]
+        return forward(batch, segments)
+
     model.get_input_embeddings().register_forward_hook(disturb)
+    return noisy

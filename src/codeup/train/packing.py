@@ -31,7 +31,7 @@ def pack(lengths: Sequence[int] | NDArray[np.int64], capacity: int, *, seed: int
     Every document is in exactly one pack. UserError if one is longer than `capacity`.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
-    _refuse_too_long(sizes, capacity)
+    refuse_too_long(sizes, capacity)
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(sizes))
     packs: list[Pack] = []
@@ -59,7 +59,8 @@ def _best_fit(documents: list[int], sizes: np.ndarray, capacity: int) -> list[Pa
     return [Pack(tuple(docs), int(sizes[docs].sum())) for docs in contents]
 
 
-def _refuse_too_long(sizes: np.ndarray, capacity: int) -> None:
+def refuse_too_long(sizes: np.ndarray, capacity: int) -> None:
+    """UserError with the number of the first document that no pack can hold."""
     too_long = np.flatnonzero(sizes > capacity)
     if len(too_long):
         raise UserError(

@@ -88,6 +88,7 @@ def make_plan(store: TokenStore, *, capacity: int, tokens_per_batch: int, epochs
             where=str(store.folder),
             mend="look at the data with `codeup data inspect`; the answers must be marked as trained",
         )
+    packing.refuse_too_long(np.where(targets > 0, store.lengths, 0), capacity)
     return Plan(store.lengths, targets, useful, capacity, tokens_per_batch, epochs, seed)
 
 

@@ -58,11 +58,18 @@ def measure(*, model: Path, tokens: Path, steps: int = MOST_STEPS, **settings: A
 
 def _child(order: Mapping[str, Any]) -> None:
     """What the other process does; its answer is a file."""
-    from codeup.train.sft import _out_of_memory_explained
+    from codeup.train import base, shortage
+
+    names = ("lora", "pack_length", "micro_batch_tokens", "dtype", "quantization", "activation_checkpointing")
+    settings = {name: order[name] for name in names}
+
+    def advise() -> str:
+        device = base.pick_device(order["device"])
+        return shortage.advice(Path(order["model"]), longest=order["pack_length"], device=device, **settings)
 
     answer = Path(order["out"]) / "answer.json"
     try:
-        with _out_of_memory_explained():
+        with shortage.out_of_memory_explained(advise):
             result: dict[str, Any] = asdict(_measure_here(**order))
     except UserError as error:
         result = {"error": USER, "text": str(error)}

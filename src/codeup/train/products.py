@@ -54,12 +54,20 @@ class MergedLinear(PeftLinear):
         return _MergedProduct.apply(x, base.weight, base.bias, a, b, self.scaling[name])
 
     def _lean(self, x: torch.Tensor) -> bool:
-        """Plain LoRA, one adapter, no active dropout, all of it fp32."""
-        if self.disable_adapters or self.merged or len(self.active_adapters) != 1 or self.fan_in_fan_out:
+        """Plain LoRA, switched on, no active dropout, all of it fp32."""
+        if self.disable_adapters or not plain_lora(self):
             return False
         name = self.active_adapters[0]
         dropout = self.lora_dropout[name]
-        if name in self.lora_variant or (self.training and isinstance(dropout, torch.nn.Dropout) and dropout.p > 0):
+        if self.training and isinstance(dropout, torch.nn.Dropout) and dropout.p > 0:
             return False
         same = x.dtype == self.get_base_layer().weight.dtype == self.lora_A[name].weight.dtype == torch.float32
-        return same and not self.lora_bias[name] and not torch.is_autocast_enabled(x.device.type)
+        return same and not torch.is_autocast_enabled(x.device.type)
+
+
+def plain_lora(layer: PeftLinear) -> bool:
+    """One adapter of matrices A and B beside the weight and nothing else: no variant such as DoRA, no bias."""
+    if layer.merged or len(layer.active_adapters) != 1 or layer.fan_in_fan_out:
+        return False
+    name = layer.active_adapters[0]
+    return name not in layer.lora_variant and not layer.lora_bias[name]

@@ -1,6 +1,6 @@
 """Supervised fine-tuning of an adapter, or of all weights: `train_sft`.
 
-    tokens -> plan (which documents in which step) -> steps -> evaluation on a fixed subset -> adapter
+    tokens -> plan (which documents in which step) -> steps, evaluations, checkpoints -> the chosen step's adapter
 
     out/adapter/          PEFT files and codeup_adapter.json (which base it belongs to); method full: out/model/
     out/metrics.jsonl     one row per step, one per evaluation
@@ -8,35 +8,38 @@
     out/train.json        the summary, written last: a run that finds it has nothing to do
 
 Interrupted by Ctrl-C, kill -9 or power loss, the next call with the same arguments goes on from the last checkpoint;
-on a CPU the final adapter has the same bytes as an uninterrupted one. Not covered: several devices.
+on a CPU the final adapter has the same bytes as an uninterrupted one. A full disk ends a run with a message, never with
+a loss: make room and call again. What is trained: methods.py; which step is published: selection.py. Not covered:
+several devices.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
-import os
 import platform
 import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from codeup.errors import WorkFailed
+from codeup import artifacts
+from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import checkpoint, loop, methods, packing
+from codeup.train import loop, methods, packing, selection, shortage
 from codeup.train.attention import self_test, use_segment_attention
 from codeup.train.metrics import Metrics
-from codeup.train.neftune import add_noise
+from codeup.train.neftune import with_noise
 from codeup.train.plan import Plan, make_plan
-from codeup.train.tokens import TokenStore, open_tokens
+from codeup.train.saving import Saving, resume, take_weights
+from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.types import Emit, Event, ignore_event
 
 SELF_TEST_DOCUMENTS = 3
@@ -65,8 +68,13 @@ def train_sft(
     device: str = "auto",
     eval_rows: int = 1000,
     evals_per_epoch: int = 1,
+    eval_share: float = 0.05,
+    select_by: str = selection.LAST,
+    early_stop: int = 0,
+    scorer: selection.Scorer | None = None,
     checkpoint_every_s: float = 600.0,
     checkpoint_every_steps: int | None = None,
+    keep_last: int = 2,
     keep_checkpoints: bool = False,
     quantization: str = "none",
     activation_checkpointing: bool = False,
@@ -82,12 +90,13 @@ def train_sft(
 
     `tokens_per_batch` is the whole optimiser step, cut into rows of `micro_batch_tokens` (default: pack_length) that
     change memory and speed but not the result. `lora` takes the names of lora.SETTINGS; method full does not read it.
-    `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`.
+    `max_grad_norm` 0 switches clipping off. `checkpoint_every_steps` is besides `checkpoint_every_s`; the last
+    `keep_last` checkpoints are kept, and the best one where `select_by` asks for it (selection.py).
     `template_tokens` {text: id} are looked up in the base: a note says which of them it never learned. `base_name`,
     `base_hub_id` and `base_revision` are what the adapter records of its base besides its hash.
 
-    Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training) and WorkFailed (self-test,
-    loss not a number, out of memory).
+    Raises UserError (damaged or wrong input, unknown layer, checkpoints of another training, a full disk) and
+    WorkFailed (self-test, loss not a number, out of memory).
     """
     settings = methods.settings_for(method, lora, quantization)
     store = open_tokens(tokens)
@@ -116,69 +125,65 @@ def train_sft(
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
         "precision": [dtype, device, quantization],
-        "evaluation": [eval_rows, evals_per_epoch, held_out.digest() if held_out else None],
+        "evaluation": [eval_rows, evals_per_epoch, eval_share, held_out.digest() if held_out else None],
+        "selection": [select_by, early_stop, scorer.identity if scorer else None],
     }
+    evaluator = selection.make_evaluator(
+        plan,
+        held_out,
+        rows=eval_rows,
+        per_epoch=evals_per_epoch,
+        share=eval_share,
+        seed=seed,
+        scorer=scorer,
+        select_by=select_by,
+        early_stop=early_stop,
+    )
     identity = _identity(facts)
+    artifacts.make_folder(out)
     finished = _finished(out, identity)
     if finished is not None:
+        _tidy(out, keep_checkpoints)
         return finished
-    out.mkdir(parents=True, exist_ok=True)
-    with _borrowed_globals(), _out_of_memory_explained():
+    where = base_model.pick_device(device)
+    advise = methods.advice_in_full if method == "full" else functools.partial(
+        shortage.advice, model, lora=settings, pack_length=pack_length, longest=int(plan.lengths.max()),
+        micro_batch_tokens=optimiser["micro_batch_tokens"], dtype=dtype, device=where,
+        quantization=quantization, activation_checkpointing=activation_checkpointing,
+    )  # fmt: skip
+    with _borrowed_globals(), shortage.out_of_memory_explained(advise):
         loaded = base_model.load_base(
             model,
             dtype=dtype,
-            device=base_model.pick_device(device),
+            device=where,
             quantization=quantization,
             activation_checkpointing=activation_checkpointing,
             whole=method == "full",
         )
+        for ids in [store] + ([held_out] if held_out is not None else []):
+            refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
         use_segment_attention(loaded)
-        difference = self_test(loaded, _test_documents(store, plan), reference="sdpa")
         untrained = methods.untrained_tokens(loaded, template_tokens or {}, emit, step_name)
         trained = methods.begin(loaded, method, settings, out, identity, seed)
+        ways = {"plus_ratio": settings["plus_ratio"], "compute": base_model.training_dtype(model, dtype, where)}
+        run = loop.Run(loaded, trained.module, store, plan, out, seed=seed, **ways, **optimiser)
+        difference = self_test(loaded, run.forward, _test_documents(store, plan), reference="sdpa")
         if neftune_alpha:
-            add_noise(loaded, neftune_alpha)
-        compute = base_model.training_dtype(model, dtype, loaded.device)
-        ratio = settings["plus_ratio"]
-        run = loop.Run(
-            loaded, trained.module, store, plan, out, seed=seed, plus_ratio=ratio, compute=compute, **optimiser
-        )
+            run.forward = with_noise(loaded, run.forward, neftune_alpha)
         started = time.perf_counter()
-        resumed = _resume(run, identity, emit, step_name)
-        saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps)
-        subset = _fixed_subset(held_out, eval_rows, seed)
-        _train(run, held_out, subset, evals_per_epoch=evals_per_epoch, saving=saving, emit=emit, step_name=step_name)
-        drift = methods.publish(trained, model, out, {**facts, **named, "steps": run.progress.step})
-        summary = _summary(run, difference, resumed, time.perf_counter() - started) | {
-            "method": method,
-            "untrained_tokens": untrained,
-            "rows_set_to_mean": trained.rows_set_to_mean,
-            **drift,
-        }
-        _publish_summary(out, summary, identity)
-    (out / methods.INITIAL).unlink(missing_ok=True)
-    if not keep_checkpoints:
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps, keep_last)
+        resumed = resume(run, saving, emit, step_name)
+        if spaced_out := evaluator.schedule.note(eval_share):
+            emit(Event("note", step_name, text=spaced_out))
+        _train(run, evaluator, saving=saving, emit=emit, step_name=step_name)
+        summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started)
+        take_weights(run, summary["selected_step"])
+        drift = methods.publish(trained, model, out, {**facts, **named, "steps": summary["selected_step"]})
+        summary |= {"method": method, "untrained_tokens": untrained, "rows_set_to_mean": trained.rows_set_to_mean}
+        summary |= drift
+        artifacts.write_json(out / "train.json", {"identity": identity, "summary": summary})
+    _tidy(out, keep_checkpoints)
     return summary
-
-
-@dataclass
-class Saving:
-    """When to write a checkpoint: after so many seconds or steps, and at the end."""
-
-    identity: str
-    every_s: float
-    every_steps: int | None
-    at: float = field(default_factory=time.monotonic)
-    step: int = -1
-
-    def due(self, step: int, total: int) -> bool:
-        enough = self.every_steps is not None and step - self.step >= self.every_steps
-        return enough or step == total or time.monotonic() - self.at >= self.every_s
-
-    def save(self, run: loop.Run) -> None:
-        loop.save_state(run, run.out / "checkpoints", self.identity)
-        self.at, self.step = time.monotonic(), run.progress.step
 
 
 def _identity(facts: Mapping[str, Any]) -> str:
@@ -187,37 +192,51 @@ def _identity(facts: Mapping[str, Any]) -> str:
 
 
 def _train(
-    run: loop.Run,
-    held_out: TokenStore | None,
-    subset: list[int],
-    *,
-    evals_per_epoch: int,
-    saving: Saving,
-    emit: Emit,
-    step_name: str,
-) -> None:
+    run: loop.Run, evaluator: selection.Evaluator, *, saving: Saving, emit: Emit, step_name: str
+) -> None:  # fmt: skip
     """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed."""
-    plan, progress = run.plan, run.progress
-    evaluate_after = loop.evaluation_steps(plan, evals_per_epoch if subset else 0)
+    progress = run.progress
     metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step)
-    saving.step = progress.step
+
+    def ended() -> bool:
+        return progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
+
+    def save() -> None:
+        metrics.to_disk()
+        saving.save(run, evaluator.chosen(progress))
+
     try:
-        while progress.step < plan.total_steps:
+        while not ended():
             result = loop.train_step(run)
             _report(run, result, metrics, emit, step_name)
-            if held_out is not None and progress.step in evaluate_after:
-                loss = loop.evaluate(run, held_out, subset)
-                loop.note_evaluation(progress, loss)
-                metrics.add(step=progress.step, epoch=progress.step / plan.steps_per_epoch, eval_loss=loss)
+            evaluated = progress.step in evaluator.schedule.after
+            if evaluated:
+                _evaluate(run, evaluator, metrics, emit, step_name)
             run.clean = True
-            if saving.due(progress.step, plan.total_steps):
-                saving.save(run)
+            if saving.due(progress.step) or ended() or (evaluated and evaluator.select_by != selection.LAST):
+                save()
     except KeyboardInterrupt:
         if run.clean and progress.step > saving.step:
-            saving.save(run)
+            save()
         raise
     finally:
         metrics.close()
+
+
+def _evaluate(
+    run: loop.Run, evaluator: selection.Evaluator, metrics: Metrics, emit: Emit, step_name: str
+) -> None:  # fmt: skip
+    """One evaluation; it is said before that it begins, and after what it gave and which share of the time it takes."""
+    progress, plan = run.progress, run.plan
+    before, total = progress.evaluation_seconds, plan.tokens_per_epoch * plan.epochs
+    place = (progress.tokens, total, "tokens")
+    emit(Event("progress", step_name, *place, {"evaluating after step": progress.step}))
+    found = selection.evaluate(run, evaluator)
+    seconds = progress.evaluation_seconds - before
+    metrics.add(**found, epoch=progress.step / plan.steps_per_epoch, eval_seconds=round(seconds, 3))
+    values = {name: value for name, value in found.items() if name != "step"}
+    share = f"{progress.evaluation_seconds / progress.seconds:.1%} of training"
+    emit(Event("progress", step_name, *place, {**values, "evaluating": share}))
 
 
 def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit, step_name: str) -> None:
@@ -239,32 +258,15 @@ def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit
     emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
 
 
-def _resume(run: loop.Run, identity: str, emit: Emit, step_name: str) -> int | None:
-    folder = run.out / "checkpoints"
-    saved = checkpoint.load_latest(folder)
-    if saved is None:
-        return None
-    loop.restore_state(run, saved, identity, folder)
-    passed_over = f" (damaged and passed over: {', '.join(saved.damaged)})" if saved.damaged else ""
-    emit(Event("note", step_name, text=f"continuing after step {saved.step}{passed_over}"))
-    return saved.step
-
-
 def _test_documents(store: TokenStore, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
     """The heads of a few documents of different content for the self-test."""
     chosen = plan.useful[np.linspace(0, len(plan.useful) - 1, SELF_TEST_DOCUMENTS).astype(int)]
     return [(ids[:SELF_TEST_TOKENS], marks[:SELF_TEST_TOKENS]) for ids, marks in (store[int(i)] for i in chosen)]
 
 
-def _fixed_subset(store: TokenStore | None, rows: int, seed: int) -> list[int]:
-    """The same validation documents in every evaluation: at most `rows`, each with something to predict."""
-    if store is None:
-        return []
-    useful = np.flatnonzero(store.targets_per_document() > 0)
-    return sorted(np.random.default_rng(seed).permutation(useful)[:rows].tolist())
-
-
-def _summary(run: loop.Run, difference: float, resumed: int | None, wall: float) -> dict[str, Any]:
+def _summary(
+    run: loop.Run, evaluator: selection.Evaluator, difference: float, resumed: int | None, wall: float
+) -> dict[str, Any]:
     progress, plan = run.progress, run.plan
     last_packs = plan.packs(plan.epochs - 1)
     return {
@@ -272,10 +274,8 @@ def _summary(run: loop.Run, difference: float, resumed: int | None, wall: float)
         "epochs": plan.epochs,
         "tokens": progress.tokens,
         "trained_tokens": progress.trained_tokens,
-        "train_loss": progress.last_epoch_loss,
-        "eval_loss": progress.eval_loss,
-        "best_eval_loss": progress.best_eval_loss,
-        "best_eval_step": progress.best_eval_step,
+        "train_loss": progress.train_loss,
+        **selection.account(run, evaluator),
         "trainable_parameters": sum(p.numel() for p in run.parameters),
         "total_parameters": run.model.num_parameters(),
         "tokens_per_s": round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
@@ -299,12 +299,14 @@ def _peak_rss_mb() -> int:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
-def _publish_summary(out: Path, summary: dict[str, Any], identity: str) -> None:
-    """train.json, whole or absent, after everything else is in place."""
-    text = json.dumps({"identity": identity, "summary": summary}, indent=2)
-    temporary = out / ".train.json.partial"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, out / "train.json")
+def _tidy(out: Path, keep_checkpoints: bool) -> None:
+    """Leave nothing but results: checkpoints, and files that an interrupted call had begun to write."""
+    if not keep_checkpoints:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    for partial in methods.PARTIAL:
+        shutil.rmtree(out / partial, ignore_errors=True)
+    for begun in (*out.glob(".*.tmp"), *out.glob(".probe.*"), *out.glob(f"{methods.INITIAL}*")):
+        begun.unlink(missing_ok=True)
 
 
 def _finished(out: Path, identity: str) -> dict[str, Any] | None:
@@ -312,11 +314,15 @@ def _finished(out: Path, identity: str) -> dict[str, Any] | None:
     path = out / "train.json"
     if not path.exists():
         return None
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    if saved["identity"] != identity:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        same, summary = saved["identity"] == identity, saved["summary"]
+    except (ValueError, KeyError, TypeError) as error:
+        mend = "delete that file; the training then goes on from its last checkpoint"
+        raise UserError(f"damaged summary ({error})", where=str(path), mend=mend) from None
+    if not same:
         path.unlink()
-        return None
-    return saved["summary"]
+    return summary if same else None
 
 
 @contextlib.contextmanager
@@ -329,17 +335,3 @@ def _borrowed_globals() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _out_of_memory_explained() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        words = str(error).lower()
-        if isinstance(error, RuntimeError) and "out of memory" not in words and "not enough memory" not in words:
-            raise
-        raise WorkFailed(
-            "out of memory while training. In this order: lower micro_batch_tokens (the result stays the same), set "
-            f"activation_checkpointing: true, set quantization: nf4. ({words.partition(chr(10))[0] or 'no detail'})"
-        ) from error

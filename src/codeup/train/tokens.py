@@ -118,6 +118,19 @@ def open_tokens(folder: Path) -> TokenStore:
     return TokenStore(folder, ids, trained, np.asarray(offsets))
 
 
+def refuse_foreign(store: TokenStore, vocabulary: int) -> None:
+    """UserError for an id that a model of this vocabulary does not know: the tokens were made for another model."""
+    foreign = np.flatnonzero((store.ids < 0) | (store.ids >= vocabulary))
+    if len(foreign):
+        document = int(np.searchsorted(store.offsets, foreign[0], side="right")) - 1
+        raise UserError(
+            f"{len(foreign)} tokens are not in the model's vocabulary of {vocabulary}; the first is "
+            f"{store.ids[foreign[0]]}, in document {document}",
+            where=str(store.folder),
+            mend="prepare the data with this model's own tokenizer; tokens added to it need rows in the embedding",
+        )
+
+
 def _load(path: Path) -> NDArray[Any]:
     """Memory-mapped, except that an array of length 0 cannot be."""
     try:

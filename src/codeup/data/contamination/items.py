@@ -1,0 +1,160 @@
+"""Benchmark files as items to look for: a prompt, a solution, tests, and how a Python function is put to the test.
+
+    HumanEval, MBXP      task_id, prompt, canonical_solution, test, entry_point        tests run
+    HumanEval-X          the same without entry_point, in several languages            tests run for Python
+    HumanEval+, MBPP+    task_id, prompt, canonical_solution, base_input, plus_input   inputs run, against the solution
+    MBPP                 task_id, text, code, test_list                                tests run
+    GSM8K                question, answer                                              text only
+    any other            one of the columns below, or a mapping                        tests run if there are any
+
+Covers reading only. The file decides the shape, the user's name for it is only a label.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codeup.data.code import parse
+from codeup.data.files import read_rows
+from codeup.errors import UserError
+
+PROMPT = ("prompt", "question", "problem", "instruction", "text", "description", "content", "query")
+SOLUTION = ("canonical_solution", "solution", "code", "answer", "output", "response", "completion")
+TESTS = ("test", "tests", "test_list", "test_code", "assertion")
+COLUMNS = {"prompt": PROMPT, "solution": SOLUTION, "test": TESTS,
+           "entry_point": ("entry_point",), "task_id": ("task_id", "id", "name")}  # fmt: skip
+"""Names of a column in benchmark files, the first that is there."""
+_PYTHON = ("python", "py")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One problem of a benchmark. `program` is its whole solution as Python, empty where it is not Python.
+
+    `tests` is source that defines `check(candidate)` or asserts about the entry point; `inputs` are argument lists to
+    be compared with what `program` returns. Without either the item is found by its text only.
+    """
+
+    benchmark: str
+    task_id: str
+    prompt: str
+    solution: str = ""
+    tests: str = ""
+    entry_point: str = ""
+    program: str = ""
+    inputs: Sequence[Sequence[Any]] = field(default_factory=tuple)
+
+    @property
+    def name(self) -> str:
+        """`humaneval:HumanEval/7`"""
+        return f"{self.benchmark}:{self.task_id}"
+
+    @property
+    def runnable(self) -> bool:
+        """Whether a function can be tried on it."""
+        return bool(self.entry_point) and (bool(self.tests) or (bool(self.inputs) and bool(self.program)))
+
+
+def read_items(name: str, path: Path, columns: Mapping[str, str] | None = None) -> list[Item]:
+    """The items of a benchmark file. Raises `UserError` for files that cannot be read or hold no text."""
+    found: list[Item] = []
+    mapping: dict[str, str] | None = None
+    for row in read_rows(path):
+        if row.value is None:
+            raise UserError(f"row {row.number} is {row.error}", where=str(path), mend="one JSON object per problem")
+        if mapping is None:
+            mapping = _mapping(row.value, columns or {}, path)
+        item = _item(name, row.number, row.value, mapping)
+        if not (item.prompt.strip() or item.solution.strip()):
+            raise UserError(
+                f"problem {row.number} has no text in {', '.join(map(repr, mapping.values()))}", where=str(path),
+                mend="take it out, or map the columns",
+            )  # fmt: skip
+        found.append(item)
+    if not found:
+        raise UserError("holds no problems", where=str(path))
+    return found
+
+
+def _mapping(row: Mapping[str, Any], columns: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Our name for a column -> the file's."""
+    there = ", ".join(map(repr, row))
+    for ours, theirs in columns.items():
+        if ours not in COLUMNS:
+            raise UserError(f"there is no {ours!r} to map", where=str(path), mend=f"map one of {', '.join(COLUMNS)}")
+        if theirs not in row:
+            close = difflib.get_close_matches(theirs, list(row), n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise UserError(f"no column {theirs!r}{hint}; the columns are: {there}", where=str(path))
+    mapping = dict(columns)
+    for ours, names in COLUMNS.items():
+        known = next((name for name in names if name in row), None)
+        if ours not in mapping and known:
+            mapping[ours] = known
+    if not {"prompt", "solution"} & mapping.keys():
+        wanted = [name for names in (PROMPT, SOLUTION) for name in names]
+        close = [name for name in row if difflib.get_close_matches(name, wanted, n=1)]
+        texts = [name for name, value in row.items() if isinstance(value, str)]
+        guess = next(iter([*close, *texts]), "COLUMN")
+        raise UserError(
+            f"no column that holds a problem's text; the columns are: {there}", where=str(path),
+            mend=f"say which one does: --benchmark-columns prompt={guess} (in a recipe: columns: {{prompt: {guess}}})",
+        )  # fmt: skip
+    return mapping
+
+
+def _item(name: str, number: int, row: Mapping[str, Any], mapping: Mapping[str, str]) -> Item:
+    texts = {ours: _text(row.get(theirs)) for ours, theirs in mapping.items()}
+    prompt, solution = texts.get("prompt", ""), texts.get("solution", "")
+    tests = texts.get("test", "")
+    program, entry = "", texts.get("entry_point", "")
+    if str(row.get("language", "python")).lower() in _PYTHON:
+        program = next((p for p in (prompt + solution, solution) if parse(p) is not None and "def " in p), "")
+        entry = entry or _entry_point(program, tests)
+    inputs = _inputs(row) if program else ()
+    runnable = bool(program) and entry in _defined(program)
+    return Item(
+        benchmark=name,
+        task_id=texts.get("task_id") or str(number),
+        prompt=prompt,
+        solution=solution,
+        tests=tests,
+        entry_point=entry if runnable else "",
+        program=program if runnable else "",
+        inputs=inputs if runnable else (),
+    )
+
+
+def _text(value: Any) -> str:
+    """A column as text; a list of assertions as lines."""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _inputs(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """EvalPlus's inputs: all of the base, then the plus ones."""
+    found = []
+    for column in ("base_input", "plus_input"):
+        value = row.get(column)
+        if isinstance(value, list) and all(isinstance(item, list) for item in value):
+            found += value
+    return found
+
+
+def _defined(program: str) -> list[str]:
+    tree = parse(program)
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] if tree else []
+
+
+def _entry_point(program: str, tests: str) -> str:
+    """The function that the tests call: the parameter of HumanEval-X's check, or the first defined one in asserts."""
+    names = _defined(program)
+    called = re.findall(r"\bdef check\(\s*(\w+)", tests) + re.findall(r"\b([A-Za-z_]\w*)\s*\(", tests)
+    return next((name for name in called if name in names), names[-1] if names else "")

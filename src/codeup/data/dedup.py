@@ -1,0 +1,307 @@
+"""Rows that say the same as another row: exact duplicates by hash, near duplicates by MinHash, each with its witness.
+
+    exact   the same turns, white space aside                       two hashes of 64 bits, all rows sorted by them
+    near    Jaccard similarity of 5-word shingles >= threshold      candidates by MinHash bands, then counted exactly
+
+Shingles are runs of 5 words or signs (words.py), MinHash (Broder 1997) is rensa's with 128 permutations, and its bands
+are as many as find a pair at the threshold with probability >= 0.99. A band only proposes pairs: a row is dropped where
+its exact similarity to a row that is kept reaches the threshold, so no row goes because of a chain of neighbours.
+
+    A 0.9 B, B 0.9 C, A 0.6 C, threshold 0.8, all in one cluster       best is B:  A and C dropped
+                                                                       best is A:  B dropped, C kept
+
+Best of a cluster: an answer with code that parses as Python, then the longest answers, then the earliest row. Rows are
+compared across all sources of a dataset. Memory: 16 bytes a row for exact, 4 a band (at most 64) more for near, and the
+shingles of one batch of clusters; the rows themselves wait on disk (spool.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeup.data import words
+from codeup.data.code import parses
+from codeup.data.spool import Spool
+from codeup.types import Conversation, Emit, Event, ignore_event
+
+Method = Literal["none", "exact", "near"]
+EXACT = "exact duplicate"
+NEAR = "near duplicate"
+SHINGLE = 5
+PERMUTATIONS = 128
+SEED = 20240601
+RECALL = 0.99
+CHUNK = 2048
+"""Rows whose words are hashed in one go."""
+NEIGHBOURS = 16
+"""Rows after it in its bucket that a row is paired with: all, in buckets of up to 17; fewer in larger ones."""
+BATCH = 8192
+"""Rows, in whole clusters, whose shingles are held at once."""
+EXAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Row `row` of the spool is dropped because it is like `of`, which is kept."""
+
+    row: int
+    of: int
+    reason: str
+    similarity: float
+
+
+@dataclass(slots=True)
+class Found:
+    """All duplicates by row, and how they lie together: {rows in a cluster: number of such clusters}."""
+
+    duplicates: dict[int, Duplicate] = field(default_factory=dict)
+    clusters: Counter[int] = field(default_factory=Counter)
+    candidates: int = 0
+    confirmed: int = 0
+
+    def to_dict(self, spool: Spool) -> dict[str, Any]:
+        """Counts, and the first pairs of each kind with their text, for the report."""
+        reasons = Counter(each.reason for each in self.duplicates.values())
+        return {
+            "duplicates": dict(sorted(reasons.items())),
+            "cluster_sizes": {str(size): count for size, count in sorted(self.clusters.items())},
+            "candidate_pairs": self.candidates,
+            "confirmed_pairs": self.confirmed,
+            "examples": [each for reason in (EXACT, NEAR) for each in self._examples(spool, reason)],
+        }
+
+    def _examples(self, spool: Spool, reason: str) -> Iterator[dict[str, Any]]:
+        chosen = (each for each in self.duplicates.values() if each.reason == reason)
+        for each in itertools.islice(chosen, EXAMPLES):
+            dropped, kept = spool.read([each.row, each.of])
+            yield {"reason": reason, "similarity": round(each.similarity, 3),
+                   "dropped": _shown(dropped), "kept": _shown(kept)}  # fmt: skip
+
+
+def find(spool: Spool, method: Method, threshold: float = 0.8, *, emit: Emit = ignore_event, step: str = "") -> Found:
+    """Which rows of the spool are duplicates, each with the row that stands for it."""
+    found = Found()
+    if method == "none" or not len(spool):
+        return found
+    for first, others in _equal_rows(_keys(spool, emit, step)):
+        found.clusters[1 + len(others)] += 1
+        for row in others:
+            found.duplicates[row] = Duplicate(row, first, EXACT, 1.0)
+    if method == "near":
+        left = np.array([row for row in range(len(spool)) if row not in found.duplicates], dtype=np.int64)
+        pairs = left[candidates(_bands(spool, left, threshold, emit, step))]
+        found.candidates = len(pairs)
+        _near(spool, pairs, threshold, found, emit, step)
+        _point_at_kept_rows(found)
+    return found
+
+
+def text_of(conversation: Conversation) -> str:
+    """What is compared: all turns, with who speaks."""
+    return "\n".join(f"{turn.role} {turn.content}\n{turn.input}" for turn in conversation.messages)
+
+
+# --- exact -----------------------------------------------------------------------------------------------------------
+
+
+def key_of(conversation: Conversation) -> bytes:
+    """16 bytes, equal for rows that are equal but for white space and Unicode composition."""
+    text = text_of(conversation)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _keys(spool: Spool, emit: Emit, step: str) -> NDArray[np.uint64]:
+    """(rows, 2)"""
+    keys = np.zeros((len(spool), 2), dtype=np.uint64)
+    for row, conversation in enumerate(spool):
+        keys[row] = np.frombuffer(key_of(conversation), dtype=np.uint64)
+        if row % CHUNK == 0:
+            emit(Event("progress", step, row, len(spool), "rows compared (exact)"))
+    return keys
+
+
+def _equal_rows(keys: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:
+    """Each group of equal keys as its first row and the others."""
+    order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: rows of one group stay in their order
+    same = np.all(keys[order[1:]] == keys[order[:-1]], axis=1)
+    for group in np.split(order, np.flatnonzero(~same) + 1):
+        if len(group) > 1:
+            yield int(group[0]), [int(row) for row in group[1:]]
+
+
+# --- near ------------------------------------------------------------------------------------------------------------
+
+
+def band_rows(threshold: float) -> int:
+    """Signature rows a band holds: the most that still find a pair at the threshold with probability RECALL.
+
+    A pair of similarity s agrees on one band of r rows with probability s^r, on one of 128 / r bands with
+    1 - (1 - s^r)^(128 / r) (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4).
+
+    >>> [band_rows(t) for t in (0.9, 0.8, 0.7, 0.5)]
+    [8, 4, 4, 2]
+    """
+    fitting = [r for r in (1, 2, 4, 8, 16) if 1 - (1 - threshold**r) ** (PERMUTATIONS / r) >= RECALL]
+    return max(fitting, default=1)
+
+
+def _bands(
+    spool: Spool, rows: NDArray[np.int64], threshold: float, emit: Emit, step: str
+) -> NDArray[np.uint32]:  # fmt: skip
+    """(bands, rows): a hash of each part of each row's signature."""
+    size = band_rows(threshold)
+    bands = np.zeros((PERMUTATIONS // size, len(rows)), dtype=np.uint32)
+    for begin in range(0, len(rows), CHUNK):
+        part = rows[begin : begin + CHUNK]
+        shingles = _shingles([text_of(conversation) for conversation in spool.read(part.tolist())])
+        bands[:, begin : begin + len(part)] = _fold(signatures(shingles), size)
+        emit(Event("progress", step, begin, len(rows), "rows signed"))
+    return bands
+
+
+def signatures(shingles: words.Words) -> NDArray[np.uint32]:
+    """(rows, 128) MinHash signatures."""
+    from rensa import RMinHash
+
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+        shingles.hashes, shingles.offsets.astype(np.uint64), PERMUTATIONS, SEED
+    )
+    return np.array(matrix.to_rows(), dtype=np.uint32)
+
+
+def _shingles(texts: Sequence[str]) -> words.Words:
+    return words.windows(words.words(texts, words.CODE), SHINGLE)
+
+
+def _fold(rows: NDArray[np.uint32], size: int) -> NDArray[np.uint32]:
+    """(rows, 128) -> (bands, rows): each band of `size` values as one hash of 32 bits."""
+    parts = rows.reshape(len(rows), -1, size).astype(np.uint64)
+    folded = np.zeros(parts.shape[:2], dtype=np.uint64)
+    for place in range(size):
+        folded = (folded ^ parts[:, :, place]) * np.uint64(0x9E3779B97F4A7C15)
+        folded ^= folded >> np.uint64(29)
+    return (folded >> np.uint64(32)).astype(np.uint32).T
+
+
+def candidates(bands: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """(pairs, 2): rows that share a band, each pair once, smaller number first."""
+    count = bands.shape[1]
+    found: list[NDArray[np.int64]] = []
+    for band in bands:
+        order = np.argsort(band, kind="stable").astype(np.int64)
+        ordered = band[order]
+        for lag in range(1, min(NEIGHBOURS, count - 1) + 1):
+            same = ordered[lag:] == ordered[:-lag]
+            if not same.any():
+                break
+            found.append(order[:-lag][same] * count + order[lag:][same])
+        if len(found) > 64:
+            found = [np.unique(np.concatenate(found))]
+    codes = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    return np.stack([codes // max(count, 1), codes % max(count, 1)], axis=1)
+
+
+def _near(
+    spool: Spool, pairs: NDArray[np.int64], threshold: float, found: Found, emit: Emit, step: str
+) -> None:  # fmt: skip
+    """Confirm pairs, join them to clusters, and keep of each cluster what is not like something better in it."""
+    for batch in _batches(_components(pairs.tolist())):
+        rows = sorted({row for group in batch for pair in group for row in pair})
+        conversations = dict(zip(rows, spool.read(rows), strict=True))
+        shingles = words.distinct(_shingles([text_of(each) for each in conversations.values()]))
+        sets = {row: shingles.of(place) for place, row in enumerate(rows)}
+        for group in batch:
+            close = [(a, b) for a, b in group if words.jaccard(sets[a], sets[b]) >= threshold]
+            found.confirmed += len(close)
+            for cluster in clusters(close):
+                found.clusters[len(cluster)] += 1
+                best_first = sorted(cluster, key=lambda row: (*quality(conversations[row]), row))
+                for duplicate in _unlike_better(best_first, sets, threshold):
+                    found.duplicates[duplicate.row] = duplicate
+        emit(Event("progress", step, len(found.duplicates), 0, "near duplicates confirmed"))
+
+
+def _unlike_better(best_first: list[int], sets: dict[int, words.U64], threshold: float) -> Iterator[Duplicate]:
+    """The rows of a cluster that are as similar as `threshold` to a better one that is kept."""
+    kept: list[int] = []
+    for row in best_first:
+        similar = max(((words.jaccard(sets[row], sets[other]), -other) for other in kept), default=(0.0, 0))
+        if similar[0] >= threshold:
+            yield Duplicate(row, -similar[1], NEAR, similar[0])
+        else:
+            kept.append(row)
+
+
+def quality(conversation: Conversation) -> tuple[int, int]:
+    """Smaller is better: whether an answer has code that parses, then how long the answers are."""
+    answers = [turn.content for turn in conversation.messages if turn.role == "assistant"]
+    return (0 if any(map(parses, answers)) else 1, -sum(map(len, answers)))
+
+
+def clusters(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Rows that pairs connect, by union-find; rows and clusters in order.
+
+    >>> clusters([(1, 4), (7, 9), (4, 5)])
+    [[1, 4, 5], [7, 9]]
+    """
+    parent: dict[int, int] = {}
+
+    def root(row: int) -> int:
+        parent.setdefault(row, row)
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for a, b in pairs:
+        low, high = sorted((root(a), root(b)))
+        parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for row in sorted(parent):
+        groups.setdefault(root(row), []).append(row)
+    return list(groups.values())
+
+
+def _components(pairs: list[list[int]]) -> Iterator[list[tuple[int, int]]]:
+    """The candidate pairs, those that hang together in one list."""
+    place = {row: number for number, group in enumerate(clusters((a, b) for a, b in pairs)) for row in group}
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for a, b in pairs:
+        groups.setdefault(place[a], []).append((a, b))
+    yield from groups.values()
+
+
+def _batches(groups: Iterable[list[tuple[int, int]]]) -> Iterator[list[list[tuple[int, int]]]]:
+    batch: list[list[tuple[int, int]]] = []
+    rows = 0
+    for group in groups:
+        batch.append(group)
+        rows += 2 * len(group)
+        if rows >= BATCH:
+            yield batch
+            batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+def _point_at_kept_rows(found: Found) -> None:
+    """An exact duplicate of a row that is itself dropped as a near one stands for the row that is kept."""
+    for row, each in found.duplicates.items():
+        onward = found.duplicates.get(each.of)
+        if onward is not None:
+            found.duplicates[row] = Duplicate(row, onward.of, NEAR, onward.similarity)
+
+
+def _shown(conversation: Conversation) -> dict[str, Any]:
+    return {"source": conversation.source, "row": conversation.row, "text": text_of(conversation)[:400]}

@@ -1,0 +1,145 @@
+"""Words of many texts at once, as arrays of 64-bit hashes: what duplicates and contamination are found with.
+
+    words(["Add a+b.", "Add"], CODE)      Add a + b . | Add          hashes [h0 h1 h2 h3 h4 h0], offsets [0 5 6]
+    windows(those, 2)                     Add a, a +, + b, b . | Add  a text of fewer words is one window
+
+A word is a run of letters, digits and anything beyond ASCII; case does not count, and neither do the Unicode forms that
+NFKC makes equal. CODE keeps `_` inside words and every other sign as a word of its own, because `a + b` is not `a - b`;
+PROSE drops all signs, so that `max_length`, `max length` and `Max-length!` are the same two words.
+
+Everything between the bytes and the hashes is numpy: no loop over words. Two words share a hash with probability
+2**-64, save for texts made to collide.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["code", "prose"]
+CODE: Kind = "code"
+PROSE: Kind = "prose"
+U64 = NDArray[np.uint64]
+
+_SPACE, _WORD, _SIGN = 0, 1, 2
+_POWERS = 64  # bytes of a word after which its powers repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The hashes of several texts, one after another; text i has `hashes[offsets[i]:offsets[i + 1]]`."""
+
+    hashes: U64
+    offsets: NDArray[np.int64]
+
+    def of(self, index: int) -> U64:
+        """The hashes of one text."""
+        return self.hashes[self.offsets[index] : self.offsets[index + 1]]
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many each text has."""
+        return np.diff(self.offsets)
+
+
+def words(texts: Sequence[str], kind: Kind) -> Words:
+    """The words of each text. Shapes: `hashes` (words in all,), `offsets` (texts + 1,)."""
+    pieces = [_bytes(text) for text in texts]
+    ends = np.cumsum([0, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
+    buffer = np.frombuffer(b" ".join([*pieces, b""]), dtype=np.uint8)  # a space after each text: no word spans two
+    if not len(buffer):
+        return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
+    classes = _CLASSES[kind][buffer]
+    inside = classes == _WORD
+    first = classes == _SIGN
+    first |= inside & ~np.concatenate([[False], inside[:-1]])
+    starts = np.flatnonzero(first)
+    if not len(starts):
+        return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
+    place = np.arange(len(buffer)) - starts[np.maximum(np.cumsum(first) - 1, 0)]
+    values = _LETTERS[kind][buffer] * _POWER[place & (_POWERS - 1)]
+    return Words(_mixed(np.add.reduceat(values, starts)), np.searchsorted(starts, ends).astype(np.int64))
+
+
+def windows(found: Words, size: int, *, whole: bool = True) -> Words:
+    """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself."""
+    counts = found.counts()
+    full = np.maximum(counts - size + 1, 0)
+    short = (counts > 0) & (full == 0) if whole else np.zeros(len(counts), dtype=bool)
+    each = np.where(short, 1, full)
+    offsets = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
+    total = int(offsets[-1])
+    text = np.repeat(np.arange(len(counts)), each)
+    begin = np.arange(total) - offsets[text] + found.offsets[text]
+    end = found.offsets[text + 1]
+    padded = np.concatenate([found.hashes, np.zeros(size, np.uint64)])
+    sums = np.zeros(total, dtype=np.uint64)
+    for place in range(size):
+        inside = begin + place < end
+        sums += np.where(inside, padded[begin + place], np.uint64(0)) * _STEP[place]
+    return Words(_mixed(sums), offsets)
+
+
+def distinct(found: Words) -> Words:
+    """The same without repetitions inside a text; each text's hashes sorted."""
+    text = np.repeat(np.arange(len(found.offsets) - 1), found.counts())
+    order = np.lexsort((found.hashes, text))
+    hashes, text = found.hashes[order], text[order]
+    new = np.ones(len(hashes), dtype=bool)
+    new[1:] = (hashes[1:] != hashes[:-1]) | (text[1:] != text[:-1])
+    counts = np.bincount(text[new], minlength=len(found.offsets) - 1)
+    return Words(hashes[new], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+def jaccard(a: U64, b: U64) -> float:
+    """|a and b| / |a or b| of two sorted arrays without repetitions."""
+    if not len(a) or not len(b):
+        return 0.0
+    places = np.searchsorted(a, b)
+    common = int(np.count_nonzero(a[np.minimum(places, len(a) - 1)] == b))
+    return common / (len(a) + len(b) - common)
+
+
+def _bytes(text: str) -> bytes:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).lower()
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _mixed(values: U64) -> U64:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every bit of a value moves every other."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _classes(kind: Kind) -> NDArray[np.uint8]:
+    table = np.full(256, _SIGN if kind == CODE else _SPACE, dtype=np.uint8)
+    table[:33] = table[127] = _SPACE
+    for sign in b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + bytes(range(128, 256)):
+        table[sign] = _WORD
+    if kind == CODE:
+        table[ord("_")] = _WORD
+    return table
+
+
+def _letters(kind: Kind) -> U64:
+    """A number for each byte, the same for both cases, 0 for what is in no word."""
+    numbers = _mixed(np.arange(1, 257, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    numbers[65:91] = numbers[97:123]
+    numbers[_CLASSES[kind] == _SPACE] = 0
+    return numbers
+
+
+def _odd_powers(base: int, count: int) -> U64:
+    return np.array([pow(base, place, 1 << 64) for place in range(count)], dtype=np.uint64)
+
+
+_CLASSES = {kind: _classes(kind) for kind in (CODE, PROSE)}
+_LETTERS = {kind: _letters(kind) for kind in (CODE, PROSE)}
+_POWER = _odd_powers(0x9E3779B97F4A7C15, _POWERS)
+_STEP = _odd_powers(0xD1B54A32D192ED03, 64)[1:]

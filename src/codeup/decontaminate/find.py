@@ -1,0 +1,390 @@
+"""Which rows hold a benchmark problem: by text, by the shape of functions, and by running them.
+
+    method             evidence                                                             decides
+    prompt, tests      COVERAGE of the 13-grams of an item's prompt or tests                drop
+    solution           COVERAGE of the 10-grams of its solution                             drop, unless textbook
+    shape              a function equal but for names, of SHAPE_NODES syntax nodes or more  drop, unless textbook
+    execution          a function of the row gives all expected values                      drop, unless textbook
+    near execution     ... nearly all, in a row among the NEAR_RANK most like the item      drop, unless textbook
+    any of these, less one shared gram; a textbook solution; a problem whose tests prove    mark
+                       little
+
+Textbook: rows of TEXTBOOK or more unrelated requests give that evidence for one problem. Everybody who asks for
+`is_prime` gets it; it is no sign that the benchmark was copied. Requests are unrelated where less than RELATED of
+their words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where
+it also holds two of the item's example inputs or a 13-gram of its prompt.
+
+Recall is not complete: a solution in another language, a script without a function, or a function with other arguments
+is found by shared text only. What looks most like each item and was not dropped is listed (`residue`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeup.data import words
+from codeup.data.code import completed
+from codeup.data.contamination.functions import Callable_, program_of, shapes
+from codeup.data.contamination.items import Item
+from codeup.data.contamination.ngrams import FIELDS, Grams, Overlap
+from codeup.data.contamination.retrieval import Ranked, Ranking
+from codeup.data.dedup import clusters
+from codeup.data.spool import Spool
+from codeup.decontaminate.suites import Problem, called_with, problems
+from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
+from codeup.sandbox.pool import Pool
+from codeup.types import Conversation, Emit, Event, ignore_event
+
+Action = Literal["report", "mark", "drop"]
+Run = Literal["auto", "all", "retrieved", "none"]
+COVERAGE = 2 / 3
+TEXTBOOK = 4
+"""Unrelated requests that make a solution common knowledge; 0: none is."""
+SHAPE_NODES = 25
+RETRIEVED = 50
+NEAR_RANK = 10
+NEAR_TRIED = 20
+FEW = 5
+MOST_RUN = 20_000
+"""Functions that are all run; of larger sets only the rows retrieved for some item are."""
+RELATED = 0.85
+"""Share of common words from which two requests count as one."""
+VARIED, VARIED_YES_NO = 0.5, 0.75
+"""Share of varied inputs that must agree, also where only two values are expected."""
+MOST_COMPARED = 400
+"""Rows with evidence for one problem that are compared with each other."""
+RESIDUE = 3
+CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Evidence that a row of the spool holds an item. `drop` says whether it suffices; `why_not` why it does not."""
+
+    row: int
+    item: int
+    method: str
+    score: float
+    evidence: str
+    drop: bool
+    why_not: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one pass over the rows leaves: n-gram overlaps, equal shapes, and functions to run."""
+
+    rows: int = 0
+    overlaps: list[Overlap] = field(default_factory=list)
+    same_shape: list[tuple[int, int, int]] = field(default_factory=list)
+    functions: dict[int, tuple[str, list[Callable_]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Findings:
+    """All hits, and what else the report says."""
+
+    items: Sequence[Item]
+    hits: list[Hit]
+    run_problems: int
+    run_functions: int
+    which_run: str
+    textbook: dict[int, int]
+    residue: dict[int, list[Ranked]]
+    isolated: str = ""
+
+    @property
+    def dropped(self) -> dict[int, Hit]:
+        """Row -> its first hit that suffices."""
+        found: dict[int, Hit] = {}
+        for hit in self.hits:
+            if hit.drop:
+                found.setdefault(hit.row, hit)
+        return found
+
+    @property
+    def marked(self) -> set[int]:
+        """Rows with hits of which none suffices."""
+        return {hit.row for hit in self.hits} - self.dropped.keys()
+
+
+def find(
+    spool: Spool, items: Sequence[Item], known: Path, *, run: Run = "auto", textbook: int = TEXTBOOK,
+    workers: int = 1, allow_unsafe: bool = False, emit: Emit = ignore_event, step: str = "",
+) -> Findings:  # fmt: skip
+    """Look for the items in all rows of a spool. `known` is the file in which results of running are kept.
+
+    Raises UserError where the machine cannot isolate programs (and `run` is not "none"), WorkFailed where the sandbox
+    breaks.
+    """
+    ranking = Ranking(items)
+    seen = _look(spool, items, ranking, emit, step)
+    has_code = np.zeros(seen.rows, dtype=bool)
+    has_code[list(seen.functions)] = True
+    groups: list[Problem] = []
+    solved: dict[int, dict[int, Solved]] = {}
+    which, isolated, count = "none", "", 0
+    if run != "none" and seen.functions and any(item.runnable for item in items):
+        with Pool(workers, LIMITS, allow_unsafe=allow_unsafe) as pool:
+            isolated = str(pool.isolated)
+            groups = problems(items, pool, emit=emit, step=step)
+            trials = Trials(groups, known)
+            total = sum(len(each) for _, each in seen.functions.values())
+            which = run if run != "auto" else "all" if total <= MOST_RUN else "retrieved"
+            rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
+            solved, count = _solve(rows, seen, trials, pool, emit, step)
+    judge = _Judge(spool, items, groups, ranking, has_code, textbook)
+    hits = judge.hits(seen, solved)
+    dropped = {hit.row for hit in hits if hit.drop}
+    residue = _residue(items, ranking, dropped, seen.rows)
+    return Findings(items, hits, len(groups), count, which, judge.textbook, residue, isolated)
+
+
+def texts_of(conversation: Conversation) -> list[str]:
+    """The turns of a row, each with what is pasted below its question."""
+    return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
+
+
+def _completed(turns: Sequence[str]) -> list[str]:
+    """Functions that one turn begins and the next one ends."""
+    pairs = itertools.pairwise(turns)
+    return [whole for a, b in pairs if "def " in a and (whole := completed(a, b))]
+
+
+def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, step: str) -> Seen:
+    """One pass over all rows."""
+    grams, seen = Grams(items), Seen()
+    wanted: dict[int, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        for shape in shapes([item.program])[-1:] if item.program else ():
+            if shape.nodes >= SHAPE_NODES:
+                wanted[shape.whole].append(index)
+    for rows in _chunks(spool):
+        pieces = [texts_of(row) for row in rows]
+        joined = ["\n\n".join(each) for each in pieces]
+        pieces = [[*each, *_completed(each)] for each in pieces]
+        found = [shapes(each) if _may_hold_python(text) else [] for each, text in zip(pieces, joined, strict=True)]
+        seen.overlaps += grams.overlaps(joined, seen.rows)
+        ranking.add(joined, found)
+        for number, (each, some) in enumerate(zip(pieces, found, strict=True), seen.rows):
+            seen.same_shape += [(number, index, shape.nodes) for shape in some for index in wanted.get(shape.whole, ())]
+            program, callables = program_of(each) if _may_hold_python("".join(each)) else ("", [])
+            if callables:
+                seen.functions[number] = program, callables
+        seen.rows += len(rows)
+        emit(Event("progress", step, seen.rows, len(spool), "rows read"))
+    return seen
+
+
+def _may_hold_python(text: str) -> bool:
+    return "def " in text or "lambda" in text
+
+
+def _chunks(spool: Spool) -> Iterator[list[Conversation]]:
+    for begin in range(0, len(spool), CHUNK):
+        yield list(spool.read(range(begin, min(begin + CHUNK, len(spool)))))
+
+
+def _retrieved(groups: Sequence[Problem], ranking: Ranking, has_code: NDArray[np.bool_]) -> list[int]:
+    """Rows among the best for some problem."""
+    return sorted({each.row for problem in groups for each in ranking.best(problem.items[0], RETRIEVED, has_code)})
+
+
+def _solve(
+    rows: Iterable[int], seen: Seen, trials: Trials, pool: Pool, emit: Emit, step: str
+) -> tuple[dict[int, dict[int, Solved]], int]:
+    """row -> problem -> the best that a function of the row does on it; and how many functions were run."""
+    holders: dict[Function, list[int]] = defaultdict(list)
+    for row in rows:
+        for function in functions_of(*seen.functions[row], trials.arities):
+            holders[function].append(row)
+    found: dict[int, dict[int, Solved]] = defaultdict(dict)
+    for function, results in trials.run(list(holders), pool, emit=emit, step=step).items():
+        for row in holders[function]:
+            for each in results:
+                before = found[row].get(each.problem)
+                if before is None or each.share > before.share:
+                    found[row][each.problem] = each
+    return found, len(holders)
+
+
+def _residue(items: Sequence[Item], ranking: Ranking, dropped: set[int], rows: int) -> dict[int, list[Ranked]]:
+    """The rows most like each item that are still there."""
+    left = np.ones(rows, dtype=bool)
+    left[list(dropped)] = False
+    return {index: ranking.best(index, RESIDUE, left) for index in range(len(items))} if rows else {}
+
+
+class _Judge:
+    """From evidence to hits: what is textbook, and what suffices."""
+
+    def __init__(
+        self, spool: Spool, items: Sequence[Item], groups: Sequence[Problem], ranking: Ranking,
+        has_code: NDArray[np.bool_], textbook: int,
+    ) -> None:  # fmt: skip
+        self.least = textbook or 1 << 60
+        self.spool, self.items, self.groups, self.ranking, self.has_code = spool, items, groups, ranking, has_code
+        self.problem_of = {index: number for number, problem in enumerate(groups) for index in problem.items}
+        self.near: dict[int, set[int]] = {}
+        self.prompts: set[tuple[int, int]] = set()
+        self.unrelated: dict[int, int] = {}
+        self.unrelated_near: dict[int, int] = {}
+
+    @property
+    def textbook(self) -> dict[int, int]:
+        """Problems (or, negative, items that are not run) that many unrelated requests hold, with how many."""
+        return {key: count for key, count in self.unrelated.items() if count >= self.least}
+
+    def hits(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> list[Hit]:
+        """All hits, by row, those that suffice first."""
+        self.prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
+        self._count(seen, solved)
+        found = [*self._by_words(seen.overlaps), *self._by_shape(seen.same_shape), *self._by_running(solved)]
+        return sorted(found, key=lambda hit: (hit.row, not hit.drop, -hit.score, hit.item, hit.method))
+
+    def _key(self, item: int) -> int:
+        """What rows are counted for: the problem that an item is, or the item."""
+        return self.problem_of.get(item, -1 - item)
+
+    def _count(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> None:
+        """How many unrelated requests hold a solution of each problem, whatever shows it."""
+        whole: dict[int, set[int]] = defaultdict(set)
+        for overlap in seen.overlaps:
+            if overlap.field == "solution" and overlap.coverage >= COVERAGE:
+                whole[self._key(overlap.item)].add(overlap.row)
+        for row, item, _ in seen.same_shape:
+            whole[self._key(item)].add(row)
+        nearly = {key: set(rows) for key, rows in whole.items()}
+        for row, results in solved.items():
+            for each in results.values():
+                nearly.setdefault(each.problem, set()).add(row)
+                if self._wholly(each):
+                    whole[each.problem].add(row)
+        self.unrelated = {key: self._requests(rows) for key, rows in whole.items()}
+        self.unrelated_near = {key: self._requests(rows) for key, rows in nearly.items()}
+
+    def _by_words(self, overlaps: Sequence[Overlap]) -> Iterator[Hit]:
+        for each in overlaps:
+            size = FIELDS[each.field]
+            what = f"{each.shared} of {each.grams} runs of {size} words of its {each.field}, from word {each.word}"
+            why = "" if each.coverage >= COVERAGE else f"less than {COVERAGE:.0%} of them"
+            if not why and each.field == "solution":
+                why = self._excuse(each.row, each.item, self.unrelated)
+            yield Hit(each.row, each.item, each.field, round(each.coverage, 3), what, not why, why)
+
+    def _by_shape(self, same: Sequence[tuple[int, int, int]]) -> Iterator[Hit]:
+        for row, item, nodes in sorted(set(same)):
+            why = self._excuse(row, item, self.unrelated)
+            yield Hit(row, item, "shape", 1.0, f"a function of {nodes} nodes equal but for names", not why, why)
+
+    def _by_running(self, solved: Mapping[int, Mapping[int, Solved]]) -> Iterator[Hit]:
+        for row, results in solved.items():
+            for each in results.values():
+                passed = self._wholly(each)
+                method, counts = ("execution", self.unrelated) if passed else ("near execution", self.unrelated_near)
+                weak = self._weak(row, each, self.groups[each.problem])
+                for index in self._one_per_benchmark(self.groups[each.problem].items):
+                    why = weak or self._excuse(row, index, counts)
+                    yield Hit(row, index, method, round(each.share, 3), _told(each), not why, why)
+
+    def _wholly(self, result: Solved) -> bool:
+        """Right on all the benchmark's inputs, and mostly on varied ones, which the problem may not allow."""
+        share = VARIED if self.groups[result.problem].strength > 2 else VARIED_YES_NO
+        return result.right == result.tried and result.varied_right >= share * result.varied
+
+    def _weak(self, row: int, result: Solved, problem: Problem) -> str:
+        """Why a result would prove little even if the solution were rare."""
+        if problem.strength < 2:
+            return "all its tests expect the same value"
+        tried = result.tried + result.varied
+        if tried < (2 * FEW if problem.strength == 2 else FEW):
+            return f"only {tried} inputs, with {problem.strength} different values expected"
+        if self._wholly(result):
+            return ""
+        if result.right == result.tried or result.tried < NEAR_TRIED or problem.strength < 3:
+            return "near, and its tests are few or expect one of two values"
+        if row not in self._nearest(result.problem):
+            return f"near, and not among the {NEAR_RANK} rows most like it"
+        return ""
+
+    def _nearest(self, problem: int) -> set[int]:
+        if problem not in self.near:
+            best = self.ranking.best(self.groups[problem].items[0], NEAR_RANK, self.has_code)
+            self.near[problem] = {each.row for each in best}
+        return self.near[problem]
+
+    def _one_per_benchmark(self, items: Sequence[int]) -> list[int]:
+        first: dict[str, int] = {}
+        for index in items:
+            first.setdefault(self.items[index].benchmark, index)
+        return list(first.values())
+
+    def _excuse(self, row: int, item: int, counts: Mapping[int, int]) -> str:
+        """Why this is no contamination although the evidence is there; '' if it is."""
+        key = self._key(item)
+        if counts[key] < self.least:
+            return ""
+        same = self.groups[key].items if key >= 0 else (item,)
+        if any((row, each) in self.prompts for each in same) or self._shared_examples(row, same) >= 2:
+            return ""
+        return f"textbook: {counts[key]} unrelated requests have it"
+
+    def _shared_examples(self, row: int, items: Sequence[int]) -> int:
+        """How many of an item's telling example inputs are in a row."""
+        (conversation,) = self.spool.read([row])
+        text = squeezed("\n".join(texts_of(conversation)))
+        return sum(1 for example in {e for index in items for e in examples(self.items[index])} if example in text)
+
+    def _requests(self, rows: Iterable[int]) -> int:
+        """How many unrelated requests there are among rows."""
+        some = sorted(rows)[:MOST_COMPARED]
+        if len(some) < self.least:
+            return len(some)
+        asked = [_request(each) for each in self.spool.read(some)]
+        found = words.distinct(words.words(asked, words.PROSE))
+        related = [
+            (a, b) for a in range(len(some)) for b in range(a)
+            if words.jaccard(found.of(a), found.of(b)) >= RELATED
+        ]  # fmt: skip
+        return len(some) - sum(len(group) - 1 for group in clusters(related))
+
+
+def _told(result: Solved) -> str:
+    own = f"a function of the row gives {result.right} of {result.tried} expected values"
+    return own + (f", and {result.varied_right} of {result.varied} on varied inputs" if result.varied else "")
+
+
+def _request(conversation: Conversation) -> str:
+    return next((turn.content for turn in conversation.messages if turn.role == "user"), "")
+
+
+def examples(item: Item) -> set[str]:
+    """Example inputs that are unlikely to stand in a row by chance: 3 numbers or more, or a text of 6 letters or more.
+
+    >>> sorted(examples(Item("b", "1", ">>> f([1, 2, 3], 7)\\n6\\n>>> f('ab', 'sentence')", entry_point="f")))
+    ["'sentence'", '[1,2,3]']
+    """
+    lines = "\n".join(re.findall(r"(?m)^\s*(?:>>>\s*|assert\s+)(.*?)\s*(?:==.*)?$", item.prompt))
+    calls = [each for line in lines.splitlines() for each in called_with(line, item.entry_point)]
+    values = [value for call in (*calls, *called_with(item.tests, item.entry_point)) for value in call]
+    return {squeezed(repr(value)) for value in values if _telling(value)}
+
+
+def _telling(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) >= 6
+    return isinstance(value, list | tuple | dict) and len(value) >= 3
+
+
+def squeezed(text: str) -> str:
+    """Without white space, and with one kind of quotation mark."""
+    return "".join(text.split()).replace('"', "'")

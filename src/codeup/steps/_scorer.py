@@ -1,0 +1,102 @@
+"""pass@1 of a model that is being trained, for steps/sft.py: the live model answers, the sandbox judges.
+
+    model in memory -> Engine.around -> samples.jsonl -> judge -> pass@1       the stage's selection/step-000120/
+
+Nothing is merged or saved for it, and no random number of the training is used. The folder of a step is begun afresh
+each time, so that answers do not depend on where an earlier call was interrupted.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from codeup import artifacts, plugins
+from codeup.errors import WorkFailed
+from codeup.steps.generate import load_benchmark
+from codeup.train import disk, selection
+from codeup.types import BenchmarkData, Context, Message, Outcome
+
+
+def make_scorer(
+    select: Mapping[str, Any], start: Path, context: Context, *, seed: int, at: Mapping[str, Any]
+) -> selection.Scorer:
+    """`select` is made by study.py; `start` is the model folder whose tokenizer is used.
+
+    Raises WorkFailed, before anything is trained, where the sandbox does not pass a benchmark's own solution.
+    """
+    from codeup.chat import load_renderer
+    from codeup.engines.hf import Engine
+    from codeup.evaluate.generate import generate_samples
+    from codeup.evaluate.judge import judge_samples
+    from codeup.evaluate.programs import SuiteRules, judge_one
+    from codeup.evaluate.subset import named
+    from codeup.sandbox.limits import Limits
+    from codeup.sandbox.pool import Pool
+
+    asked = select["benchmark"]
+    benchmark = plugins.load("benchmarks", asked["name"])
+    data = named(load_benchmark(asked["name"], dict(at)), select["problems"])
+    renderer = load_renderer(start, select["template"])
+    limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
+    own = data.problems[0]
+    with Pool(1, limits, allow_unsafe=select["allow_unsafe"]) as pool:
+        verdict = judge_one(own, own.prompt + own.canonical_solution, pool=pool)
+    if verdict.outcome != Outcome.PASSED:
+        raise WorkFailed(f"select_by pass@1: the solution of {own.task_id} does not pass here: {verdict.detail}")
+
+    def measure(model: Any, step: int) -> float:
+        out = context.folder / "selection" / f"step-{step:06d}"
+        shutil.rmtree(out, ignore_errors=True)
+        try:
+            generate_samples(
+                Engine.around(model, start),
+                renderer,
+                benchmark,
+                data,
+                form="chat",
+                out=out / "samples.jsonl",
+                n_samples=asked["samples"],
+                temperature=asked["temperature"],
+                top_p=asked["top_p"],
+                max_new_tokens=asked["max_new_tokens"],
+                batch_size=asked["batch_size"],
+                seed=seed,
+                model=f"{context.step} after step {step}",
+                prompt_style=asked["prompt"],
+            )
+            summary = judge_samples(
+                out / "samples.jsonl",
+                benchmark,
+                data,
+                out,
+                workers=at["workers"],
+                limits=limits,
+                rules=SuiteRules(asked["compat"]),
+                allow_unsafe=select["allow_unsafe"],
+            )
+        except OSError as error:
+            if not disk.is_full(error):
+                raise
+            raise disk.cannot_write(out, error) from error
+        return float([score["value"] for score in summary["scores"] if score["metric"] == "pass@1"][-1])
+
+    return selection.Scorer(
+        name=selection.PASS_AT_1,
+        identity=artifacts.fingerprint({key: value for key, value in select.items() if key != "code"}),
+        work=_work(asked, data, benchmark, renderer),
+        measure=measure,
+    )
+
+
+def _work(asked: Mapping[str, Any], data: BenchmarkData, benchmark: ModuleType, renderer: Any) -> float:
+    """What one measurement costs at most, in tokens of training: every prompt read, every answer of full length."""
+    from codeup.evaluate.generate import prompt_text
+
+    texts = [prompt_text(benchmark, problem, "chat", asked["prompt"]) for problem in data.problems]
+    read = sum(len(renderer.prompt([Message("user", text)])) for text in texts)
+    written = len(texts) * asked["max_new_tokens"]
+    return asked["samples"] * (selection.FORWARD * read + selection.GENERATED * written)

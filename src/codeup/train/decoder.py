@@ -1,0 +1,395 @@
+"""A Llama decoder layer written out, forward and backward, for adapters on frozen weights.
+
+The library's layer is some forty operations, each of which reads and writes all activations and keeps its input for the
+backward pass. Here a layer is two functions with the attention between them, and every product is shared:
+
+    x ──norm──[q k v]──rotate──► attention ──o──(+ x)──norm──[gate up]──silu·mul──down──(+)──► y
+      └──────── Before ───────┘            └──────────────────── After ────────────────────┘
+
+- Layers that read the same input share its norm, its dropout and the product with their A matrices.
+- Kept for the backward pass: x, the inverse norms, q, k, v, the attention's output, the sum before the second norm,
+  gate and up. Normed inputs and the MLP's product are made again, one pass each. Frozen weights have no gradient.
+- Plain LoRA (arXiv 2106.09685) in two exact forms. In fp32 without dropout: one product with W + s B A, built per call.
+  Otherwise, because W + s B A rounded to 16 bits would lose small updates: x W^T, then s (x A^T) B^T added into it.
+- Dropout has one mask for each input, shared by the adapters that read it (PEFT draws one per adapter).
+- Positions that predict nothing trained stop before the last layer's MLP: nobody reads their output.
+
+`lean_forward` says None where a model is not of this shape (other decoders, 4-bit weights, DoRA, sliding windows,
+trained weights); training then takes the library's layers. Sources of the formulas: RMSNorm, arXiv 1910.07467; rotary
+embedding, arXiv 2104.09864; SwiGLU, arXiv 2002.05202.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from codeup.train.attention import Segments, segment_attention
+from codeup.train.batch import Batch
+from codeup.train.loss import Forward, library_forward
+from codeup.train.products import MergedLinear, plain_lora
+
+FAMILIES = ("llama", "mistral", "qwen2")
+
+
+class Norm(Protocol):
+    """What is used of the library's RMSNorm."""
+
+    weight: torch.Tensor
+    variance_epsilon: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer of a group: its frozen weight (out, in), its bias, and which columns of the group's output it makes."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    rows: slice
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One adapter of a group: which columns of the output it adds to, and which of x A^T are its own."""
+
+    module: MergedLinear
+    name: str
+    rows: slice
+    ranks: slice
+
+    @property
+    def scale(self) -> float:
+        return self.module.scaling[self.name]
+
+
+class Group:
+    """Linear layers that read the same input: (T, in) -> (T, out_1 + out_2 + ...)."""
+
+    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
+        bases: list[Any] = [m.get_base_layer() if isinstance(m, MergedLinear) else m for m in modules]
+        self.sizes: list[int] = [base.weight.shape[0] for base in bases]
+        self.parts: list[Part] = []
+        self.adapters: list[Adapter] = []
+        row = rank = 0
+        for module, base, size in zip(modules, bases, self.sizes, strict=True):
+            rows = slice(row, row + size)
+            self.parts.append(Part(base.weight, base.bias, rows))
+            if isinstance(module, MergedLinear):
+                name = module.active_adapters[0]
+                r = module.lora_A[name].weight.shape[0]
+                self.adapters.append(Adapter(module, name, rows, slice(rank, rank + r)))
+                rank += r
+            row += size
+
+    def parameters(self) -> list[torch.Tensor]:
+        """A and B of each adapter in turn; none while adapters are disabled."""
+        on = [each for each in self.adapters if not each.module.disable_adapters]
+        return [w for each in on for w in (each.module.lora_A[each.name].weight, each.module.lora_B[each.name].weight)]
+
+    def dropout(self) -> float:
+        """Probability with which an adapter's input is dropped now."""
+        drops = (each.module.lora_dropout[each.name] for each in self.adapters)
+        return max((d.p for d in drops if d.training and isinstance(d, torch.nn.Dropout)), default=0.0)
+
+    def frozen(self, x: torch.Tensor) -> torch.Tensor:
+        """x W^T + bias, without adapters."""
+        y = x.new_empty(x.shape[0], sum(self.sizes))
+        for part in self.parts:
+            torch.mm(x, part.weight.t(), out=y[:, part.rows])
+            if part.bias is not None:
+                y[:, part.rows] += part.bias
+        return y
+
+    def frozen_backward(self, gradient: torch.Tensor) -> torch.Tensor:
+        """gradient W, the sum over the layers."""
+        first, *rest = self.parts
+        result = gradient[:, first.rows] @ first.weight
+        for part in rest:
+            result.addmm_(gradient[:, part.rows], part.weight)
+        return result
+
+    def merged(self, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+        """W + s B A of all layers, (out, in)."""
+        adapters = {each.rows.start: each for each in self.adapters}
+        pairs = iter(zip(parameters[::2], parameters[1::2], strict=True))
+        weight = self.parts[0].weight.new_empty(sum(self.sizes), self.parts[0].weight.shape[1])
+        for part in self.parts:
+            if (adapter := adapters.get(part.rows.start)) is None:
+                weight[part.rows] = part.weight
+            else:
+                a, b = next(pairs)
+                torch.addmm(part.weight, b, a, alpha=adapter.scale, out=weight[part.rows])
+        return weight
+
+    def bias(self) -> torch.Tensor | None:
+        """Those of all layers end to end; None where there is none."""
+        if all(part.bias is None for part in self.parts):
+            return None
+        zeros = (part.weight.new_zeros(part.weight.shape[0]) for part in self.parts)
+        return torch.cat([z if part.bias is None else part.bias for z, part in zip(zeros, self.parts, strict=True)])
+
+
+@dataclass
+class Product:
+    """What one product leaves for its backward pass: `low` = dropped x A^T (T, ranks); both None in the merged form."""
+
+    group: Group
+    parameters: list[torch.Tensor]
+    low: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    kept: float = 1.0
+
+    def forward(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
+        """(T, in) -> (T, out)."""
+        group = self.group
+        if not self.parameters:
+            return group.frozen(x)
+        if dropout == 0.0 and x.dtype in (torch.float32, torch.float64):
+            return F.linear(x, group.merged(self.parameters), group.bias())
+        y = group.frozen(x)
+        if dropout:
+            x, self.mask = torch.native_dropout(x, dropout, True)
+            self.kept = 1.0 - dropout
+        self.low = x @ torch.cat(self.parameters[::2]).t()
+        for each, b in zip(group.adapters, self.parameters[1::2], strict=True):
+            y[:, each.rows].addmm_(self.low[:, each.ranks], b.t(), alpha=each.scale)
+        return y
+
+    def backward(
+        self, gradient: torch.Tensor, x: torch.Tensor, need_x: bool = True
+    ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+        """(T, out), (T, in) -> the gradient of x, and those of A and B in turn (fp32)."""
+        group, found = self.group, list[torch.Tensor]()
+        if not self.parameters:
+            return (group.frozen_backward(gradient) if need_x else None), found
+        a = torch.cat(self.parameters[::2])
+        dropped = x if self.mask is None else x * self.mask / self.kept
+        low = dropped @ a.t() if self.low is None else self.low
+        pairs = list(zip(group.adapters, self.parameters[1::2], strict=True))
+        low_gradient = torch.cat([(gradient[:, each.rows] @ b).mul_(each.scale) for each, b in pairs], 1)  # (T, ranks)
+        of_a = low_gradient.t() @ dropped
+        for each, _ in pairs:
+            of_b = (low[:, each.ranks].t() @ gradient[:, each.rows]).t() * each.scale  # (r, T) (T, out), transposed
+            found += [of_a[each.ranks].float(), of_b.float()]
+        if not need_x:
+            return None, found
+        if self.low is None:
+            return gradient @ group.merged(self.parameters), found
+        through = low_gradient @ a
+        if self.mask is not None:
+            through = through.mul_(self.mask).div_(self.kept)
+        return through.add_(group.frozen_backward(gradient)), found
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The frozen weights of a decoder layer and where its adapters are."""
+
+    before: Group
+    o: Group
+    gate_up: Group
+    down: Group
+    norm_before: Norm
+    norm_after: Norm
+    head_dim: int
+    scaling: float
+    rotated: int
+    """columns of q and k together, the first of q k v"""
+    keys: int
+    """columns of k, and of v"""
+
+
+class Before(torch.autograd.Function):
+    """x (T, H) -> q (T, Q), k (T, KV), v (T, KV): norm, products, rotation."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, layer: Layer, cos: torch.Tensor, sin: torch.Tensor, *parameters: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        normed, inverse = _norm(x, layer.norm_before)
+        product = Product(layer.before, [p.to(x.dtype) for p in parameters])
+        qkv = product.forward(normed, layer.before.dropout())
+        ctx.save_for_backward(x, inverse, cos, sin)
+        ctx.layer, ctx.product = layer, product
+        qk = _rotate(qkv[:, : layer.rotated], cos, sin)
+        queries = layer.rotated - layer.keys
+        return qk[:, :queries], qk[:, queries:], qkv[:, layer.rotated :].contiguous()  # else v would hold all of qkv
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, inverse, cos, sin = ctx.saved_tensors
+        qk, v = torch.cat(gradients[:2], 1), gradients[2]
+        gradient = torch.cat([_rotate(qk, cos, -sin), v], 1)
+        normed = _normed(x, inverse, ctx.layer.norm_before)
+        of_normed, found = ctx.product.backward(gradient, normed, ctx.needs_input_grad[0])
+        of_x = None if of_normed is None else _norm_backward(of_normed, x, inverse, ctx.layer.norm_before)
+        return of_x, None, None, None, *found
+
+
+class After(torch.autograd.Function):
+    """x (T, H), attention's output (T, Q) -> y (T, H): o, residual, norm, MLP, residual."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, heads: torch.Tensor, layer: Layer, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        groups = (layer.o, layer.gate_up, layer.down)
+        o, gate_up, down = _products(groups, [p.to(x.dtype) for p in parameters])
+        between = o.forward(heads, layer.o.dropout()).add_(x)
+        normed, inverse = _norm(between, layer.norm_after)
+        both = gate_up.forward(normed, layer.gate_up.dropout())  # (T, 2 I)
+        gate, up = both.chunk(2, 1)
+        y = down.forward(F.silu(gate).mul_(up), layer.down.dropout()).add_(between)
+        ctx.save_for_backward(heads, between, inverse, both)
+        ctx.layer, ctx.products = layer, (o, gate_up, down)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        heads, between, inverse, both = ctx.saved_tensors
+        o, gate_up, down = ctx.products
+        gate, up = both.chunk(2, 1)
+        activated = F.silu(gate)
+        inner, of_down = down.backward(gradient, activated * up)
+        of_both = torch.empty_like(both)
+        torch.mul(inner, activated, out=of_both[:, up.shape[1] :])
+        torch.ops.aten.silu_backward.grad_input(inner.mul_(up), gate, grad_input=of_both[:, : up.shape[1]])
+        del inner, activated
+        normed = _normed(between, inverse, ctx.layer.norm_after)
+        of_normed, of_gate_up = gate_up.backward(of_both, normed)
+        of_x = _norm_backward(of_normed, between, inverse, ctx.layer.norm_after).add_(gradient)
+        of_heads, of_o = o.backward(of_x, heads)
+        return of_x, of_heads, None, *of_o, *of_gate_up, *of_down
+
+
+def _products(groups: Sequence[Group], parameters: list[torch.Tensor]) -> list[Product]:
+    """Deal the parameters of several groups out, in order."""
+    products = []
+    for group in groups:
+        count = len(group.parameters())
+        products.append(Product(group, parameters[:count]))
+        parameters = parameters[count:]
+    return products
+
+
+def _norm(x: torch.Tensor, module: Norm) -> tuple[torch.Tensor, torch.Tensor]:
+    """RMSNorm of (T, H) in fp32 at least: the normed rows and 1 / rms (T, 1)."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(module.variance_epsilon))
+    return _normed(x, inverse, module), inverse
+
+
+def _normed(x: torch.Tensor, inverse: torch.Tensor, module: Norm) -> torch.Tensor:
+    return (x * inverse).mul_(module.weight).to(x.dtype)
+
+
+def _norm_backward(gradient: torch.Tensor, x: torch.Tensor, inverse: torch.Tensor, module: Norm) -> torch.Tensor:
+    """With g = gradient * weight:   dx = g / rms - x (g . x) / (H rms^3)."""
+    g = gradient * module.weight
+    along = (g * x).sum(-1, keepdim=True, dtype=inverse.dtype) / x.shape[-1]  # (T, 1)
+    return (g * inverse).addcmul_(x.to(inverse.dtype), along * inverse**3, value=-1).to(x.dtype)
+
+
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """(T, heads * D), (T, 1, D / 2) -> each head's halves (a, b) turned to (a cos - b sin, b cos + a sin).
+
+    The inverse, and so the backward pass, is the same with -sin.
+    """
+    heads = x.unflatten(1, (-1, 2 * cos.shape[-1]))
+    turned = torch.empty(heads.shape, dtype=x.dtype, device=x.device)
+    (a, b), (to_a, to_b) = heads.chunk(2, -1), turned.chunk(2, -1)
+    torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=to_b).addcmul_(a, sin)
+    return turned.flatten(1)
+
+
+def forward_of(model: PreTrainedModel) -> Forward:
+    """How training runs this model: by the layers above where it is of their shape, else by the library's own."""
+    return lean_forward(model) or library_forward(model)
+
+
+def lean_forward(model: PreTrainedModel) -> Forward | None:
+    """The forward pass of training for this model and its adapter, or None where it is not of this shape.
+
+    Call it after the adapter is attached; its weights are read anew in every call.
+    """
+    decoder = model.get_decoder()
+    config = model.config
+    if config.model_type not in FAMILIES or not all(_fits(layer) for layer in decoder.layers):
+        return None
+    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return None
+    layers = [_layer(layer) for layer in decoder.layers]
+
+    def forward(batch: Batch, segments: Segments) -> torch.Tensor:
+        with torch.autocast(batch.ids.device.type, enabled=False):
+            recompute = decoder.layers[0].gradient_checkpointing and torch.is_grad_enabled()
+            run = functools.partial(checkpoint, _layer_forward, use_reentrant=False) if recompute else _layer_forward
+            x = decoder.embed_tokens(batch.ids)  # (1, T, H)
+            cos, sin = _half_angles(decoder.rotary_emb, x, batch.positions)
+            x = x[0]
+            for layer in layers[:-1]:
+                x = run(layer, x, cos, sin, segments, None)
+            return decoder.norm(run(layers[-1], x, cos, sin, segments, batch.predicts))
+
+    return forward
+
+
+def _layer_forward(
+    layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, segments: Segments, only: torch.Tensor | None
+) -> torch.Tensor:
+    """(T, H) -> (T, H), or (n, H) for the positions `only`."""
+    q, k, v = Before.apply(x, layer, cos, sin, *layer.before.parameters())
+    q, k, v = (t.unflatten(1, (-1, layer.head_dim)).transpose(0, 1)[None] for t in (q, k, v))  # (1, heads, T, D)
+    mixed, _ = segment_attention(torch.nn.Identity(), q, k, v, None, scaling=layer.scaling, segments=segments)
+    mixed = mixed[0].flatten(1)  # (T, Q)
+    if only is not None:
+        x, mixed = x.index_select(0, only), mixed.index_select(0, only)
+    parameters = [p for group in (layer.o, layer.gate_up, layer.down) for p in group.parameters()]
+    result: torch.Tensor = After.apply(x, mixed, layer, *parameters)
+    return result
+
+
+def _half_angles(rotary: Any, x: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The model's own cosines and sines, (T, 1, D / 2): both halves of a head have the same."""
+    cos, sin = rotary(x, positions)
+    half = cos.shape[-1] // 2
+    return cos[0, :, None, :half], sin[0, :, None, :half]
+
+
+def _fits(layer: Any) -> bool:
+    """Frozen linear layers, plain or with plain LoRA."""
+    attention, mlp = layer.self_attn, layer.mlp
+    modules = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+    for module in (*modules, mlp.gate_proj, mlp.up_proj, mlp.down_proj):
+        base = module.get_base_layer() if isinstance(module, MergedLinear) else module
+        if type(base) is not torch.nn.Linear or base.weight.requires_grad:
+            return False
+        if isinstance(module, MergedLinear) and not plain_lora(module):
+            return False
+    return True
+
+
+def _layer(layer: Any) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    before = Group([attention.q_proj, attention.k_proj, attention.v_proj])
+    queries, keys, _ = before.sizes
+    return Layer(
+        before=before,
+        o=Group([attention.o_proj]),
+        gate_up=Group([mlp.gate_proj, mlp.up_proj]),
+        down=Group([mlp.down_proj]),
+        norm_before=layer.input_layernorm,
+        norm_after=layer.post_attention_layernorm,
+        head_dim=attention.head_dim,
+        scaling=attention.scaling,
+        rotated=queries + keys,
+        keys=keys,
+    )

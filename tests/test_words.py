@@ -1,0 +1,68 @@
+"""Words and runs of words as hashes: equal where the text says the same, different where it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeup.data import words
+from codeup.data.words import CODE, PROSE
+
+
+def same(a: str, b: str, kind: words.Kind) -> bool:
+    found = words.words([a, b], kind)
+    return found.of(0).tolist() == found.of(1).tolist()
+
+
+def test_case_and_white_space_do_not_count() -> None:
+    assert same("Add  a\tand\nB", "add a and b", PROSE)
+
+
+def test_signs_count_in_code_and_not_in_prose() -> None:
+    assert not same("a + b", "a - b", CODE)
+    assert same("a + b", "a - b", PROSE)
+    assert same("max_length", "max length", PROSE)
+    assert not same("max_length", "max length", CODE)
+
+
+def test_unicode_forms_of_one_text_are_the_same_words() -> None:
+    assert same("Cafe\u0301", "café", PROSE)
+    assert not same("café", "cafe", PROSE)
+
+
+def test_each_text_has_its_own_words_also_empty_ones() -> None:
+    found = words.words(["one two", "", "...", "three"], PROSE)
+    assert found.counts().tolist() == [2, 0, 0, 1]
+    assert words.words([], CODE).counts().tolist() == []
+
+
+@given(st.lists(st.text(alphabet="ab c_+é", max_size=12), max_size=6))
+def test_words_are_those_of_splitting_each_text_alone(texts: list[str]) -> None:
+    together = words.words(texts, CODE)
+    for number, text in enumerate(texts):
+        assert together.of(number).tolist() == words.words([text], CODE).hashes.tolist()
+
+
+def test_a_window_is_a_run_of_words_in_order_and_inside_one_text() -> None:
+    found = words.windows(words.words(["a b c d", "b c", "c b", "d"], PROSE), 2)
+    assert found.counts().tolist() == [3, 1, 1, 1]  # "d" alone is a window of one word
+    assert found.of(0)[1] == found.of(1)[0]
+    assert found.of(1)[0] != found.of(2)[0]
+    assert words.windows(words.words(["d", ""], PROSE), 2, whole=False).counts().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_windows_are_equal_exactly_where_the_words_are(size: int) -> None:
+    text = "x y x y x y z x y x"
+    split = text.split()
+    expected = [tuple(split[i : i + size]) for i in range(len(split) - size + 1)]
+    found = words.windows(words.words([text], PROSE), size).hashes.tolist()
+    assert [found.index(each) for each in found] == [expected.index(each) for each in expected]
+
+
+def test_jaccard_is_that_of_the_sets() -> None:
+    found = words.distinct(words.words(["a b b c", "b c d e"], PROSE))
+    assert words.jaccard(found.of(0), found.of(1)) == 2 / 5
+    assert words.jaccard(found.of(0), np.zeros(0, np.uint64)) == 0.0
