@@ -366,7 +366,7 @@ def advice(model: Path, **changes: Any) -> list[str]:
 
 
 def test_the_advice_has_the_numbers_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Llama-3-8B on a card of 22 GiB: weights of 14.96 GiB, and 19.2 in all with checkpointing."""
+    """Llama-3-8B on a card of 22 GiB: weights of 14.96 GiB, and 19.2 in all with checkpointing (needs.py)."""
     sizes = {"vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32}
     heads = {"num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": False}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **sizes, **heads}))

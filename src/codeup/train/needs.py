@@ -6,7 +6,7 @@
 Llama-3-8B, r 32 on all linear layers, dropout, 4,096-token rows with activation checkpointing, bf16, in GiB:
 
     weights 14.96 + adapter 0.47 + gradients 0.31 + optimizer 0.62
-    + activations 1.06 + logits 0.28 + working 1.34 + context 0.72 = 19.77
+    + activations 1.06 + logits 0.28 + working 0.82 + context 0.69 = 19.23
 
 Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double quantisation, Dettmers et al. 2023
 (arXiv 2305.14314, section 3); activations are what decoder.py saves or, for 4-bit weights, transformers' decoder layer
