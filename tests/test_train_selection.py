@@ -169,7 +169,7 @@ def test_the_time_of_evaluations_is_shown(inputs: dict[str, Any], tmp_path: Path
     summary = train_sft(**inputs, out=tmp_path, **SETTINGS | {"eval_share": 0.2}, emit=events.append)
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "eval_loss" in row]
     assert [row["step"] for row in rows] == [8, 16] and summary["evaluation_share_planned"] <= 0.2
-    assert summary["evaluation_seconds"] == pytest.approx(sum(row["eval_seconds"] for row in rows), abs=1e-3)
+    assert summary["evaluation_seconds"] == pytest.approx(sum(row["eval_seconds"] for row in rows), abs=2e-3)
     assert [event.text for event in events if event.kind == "note"] == [
         "an evaluation costs 6.90% of the training's work; eval_share 20.00% allows 2 of 4, after steps [8, 16]"
     ]
