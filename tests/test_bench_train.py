@@ -100,6 +100,8 @@ def test_mistakes_are_one_message(tmp_path: Path, data: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             bench.compare(data, **settings)
+    with pytest.raises(UserError, match="cannot be read"):
+        bench.compare(data.with_name("nowhere.json"))
     data.write_text('{"rows": 1}')
     with pytest.raises(UserError, match="not a file of Alpaca rows"):
         bench.compare(data)

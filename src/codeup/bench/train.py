@@ -191,7 +191,11 @@ def _pairs(data: Path) -> list[tuple[str, str]]:
     try:
         found = json.loads(data.read_text(encoding="utf-8"))
         pairs = [("\n".join(filter(None, (r["instruction"], r.get("input")))), r["output"]) for r in found]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise UserError(
+            f"cannot be read ({error.strerror})", where=str(data), mend="name a JSON file of rows"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
         mend = "a JSON list of rows with instruction, input and output"
         raise UserError(f"not a file of Alpaca rows ({error!r})", where=str(data), mend=mend) from None
     usable = [pair for pair in pairs if all(pair)]
