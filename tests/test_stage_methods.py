@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from train_models import random_documents, save_tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, MixtralConfig, MixtralForCausalLM
 
 from codeup import recipe as recipes
 from codeup import run, study
@@ -17,6 +18,8 @@ from codeup.chat import load_renderer
 from codeup.errors import UserError
 from codeup.nano import base_folder
 from codeup.steps.sft import token_ids
+from codeup.train.sft import train_sft
+from codeup.train.tokens import write_tokens
 from codeup.types import Artifact, Message
 
 RECIPE = """\
@@ -101,3 +104,24 @@ def test_tokens_are_named_by_text_or_id() -> None:
     assert token_ids("template", renderer) == [0, 3, 4, 5]
     with pytest.raises(UserError, match=r"no token '<\|eot\|>'"):
         token_ids(["<|eot|>"], renderer)
+
+
+def test_experts_that_get_no_adapter_are_named(tmp_path: Path) -> None:
+    """Mixtral's experts are tensors of three dimensions; a dense model has no such weights, and no note."""
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=4,
+    )  # fmt: skip
+    MixtralForCausalLM(config).save_pretrained(tmp_path / "experts")
+    save_tiny_llama(tmp_path / "dense")
+    write_tokens(tmp_path / "tokens", random_documents(6))
+    notes: dict[str, list[str]] = {"experts": [], "dense": []}
+    for name, heard in notes.items():
+        train_sft(
+            model=tmp_path / name, tokens=tmp_path / "tokens", validation=None, out=tmp_path / f"{name}-out",
+            lora={"r": 2, "alpha": 4}, pack_length=64, tokens_per_batch=1024,
+            emit=lambda event, heard=heard: heard.append(event.text) if event.kind == "note" else None,  # type: ignore[misc]
+        )  # fmt: skip
+    assert any("get no adapter" in text and "experts.gate_up_proj" in text for text in notes["experts"])
+    assert not any("get no adapter" in text for text in notes["dense"])

@@ -10,10 +10,10 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from train_models import random_documents, tiny_llama
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import attention, lora, loss
+from codeup.train import attention, lora, loss, sft
 from codeup.train.batch import Batch, collate
 from codeup.train.decoder import forward_of
 from codeup.train.loop import Run, accumulate
@@ -74,6 +74,32 @@ def test_the_self_test_fails_when_positions_do_not_restart(monkeypatch: pytest.M
     monkeypatch.setattr(attention, "collate", running)
     with pytest.raises(WorkFailed, match="packing self-test"):
         attention.self_test(model, library_forward(model), arrays(random_documents(3)), reference="sdpa")
+
+
+def test_a_model_with_scaled_logits_is_refused_for_what_it_is() -> None:
+    torch.manual_seed(0)
+    settings = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = GraniteConfig(**settings, num_attention_heads=4, num_key_value_heads=2, initializer_range=0.5)
+    for scaling, refused in ((1.0, False), (8.0, True)):
+        config.logits_scaling = scaling
+        model = GraniteForCausalLM(config).eval()
+        attention.use_segment_attention(model)
+        documents = arrays(random_documents(3))
+        if refused:
+            with pytest.raises(WorkFailed, match="otherwise than by its last hidden states and its head"):
+                attention.self_test(model, library_forward(model), documents, reference="sdpa")
+        else:
+            attention.self_test(model, library_forward(model), documents, reference="sdpa")
+
+
+def test_the_self_test_looks_beyond_a_sliding_window_where_documents_do(tmp_path: Path) -> None:
+    written = write_tokens(tmp_path / "tokens", random_documents(4, shortest=550, longest=560))
+    plan = make_plan(written, capacity=600, tokens_per_batch=600, epochs=1, seed=0)
+    longest = int(written.lengths.max())
+    lengths = [len(ids) for ids, _ in sft.test_documents(written, plan, 530)]
+    assert lengths == [512, 512, 512, longest]
+    assert [len(ids) for ids, _ in sft.test_documents(written, plan, 600)] == [512] * 3  # no document is longer
+    assert [len(ids) for ids, _ in sft.test_documents(written, plan, None)] == [512] * 3
 
 
 def test_a_sliding_window_is_kept_inside_each_document() -> None:

@@ -17,7 +17,7 @@ import torch
 from train_models import random_documents, save_tiny_llama
 
 from codeup.errors import UserError
-from codeup.train import base, checkpoint, loop, saving
+from codeup.train import base, checkpoint, loop, saving, selection
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
@@ -210,6 +210,28 @@ def test_ctrl_c_saves_the_last_finished_step(
     summary = train_sft(**inputs, out=tmp_path, **SETTINGS, emit=notes.append)
     assert summary["resumed_from"] == 4
     assert notes[0].text == "continuing after step 4"
+    assert adapter_bytes(tmp_path) == adapter_bytes(uninterrupted)
+
+
+def test_ctrl_c_in_an_evaluation_loses_no_step(
+    tmp_path: Path, inputs: dict[str, Any], uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third evaluation is interrupted (after step 7); it is made when the training goes on."""
+    calls = iter(range(2))
+    original = selection.held_out_means
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(selection, "held_out_means", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_sft(**inputs, out=tmp_path, **SETTINGS | {"checkpoint_every_steps": None})
+    summary = train_sft(**inputs, out=tmp_path, **SETTINGS)
+    assert summary["resumed_from"] == summary["evaluations"][2]["step"] == 7
+    assert losses(tmp_path) == losses(uninterrupted)
     assert adapter_bytes(tmp_path) == adapter_bytes(uninterrupted)
 
 

@@ -140,6 +140,24 @@ def attach(
     return adapted
 
 
+def uncovered(model: PeftModel) -> dict[str, int]:
+    """Parameters that stay as they are because no adapter reaches them, by the end of their name.
+
+    Embeddings, head, norms and biases are not counted: LoRA leaves them alone. What is left are matrices that are not
+    linear layers: {"experts.gate_up_proj": 235929600} in a Mixtral, whose experts transformers keeps as one tensor.
+    """
+    base = model.get_base_model()
+    ends = [base.get_input_embeddings(), base.get_output_embeddings()]
+    skipped = {id(p) for module in ends if module is not None for p in module.parameters()}
+    found: dict[str, int] = {}
+    for name, parameter in base.named_parameters():
+        adapted = ".base_layer." in name or ".lora_" in name or "trainable_tokens" in name
+        if parameter.ndim >= 2 and not adapted and id(parameter) not in skipped:
+            end = ".".join(name.removesuffix(".weight").split(".")[-2:])
+            found[end] = found.get(end, 0) + parameter.numel()
+    return found
+
+
 def _token_layers(model: PreTrainedModel, token_ids: Sequence[int]) -> dict[str, list[int]] | None:
     """Rows to train by layer name. A tied head follows the embedding; an untied one gets the same rows."""
     if not token_ids:

@@ -27,6 +27,8 @@ from codeup.types import Emit, Event
 METHODS = ("lora", "full")
 INITIAL = "initial.safetensors"
 """In a stage's folder while it trains: what PiSSA began with."""
+LEFT_OUT = 0.01
+"""Share of a model's weights without adapters from which a note says so."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,19 @@ def begin(
     rows = token_rows.begin_with_mean(adapter) if settings["token_init"] == "mean" else 0
     adapter.train()
     return Trained(adapter, initial, rows)
+
+
+def say_what_is_left_out(trained: Trained, targets: object, emit: Emit, step_name: str) -> None:
+    """A note where adapters on all linear layers leave large parts of the model as they are."""
+    if not isinstance(trained.module, PeftModel) or targets != "all-linear":
+        return
+    left = lora.uncovered(trained.module)
+    share = sum(left.values()) / max(1, trained.module.get_base_model().num_parameters())
+    if share >= LEFT_OUT:
+        text = (
+            f"{share:.0%} of the weights get no adapter, because they are no linear layers: {', '.join(sorted(left))}"
+        )
+        emit(Event("note", step_name, text=text))
 
 
 def untrained_tokens(

@@ -93,6 +93,11 @@ class Evaluator:
         found = None if self.select_by == LAST else best(progress.evaluations, self.metric)
         return found["step"] if found else None
 
+    def due(self, progress: Progress) -> bool:
+        """Whether the step that was just made is to be evaluated and has not been."""
+        made = bool(progress.evaluations) and progress.evaluations[-1]["step"] == progress.step
+        return progress.step in self.schedule.after and not made
+
     def exhausted(self, progress: Progress) -> bool:
         """Whether the last `early_stop` evaluations brought nothing better."""
         return bool(self.early_stop) and since_best(progress.evaluations, self.metric) >= self.early_stop

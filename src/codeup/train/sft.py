@@ -33,7 +33,7 @@ from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import base as base_model
 from codeup.train import loop, methods, packing, selection, shortage
-from codeup.train.attention import self_test, use_segment_attention
+from codeup.train.attention import self_test, sliding_window, use_segment_attention
 from codeup.train.metrics import Metrics
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
@@ -180,12 +180,15 @@ def train_sft(
         use_segment_attention(loaded)
         untrained = methods.untrained_tokens(loaded, template_tokens or {}, emit, step_name)
         trained = methods.begin(loaded, method, settings, out, identity, seed)
+        methods.say_what_is_left_out(trained, settings["targets"], emit, step_name)
         run = loop.Run(
             loaded, trained.module, store, plan, out, seed=seed, objective=objective,
             plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha,
             compute=base_model.training_dtype(model, dtype, loaded.device), **optimiser,
         )  # fmt: skip
-        difference = self_test(loaded, run.forward, _test_documents(store, plan), reference="sdpa")
+        difference = self_test(
+            loaded, run.forward, test_documents(store, plan, sliding_window(loaded)), reference="sdpa"
+        )
         started = time.perf_counter()
         stores = [store, *([held_out] if held_out is not None else [])]
         objective.prepare(run, stores, key=identity, emit=emit, step_name=step_name)
@@ -215,27 +218,31 @@ def _identity(facts: Mapping[str, Any]) -> str:
 def _train(
     run: loop.Run, evaluator: selection.Evaluator, *, saving: Saving, trackers: Trackers, emit: Emit, step_name: str
 ) -> None:  # fmt: skip
-    """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed."""
+    """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed.
+
+    An evaluation that was interrupted is made when the training goes on, before the next step.
+    """
     progress = run.progress
     metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step, also=trackers.add)
-
-    def ended() -> bool:
-        return progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
 
     def save() -> None:
         metrics.to_disk()
         saving.save(run, evaluator.chosen(progress))
 
     try:
-        while not ended():
-            result = loop.train_step(run)
-            _report(run, result, metrics, emit, step_name)
-            evaluated = progress.step in evaluator.schedule.after
+        while True:
+            evaluated = evaluator.due(progress)
             if evaluated:
                 _evaluate(run, evaluator, metrics, emit, step_name)
-            run.clean = True
-            if saving.due(progress.step) or ended() or (evaluated and evaluator.select_by != selection.LAST):
+            ended = progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
+            wanted = ended or saving.due(progress.step) or (evaluated and evaluator.select_by != selection.LAST)
+            if wanted and progress.step > saving.step:
                 save()
+            if ended:
+                return
+            result = loop.train_step(run)
+            _report(run, result, metrics, emit, step_name)
+            run.clean = True
     except KeyboardInterrupt:
         if run.clean and progress.step > saving.step:
             save()
@@ -282,10 +289,19 @@ def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit
     emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
 
 
-def _test_documents(store: TokenStore, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The heads of a few documents of different content for the self-test."""
-    chosen = plan.useful[np.linspace(0, len(plan.useful) - 1, SELF_TEST_DOCUMENTS).astype(int)]
-    return [(ids[:SELF_TEST_TOKENS], marks[:SELF_TEST_TOKENS]) for ids, marks in (store[int(i)] for i in chosen)]
+def test_documents(store: TokenStore, plan: Plan, window: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The heads of a few documents of different content for the self-test.
+
+    Where documents are longer than the model's sliding window, the longest is among them and goes beyond it.
+    """
+    chosen = plan.useful[np.linspace(0, len(plan.useful) - 1, SELF_TEST_DOCUMENTS).astype(int)].tolist()
+    heads = [SELF_TEST_TOKENS] * len(chosen)
+    longest = int(plan.useful[np.argmax(store.lengths[plan.useful])])
+    if window is not None and store.lengths[longest] > max(window, SELF_TEST_TOKENS):
+        chosen, heads = [*chosen, longest], [*heads, window + SELF_TEST_TOKENS]
+    return [
+        (ids[:head], marks[:head]) for head, (ids, marks) in zip(heads, map(store.__getitem__, chosen), strict=True)
+    ]
 
 
 def _summary(
