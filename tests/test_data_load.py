@@ -133,8 +133,9 @@ def test_a_column_that_only_some_rows_lack_drops_those_rows(tmp_path: Path) -> N
 def test_a_source_of_the_users_own_is_a_dotted_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     code = """
+from codeup.data.licences import FILE_OF_YOURS
 from codeup.data.rows import REQUIRED, single_turn
-HUB_ID, LICENCE, COLUMNS, FIXTURE = None, "mine", {"q": REQUIRED}, []
+HUB_ID, TERMS, COLUMNS, FIXTURE = None, FILE_OF_YOURS, {"q": REQUIRED}, []
 def convert(row, *, columns):
     return single_turn(row["q"], row["q"].upper()) if row["q"] != "bad" else 3
 """
@@ -146,7 +147,7 @@ def convert(row, *, columns):
     assert next(items) == Conversation((Message("user", "a"), Message("assistant", "A")), "mine.shouting:r.jsonl", 0)
     with pytest.raises(UserError, match="made int of row 1"):
         next(items)
-    with pytest.raises(UserError, match="lacks COLUMNS, FIXTURE, LICENCE, convert"):
+    with pytest.raises(UserError, match="lacks COLUMNS, FIXTURE, TERMS, convert"):
         list(load_source("mine.lacking", [path]))
     for name in ("mine.shouting", "mine.lacking", "mine"):
         sys.modules.pop(name, None)

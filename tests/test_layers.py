@@ -12,7 +12,7 @@ FLOORS = [
     ["types", "errors"],
     ["recipe", "recipe_text", "plugins", "artifacts", "stats"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
-    ["train", "evaluate", "decontaminate", "report", "export", "serve", "models"],
+    ["train", "evaluate", "decontaminate", "provenance", "report", "export", "serve", "models"],
     ["steps", "study", "run", "bench", "interop", "planning"],
     ["cli", "__main__"],
 ]

@@ -9,6 +9,7 @@ import pytest
 
 from codeup import plugins
 from codeup.data import rows
+from codeup.data.licences import level, normal
 from codeup.data.rows import Drop, Repaired
 from codeup.types import Conversation, Message
 
@@ -31,13 +32,16 @@ def source(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def test_the_named_datasets_and_shapes_are_there() -> None:
-    assert {"wizardlm_evol_instruct_v2", "metamathqa", "evol_codealpaca_v1", "gsm8k"} <= set(SOURCES)
+    assert {"wizardlm_evol_instruct_v2", "metamathqa", "evol_codealpaca_v1", "gsm8k", "code_alpaca"} <= set(SOURCES)
     assert {"alpaca", "sharegpt", "messages", "prompt_response"} <= set(SOURCES)
 
 
 def test_every_source_says_what_it_is_and_under_which_licence(source: ModuleType) -> None:
     assert (source.__doc__ or "").split("\n")[0].endswith(".")
-    assert source.LICENCE and (source.HUB_ID is None or "/" in source.HUB_ID)
+    assert source.HUB_ID is None or "/" in source.HUB_ID
+    assert (source.HUB_ID is None) == (not source.TERMS.claims), "a dataset has claims, a shape has its user's word"
+    assert all(claim.licence == normal(claim.licence) and claim.by and claim.read for claim in source.TERMS.claims)
+    assert all(level(claim.licence) < 7 for claim in source.TERMS.claims), "an identifier that has a level"
 
 
 def test_every_source_keeps_and_drops_rows_of_its_fixture(source: ModuleType) -> None:

@@ -56,6 +56,9 @@ class Source(Section):
         default_factory=dict, description="column mapping, wanted name: name in your file (e.g. output: answer)"
     )
     revision: str | None = Field(None, description="Hub revision of the dataset")
+    licence: str | None = Field(
+        None, description="licence of these rows as you know it (e.g. cc-by-4.0), beside what is known of the dataset"
+    )
 
 
 class Against(Section):

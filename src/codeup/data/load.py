@@ -263,7 +263,7 @@ def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row:
 
 def _source(name: str) -> ModuleType:
     module = plugins.load("sources", name)
-    missing = {"HUB_ID", "LICENCE", "COLUMNS", "FIXTURE", "convert"} - vars(module).keys()
+    missing = {"HUB_ID", "TERMS", "COLUMNS", "FIXTURE", "convert"} - vars(module).keys()
     if missing:
         raise UserError(f"source {name!r} lacks {', '.join(sorted(missing))}", mend="see codeup/data/sources/alpaca.py")
     return module

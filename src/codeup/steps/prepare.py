@@ -1,6 +1,7 @@
 """Prepare one training set: read its sources, render to token ids, drop what cannot be used (counted), hold some out.
 
-    rows -> Conversation -> (sifted) -> Tokens -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json
+    rows -> Conversation -> (sifted) -> Tokens -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json,
+                                                        manifest.json, README.md, recipe.yaml
 
 A row is read and tokenised once. Memory does not grow with the number of rows beyond 20 bytes for each; near duplicates
 and contamination (_sift.py) take a few hundred more.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from codeup.data.rows import Drop
     from codeup.train.tokens import TokenStore
 
-CODE = ("data", "chat", "train/tokens.py", "steps/prepare.py", "steps/_sift.py", "decontaminate")
+CODE = ("data", "chat", "train/tokens.py", "steps/prepare.py", "steps/_sift.py", "decontaminate", "provenance")
 CHUNK = 1024
 """Conversations tokenised in one call."""
 BARS = 24
@@ -59,6 +60,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.chat import load_renderer
     from codeup.data.load import Funnel, load_mix
     from codeup.data.split import choose_validation, group_key
+    from codeup.provenance import manifest
     from codeup.steps._sift import sift
     from codeup.train.tokens import open_tokens, write_tokens
 
@@ -105,7 +107,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     del store
     shutil.rmtree(folder / "all")
     artifacts.write_json(folder / "funnel.json", summary)
-    return summary
+    manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
+    return {**summary, "manifest_sha256": artifacts.file_sha256(folder / manifest.MANIFEST)}
 
 
 def _sources(spec: Spec, context: Context) -> list[Any]:

@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import Claim, Terms
 from codeup.types import Conversation
 
 HUB_ID = "theblackcat102/evol-codealpaca-v1"
-LICENCE = "Apache-2.0 by its dataset card, earlier CC BY-NC 4.0; answers come from OpenAI models"
+TERMS = Terms(
+    (
+        Claim("cc-by-nc-4.0", "its card on the Hub in July 2023, as models derived from it record", "2026-11"),
+        Claim("apache-2.0", "its card on the Hub", "2026-11"),
+    ),
+    made_with="OpenAI models (gpt-4-0314, gpt-4-0613)",
+)
 COLUMNS = {"instruction": rows.REQUIRED, "output": rows.REQUIRED}
 FIXTURE = [
     {

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import Claim, Terms
 from codeup.types import Conversation
 
 HUB_ID = "openai/gsm8k:main/*"
-LICENCE = "MIT"
+TERMS = Terms((Claim("mit", "its card on the Hub", "2026-11"),))
 COLUMNS = {"question": rows.REQUIRED, "answer": rows.REQUIRED}
 NO_FINAL_ANSWER = "no final answer"
 FIXTURE = [

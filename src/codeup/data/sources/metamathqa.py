@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import Claim, Terms
 from codeup.types import Conversation
 
 HUB_ID = "meta-math/MetaMathQA"
-LICENCE = "MIT by its dataset card; answers come from an OpenAI model"
+TERMS = Terms(
+    (Claim("mit", "its card on the Hub", "2026-11"),),
+    made_with="an OpenAI model",
+)
 COLUMNS = {"query": rows.REQUIRED, "response": rows.REQUIRED, "original_question": rows.OPTIONAL}
 FIXTURE = [
     {

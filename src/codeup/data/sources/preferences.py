@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import FILE_OF_YOURS
 from codeup.types import Conversation, Message
 
 HUB_ID = None
-LICENCE = "that of your file"
+TERMS = FILE_OF_YOURS
 COLUMNS = {
     "chosen": rows.REQUIRED,
     "rejected": rows.REQUIRED,

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import FILE_OF_YOURS
 from codeup.types import Conversation
 
 HUB_ID = None
-LICENCE = "that of your file"
+TERMS = FILE_OF_YOURS
 COLUMNS = {
     "prompt": rows.REQUIRED,
     "response": rows.REQUIRED,

@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.data import rows
+from codeup.data.licences import Claim, Terms
 from codeup.types import Conversation
 
 HUB_ID = "WizardLMTeam/WizardLM_evol_instruct_V2_196k"
-LICENCE = (
-    "MIT by its dataset card; the authors' code repository says CC BY-NC 4.0 for data; answers come from OpenAI models"
+TERMS = Terms(
+    (
+        Claim("cc-by-nc-4.0", "the data licence of the authors' code repository", "2026-11"),
+        Claim("mit", "its card on the Hub", "2026-11"),
+    ),
+    made_with="OpenAI models",
 )
 COLUMNS = {"conversations": rows.REQUIRED, "from": rows.IN_EACH_TURN, "value": rows.IN_EACH_TURN}
 FIXTURE = [
