@@ -226,15 +226,26 @@ def evaluate(
 @app.command()
 @guarded
 def compare(
-    a: Path,
-    b: Path,
+    a: Annotated[str, typer.Argument(metavar="A", help="run folder, RUN:MODEL, folder of verdicts, or verdicts.jsonl")],
+    b: Annotated[str, typer.Argument(metavar="B", help="the same, of the new side")],
     suite: Annotated[str, typer.Option(help="base or plus, of verdicts that hold both")] = "",
+    data: Annotated[Path | None, typer.Option(help="the benchmark's file, for prompts of changed problems")] = None,
+    show: Annotated[int, typer.Option(min=0, help="changed problems to print, side by side")] = 3,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="write a page with all changed problems")] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="worse:X[:significant]",
+            help="exit 3 if B's score is lower than A's by at least X; with :significant only if the data support it",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Is A better than B? Paired comparison of two verdict files, or folders that hold one."""
-    from codeup.cli import scoring
+    """Is B better or worse than A? Paired comparison, and the problems that changed."""
+    from codeup.cli import comparing
 
-    scoring.compare(a, b, suite=suite, json=json)
+    if comparing.compare(a, b, suite=suite, data=data, show=show, html=html, fail_if=fail_if or [], json=json):
+        raise typer.Exit(MISSED)
 
 
 @app.command()

@@ -1,11 +1,10 @@
-"""`codeup generate`, `evaluate` and `compare`: answers, scores and the paired test, outside of any run."""
+"""`codeup generate` and `evaluate`: answers and scores, outside of any run."""
 
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from codeup import models, plugins
 from codeup.cli.progress import display
@@ -122,38 +121,3 @@ def evaluate(
         print(f"under --extract {mode}, {passed} of the failed samples would pass")
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")
-
-
-def compare(a: Path, b: Path, *, suite: str, json: bool) -> None:
-    """Print the paired table of two sets of verdicts, the difference with its interval, and what it supports."""
-    from codeup.evaluate import compare as paired
-
-    found = paired.compare(a, b, suite=suite)
-    for warning in found["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
-    if json:
-        print(jsonlib.dumps(found))
-        return
-    for name in ("a", "b"):
-        score = found[f"score_{name}"]
-        print(f"{name.upper()}: {score.get('model') or found[name]}  {_score_text(score)}")
-    print(f"{found['n']} problems on both sides" + (f", {found['suite']} suite" if found["suite"] else ""))
-    if found["p_value"] is not None:
-        table = f"both pass {found['both']}, only A {found['only_a']}, only B {found['only_b']}"
-        print(f"{table}, neither {found['neither']}; McNemar p = {found['p_value']:.3g}")
-    else:
-        print(f"A passes more often on {found['higher_a']}, B on {found['higher_b']}, equal on {found['equal']}")
-    print(
-        f"A - B = {found['difference']:+.3f}  95 % [{found['low']:+.3f}, {found['high']:+.3f}]  n={found['n']} problems"
-    )
-    sizes = {key: "none" if (d := found["detectable"][key]) is None else f"{d:.3f}" for key in ("paired", "unpaired")}
-    print(
-        f"smallest difference found with power 0.8: {sizes['paired']} paired; "
-        f"{sizes['unpaired']} against a score of other problems"
-    )
-    print(found["sentence"])
-
-
-def _score_text(score: dict[str, Any]) -> str:
-    low, high = score["low"], score["high"]
-    return f"{score['metric']} {score['value']:.3f}  95 % [{low:.3f}, {high:.3f}]  n={score['n']} problems"

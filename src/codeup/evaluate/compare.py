@@ -114,7 +114,7 @@ def read_side(path: Path, suite: str = "") -> Side:
             where=str(file),
             mend="leave --suite out, or judge with --benchmark humaneval+ or mbpp+",
         )
-    passes = {task: [_passed(each[i], suite) for i in sorted(each)] for task, each in rows.items()}
+    passes = {task: [passed_in(each[i], suite) for i in sorted(each)] for task, each in rows.items()}
     return Side(file, passes, suite, _about(file))
 
 
@@ -145,7 +145,8 @@ def _needed(suite: str) -> Sequence[str]:
     return SUITES if suite == "plus" else (suite,)
 
 
-def _passed(row: Mapping[str, Any], suite: str) -> bool:
+def passed_in(row: Mapping[str, Any], suite: str) -> bool:
+    """Whether a verdict counts as passed: by its outcome, or in a suite and those before it."""
     if not suite:
         return bool(row["outcome"] == Outcome.PASSED)
     return all(row[f"{name}_status"] == "pass" for name in _needed(suite))

@@ -23,7 +23,7 @@ from codeup import artifacts
 from codeup.data.rows import BAD_UNICODE, Drop, Pair, is_valid_unicode
 from codeup.errors import UserError
 from codeup.evaluate import prompts
-from codeup.evaluate.samples import read_lines
+from codeup.evaluate.samples import find_samples, read_lines
 from codeup.types import BenchmarkData, Message, Outcome, Problem
 
 NONE_PASSED = "no finished answer passed"
@@ -97,15 +97,13 @@ def _scores(folder: Path) -> dict[str, Any]:
 
 
 def _samples(folder: Path, sha256: str) -> Path:
-    """The file of answers, known by its content: in the folder, beside it, or in a step beside it."""
-    near = [*folder.glob("*.jsonl"), *folder.parent.glob("*.jsonl"), *folder.parent.glob("*/samples.jsonl")]
-    for path in near:
-        if artifacts.file_sha256(path) == sha256:
-            return path
-    raise UserError(
-        "the answers that were judged here are not beside it", where=str(folder),
-        mend="put the samples file that was judged, unchanged, into this folder",
-    )  # fmt: skip
+    path = find_samples(folder, sha256)
+    if path is None:
+        raise UserError(
+            "the answers that were judged here are not beside it", where=str(folder),
+            mend="put the samples file that was judged, unchanged, into this folder",
+        )  # fmt: skip
+    return path
 
 
 def load_problems(judged: Judged, benchmark: ModuleType, problems: Path | None) -> BenchmarkData:
