@@ -257,7 +257,10 @@ def test_openai_rows_that_would_be_learnt_wrongly_are_dropped(extra: dict[str, A
 def test_metamath_rewrites_carry_their_original_question_as_group() -> None:
     row = {"query": "How\nmany?", "response": "2", "original_question": "Many?", "type": "GSM_SV"}
     item = convert("metamathqa", row)
-    assert item == Conversation((Message("user", "How\nmany?"), Message("assistant", "2")), group="Many?")
+    turns = (Message("user", "How\nmany?"), Message("assistant", "2"))
+    assert item == Repaired(turns, group="Many?", repairs=(rows.GROUPED,), before=Conversation(turns))
+    own = convert("metamathqa", {**row, "original_question": "How\nmany?"})
+    assert own == Conversation(turns, group="How\nmany?")
 
 
 def test_gsm8k_loses_its_calculator_marks_and_says_its_answer_in_words() -> None:

@@ -18,6 +18,7 @@ from codeup.errors import UserError
 
 KINDS = {
     "sources": "codeup.data.sources",
+    "rules": "codeup.data.rules",
     "languages": "codeup.languages",
     "benchmarks": "codeup.benchmarks",
     "engines": "codeup.engines",

@@ -97,8 +97,13 @@ class Dataset(Section):
     sources: list[Source] = Field(default_factory=list, description="what examples are read from; for sft stages")
     pairs: list[Pairs] = Field(default_factory=list, description="what pairs are read or made from; for dpo stages")
     cutoff: int = Field(2048, ge=8, description="longest example in tokens, prompt and one answer together")
-    overlong: Literal["drop", "cut_turns"] = Field(
-        "drop", description="longer examples: drop them (counted), or cut whole turns from the end until they fit"
+    overlong: Literal["drop", "cut_turns", "split_turns"] = Field(
+        "drop",
+        description="longer examples: drop them (counted), cut whole turns from the end until they fit, or split them "
+        "between turns into several",
+    )
+    rules: dict[str, bool] = Field(
+        default_factory=dict, description="salvage rules to switch on or off, by name (`codeup list rules`)"
     )
     dedup: Literal["none", "exact", "near"] = Field(
         "exact", description="rows that repeat an earlier one: keep, drop equal ones, or drop very similar ones too"

@@ -232,6 +232,8 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
         for kind in ("sources", "pairs"):
             for i, source in enumerate(_list(_dict(entry).get(kind))):
                 problems += _plugin_problem("sources", ("data", name, kind, i, "source"), _dict(source).get("source"))
+        for rule in _dict(_dict(entry).get("rules")):
+            problems += _plugin_problem("rules", ("data", name, "rules", rule), rule, dotted=False)
         problems += _data_problems(name, _dict(entry), root)
     for i, stage in enumerate(_list(value.get("stages"))):
         problems += _stage_problems(i, _dict(stage), data, root)
@@ -303,8 +305,12 @@ def _data_problems(name: str, entry: dict[str, Any], root: type[BaseModel]) -> I
     if bool(sources) == bool(pairs):
         both = "not both: " if sources else ""
         yield Problem(("data", name), f"{both}give sources (examples, for sft stages) or pairs (for dpo stages)")
-    if pairs and entry.get("overlong") == "cut_turns":
-        yield Problem(("data", name, "overlong"), "pairs that are too long are dropped; cut_turns is for sources")
+    if pairs and entry.get("overlong", "drop") != "drop":
+        message = f"pairs that are too long are dropped; {entry['overlong']} is for sources"
+        yield Problem(("data", name, "overlong"), message)
+    for key in ("rules", "filters", "expect_rows"):
+        if pairs and entry.get(key):
+            yield Problem(("data", name, key), "is only read with sources")
     for i, pair in enumerate(map(_dict, pairs)):
         at = ("data", name, "pairs", i)
         kinds = [kind for kind in ("path", "verdicts") if pair.get(kind) is not None]
@@ -359,11 +365,11 @@ def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[P
         seen[tuple(words)] = name
 
 
-def _plugin_problem(kind: str, path: Path_, name: Any) -> list[Problem]:
+def _plugin_problem(kind: str, path: Path_, name: Any, dotted: bool = True) -> list[Problem]:
     if not isinstance(name, str):
         return []
     try:
-        plugins.check(kind, name)
+        plugins.check(kind, name if dotted else name.replace(".", "_"))
     except UserError as error:
         return [Problem(path, f"{error.what} ({error.mend})")]
     return []

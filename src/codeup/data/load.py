@@ -27,12 +27,15 @@ import numpy as np
 from codeup import plugins
 from codeup.data import rows
 from codeup.data.files import Row, read_rows, sha256_of
+from codeup.data.mend import Mend, example
 from codeup.data.resolve import resolve
 from codeup.data.rows import Drop, Repaired
 from codeup.errors import UserError
 from codeup.types import Conversation
 
 COLUMN_PEEK_ROWS = 64
+EXAMPLES = 5
+"""Examples kept of each repair."""
 
 
 @dataclass(slots=True)
@@ -46,6 +49,8 @@ class SourceCount:
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     repaired: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    added: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, most frequent reason first."""
@@ -91,9 +96,16 @@ class Funnel:
         count.dropped[reason] = count.dropped.get(reason, 0) + 1
 
     def repair(self, conversation: Conversation, reason: str) -> None:
-        """A conversation was mended and is kept."""
-        repaired = self.counts[conversation.source].repaired
-        repaired[reason] = repaired.get(reason, 0) + 1
+        """A conversation was mended and is kept; of a `Repaired` one an example is kept too."""
+        count = self.counts[conversation.source]
+        count.repaired[reason] = count.repaired.get(reason, 0) + 1
+        if isinstance(conversation, Repaired) and count.repaired[reason] <= EXAMPLES:
+            shown = {"source": conversation.source, "row": conversation.row, **example(conversation)}
+            count.examples.setdefault(reason, []).append(shown)
+
+    def split(self, conversation: Conversation, parts: int) -> None:
+        """One row became several conversations; it is counted as one row that is kept, and the others as added."""
+        self.counts[conversation.source].added += parts - 1
 
     @property
     def rows_in(self) -> int:
@@ -118,7 +130,17 @@ class Funnel:
             "rows_kept": self.rows_kept,
             "dropped": _total(count.dropped for count in self.counts.values()),
             "repaired": _total(count.repaired for count in self.counts.values()),
+            "rows_added": sum(count.added for count in self.counts.values()),
+            "repair_examples": self._examples(),
         }
+
+    def _examples(self) -> dict[str, list[dict[str, Any]]]:
+        """The first of each repair and of each drop by a rule, over all files."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for count in self.counts.values():
+            for reason, examples in count.examples.items():
+                found[reason] = [*found.get(reason, []), *examples][:EXAMPLES]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +161,16 @@ def load_mix(
     data_root: Path | None = None,
     seed: int = 0,
     shuffle: bool = False,
+    mend: Mend | None = None,
 ) -> Iterator[Conversation | Drop]:
     """Several sources, one after another; with `shuffle`, conversations come last, in an order drawn from the seed."""
     files = [source_files(spec, data_root) for spec in specs]  # every missing file is found before the first is read
     kept: list[Conversation] = []
     for spec, paths in zip(specs, files, strict=True):
-        for item in load_source(spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel):
+        read = load_source(
+            spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel, mend=mend
+        )
+        for item in read:
             if shuffle and isinstance(item, Conversation):
                 kept.append(item)
             else:
@@ -171,8 +197,9 @@ def load_source(
     limit: int | None = None,
     seed: int = 0,
     funnel: Funnel | None = None,
+    mend: Mend | None = None,
 ) -> Iterator[Conversation | Drop]:
-    """Every row of the files, as a conversation or as a drop; `funnel` counts along.
+    """Every row of the files, as a conversation or as a drop; `funnel` counts along, `mend` applies rules and filters.
 
     `columns` maps a name the source knows to the name in the file. With `limit`, that many of the usable rows are kept,
     drawn evenly over all files by the hash of (seed, file, row), in file order; the others are dropped as "beyond
@@ -183,10 +210,14 @@ def load_source(
     mapping = _checked_mapping(name, module, columns or {})
     funnel = Funnel() if funnel is None else funnel
     labels = [funnel.add(name, path) for path in paths]
-    draws = None if limit is None else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed)
+    draws = (
+        None
+        if limit is None
+        else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed, mend)
+    )
     usable = 0
     for label, path in zip(labels, paths, strict=True):
-        for item in _convert_file(name, module, mapping, label, path):
+        for item in _convert_file(name, module, mapping, label, path, mend):
             entry: Conversation | Drop = item
             if isinstance(item, Conversation):
                 usable += 1
@@ -195,7 +226,7 @@ def load_source(
                 elif isinstance(item, Repaired):
                     entry = rows.plain(item, source=label, row=item.row)
                     for repair in item.repairs:
-                        funnel.repair(entry, repair)
+                        funnel.repair(item, repair)
             funnel.enter(entry)
             yield entry
     if not usable:
@@ -209,11 +240,12 @@ def _draw(
     files: Sequence[tuple[str, Path]],
     limit: int,
     seed: int,
+    mend: Mend | None,
 ) -> np.ndarray | None:
     """For each usable row, in order, whether it is among the `limit` with the smallest hashes; None for all."""
     hashes: list[int] = []
     for label, path in files:
-        for item in _convert_file(name, module, mapping, label, path):
+        for item in _convert_file(name, module, mapping, label, path, mend):
             if isinstance(item, Conversation):
                 hashes.append(_hash(f"{seed}:{label}:{item.row}"))
     if len(hashes) <= limit:
@@ -228,7 +260,7 @@ def _hash(text: str) -> int:
 
 
 def _convert_file(
-    name: str, module: ModuleType, mapping: Mapping[str, str], label: str, path: Path
+    name: str, module: ModuleType, mapping: Mapping[str, str], label: str, path: Path, mend: Mend | None = None
 ) -> Iterator[Conversation | Drop]:
     """The rows of one file, converted; both kinds of item carry `label` and row."""
     stream = read_rows(path)
@@ -236,12 +268,9 @@ def _convert_file(
     _check_columns(module, mapping, [row.value for row in peeked if row.value is not None], path)
     for row in itertools.chain(peeked, stream):
         item = _convert_row(name, module, mapping, row)
-        if isinstance(item, Drop):
-            yield Drop(item.reason, item.detail, label, row.number)
-        elif isinstance(item, Repaired):
-            yield Repaired(item.messages, label, row.number, item.group, item.repairs)
-        else:
-            yield replace(item, source=label, row=row.number)  # a Pair stays one
+        if mend is not None and isinstance(item, Conversation):
+            item = mend(name, item)
+        yield replace(item, source=label, row=row.number)  # a Pair stays one, a Repaired with what was mended
 
 
 def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row: Row) -> Conversation | Drop:

@@ -38,7 +38,11 @@ TOO_LONG = "too long"
 LEADING_TURNS_CUT = "turns before the first question cut"
 TRAILING_QUESTION_CUT = "last question without an answer cut"
 NO_INPUT_EMPTIED = "input that says there is none emptied"
+MARKS_REMOVED = "calculator marks removed"
+GROUPED = "grouped with the other rewrites of its question"
 TURNS_CUT_TO_FIT = "whole turns cut to fit"
+SPLIT_TO_FIT = "split between turns to fit"
+PAIR_LEFT_OUT = "a question and answer that are too long alone left out"
 
 # How a source uses a column that it names in COLUMNS.
 ColumnUse = Literal["required", "optional", "when mapped", "in each turn"]
@@ -65,9 +69,14 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Repaired(Conversation):
-    """A conversation that was mended on the way; `repairs` names what was done. `load` hands on the plain one."""
+    """A conversation that was mended on the way; `repairs` names what was done. `load` hands on the plain one.
+
+    `before` is the row without the repairs, for examples and for rules that are switched off: it may have a shape that
+    cannot be learnt from. None where it must not be shown.
+    """
 
     repairs: tuple[str, ...] = ()
+    before: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,7 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     if any(turn.role == "system" for turn in body):
         return Drop(MISPLACED_SYSTEM)
     repairs: list[str] = []
+    whole = tuple(body)
     start = next((index for index, turn in enumerate(body) if turn.role == "user"), len(body))
     if 0 < start < len(body):
         body, repairs = body[start:], [LEADING_TURNS_CUT]
@@ -186,7 +196,9 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     if problem is not None:
         return problem
     if repairs:
-        return Repaired(messages, group=group, repairs=tuple(repairs))
+        return Repaired(
+            messages, group=group, repairs=tuple(repairs), before=Conversation((*head, *whole), group=group)
+        )
     return Conversation(messages, group=group)
 
 

@@ -43,6 +43,7 @@ class Spec(BaseModel):
     sources: list[dict[str, Any]]
     cutoff: int
     overlong: str
+    rules: dict[str, bool]
     dedup: Literal["none", "exact", "near"]
     near_threshold: float
     decontaminate: list[dict[str, Any]]
@@ -59,6 +60,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
     from codeup.chat import load_renderer
     from codeup.data.load import Funnel, load_mix
+    from codeup.data.mend import mender
     from codeup.data.split import choose_validation, group_key
     from codeup.provenance import manifest
     from codeup.steps._sift import sift
@@ -67,7 +69,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     renderer = load_renderer(models.locate(spec.at["base"], spec.at["revision"]), spec.template)
     funnel, keys, folder = Funnel(), [], context.folder
     root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
-    items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed)
+    mend = mender(spec.rules)
+    items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mend)
     sifted: dict[str, Any] = {}
     items = sift(items, spec, funnel, context, sifted)
     example: list[tuple[str, bool]] = []
@@ -103,7 +106,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         "example_tokens": example,
         **sifted,
     }
-    assert summary["rows_kept"] == summary["train_rows"] + summary["validation_rows"]
+    assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
     del store
     shutil.rmtree(folder / "all")
     artifacts.write_json(folder / "funnel.json", summary)
@@ -135,8 +138,8 @@ def _usable(
     context: Context,
 ) -> Iterator[tuple[Conversation, Tokens]]:
     """Conversations with their tokens; whatever is dropped on the way is counted and written down."""
-    from codeup.data.fit import fit
-    from codeup.data.rows import NOTHING_TO_LEARN, TOO_LONG, TURNS_CUT_TO_FIT, Drop
+    from codeup.data.fit import shorten
+    from codeup.data.rows import NOTHING_TO_LEARN, TOO_LONG, Drop
 
     def fits(conversation: Conversation) -> bool:
         return len(renderer.render(conversation).ids) <= spec.cutoff
@@ -149,19 +152,23 @@ def _usable(
             if isinstance(item, Drop):
                 _write_line(dropped, item)
         for conversation, tokens in zip(conversations, renderer.render_many(conversations), strict=True):
+            parts = [(conversation, tokens)]
             if len(tokens.ids) > spec.cutoff:
-                shorter = fit(conversation, fits, "cut_turns") if spec.overlong == "cut_turns" else None
-                if shorter is None or isinstance(shorter, Drop):
+                fitted = shorten(conversation, fits, spec.overlong)
+                if not fitted.parts:
                     funnel.drop(conversation, TOO_LONG)
                     _write_line(dropped, Drop(TOO_LONG, source=conversation.source, row=conversation.row))
                     continue
-                funnel.repair(conversation, TURNS_CUT_TO_FIT)
-                conversation, tokens = shorter, renderer.render(shorter)
-            if not any(tokens.trained):
+                for repair in fitted.repairs:
+                    funnel.repair(conversation, repair)
+                parts = [(part, renderer.render(part)) for part in fitted.parts]
+            learned = [(part, tokens) for part, tokens in parts if any(tokens.trained)]
+            if not learned:
                 funnel.drop(conversation, NOTHING_TO_LEARN)
                 _write_line(dropped, Drop(NOTHING_TO_LEARN, source=conversation.source, row=conversation.row))
                 continue
-            yield conversation, tokens
+            funnel.split(conversation, len(learned))
+            yield from learned
         context.emit(Event("progress", context.step, done=rows, unit="rows", values={"kept": funnel.rows_kept}))
 
 

@@ -31,8 +31,11 @@ FIXTURE = [
 ]
 # The ways in which Alpaca-like sets write "there is none", listed by the AlpacaDataCleaned project; compared in lower
 # case without the final full stop. For outputs only the bracketed form, because "n/a" may be a true answer.
-NO_INPUT = frozenset({"<noinput>", "<no input>", "[no input]", "noinput", "no input", "n/a"})
-NO_OUTPUT = frozenset({"<nooutput>", "<no output>", "[no output]"})
+NO_INPUT = frozenset(
+    {"<noinput>", "<no input>", "<no-input>", "[no input]", "(no input)", "noinput", "no input", "n/a", "<n/a>"}
+    | {"no input required", "no input needed", "no input provided", "not applicable"}
+)
+NO_OUTPUT = frozenset({"<nooutput>", "<no output>", "<no-output>", "[no output]"})
 
 
 def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation | rows.Drop:
@@ -60,7 +63,9 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
     if problem is not None:
         return problem
     if says_none:
-        return rows.Repaired(messages, group=last.group, repairs=(rows.NO_INPUT_EMPTIED,))
+        said = Message("user", last.messages[-2].content, found["input"])
+        before = Conversation((*messages[:-2], said, messages[-1]), group=last.group)
+        return rows.Repaired(messages, group=last.group, repairs=(rows.NO_INPUT_EMPTIED,), before=before)
     return Conversation(messages, group=last.group)
 
 

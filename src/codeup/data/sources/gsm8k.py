@@ -14,7 +14,7 @@ from typing import Any
 
 from codeup.data import rows
 from codeup.data.licences import Claim, Terms
-from codeup.types import Conversation
+from codeup.types import Conversation, Message
 
 HUB_ID = "openai/gsm8k:main/*"
 TERMS = Terms((Claim("mit", "its card on the Hub", "2026-11"),))
@@ -40,10 +40,14 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
     found = rows.texts(row, columns, ("question", "answer"))
     if isinstance(found, rows.Drop):
         return found
-    answer = _CALCULATOR.sub("", found["answer"].rstrip())
+    answer, marks = _CALCULATOR.subn("", found["answer"].rstrip())
     final = _FINAL.search(answer)
     if answer and final is None:
         return rows.Drop(NO_FINAL_ANSWER, "no last line that begins with ####")
     if final is not None:
         answer = f"{answer[: final.start()]}The answer is: {final[1]}"
-    return rows.single_turn(found["question"], answer, group=found["question"])
+    item = rows.single_turn(found["question"], answer, group=found["question"])
+    if isinstance(item, rows.Drop) or not marks:
+        return item
+    before = Conversation((item.messages[0], Message("assistant", found["answer"])), group=item.group)
+    return rows.Repaired(item.messages, group=item.group, repairs=(rows.MARKS_REMOVED,), before=before)

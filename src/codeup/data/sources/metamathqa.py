@@ -8,6 +8,7 @@ question itself. The whole `query` is the question, also where it has several li
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from codeup.data import rows
@@ -42,4 +43,8 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
     found = rows.texts(row, columns, ("query", "response"), ("original_question",))
     if isinstance(found, rows.Drop):
         return found
-    return rows.single_turn(found["query"], found["response"], group=found["original_question"])
+    alone = rows.single_turn(found["query"], found["response"])
+    original = found["original_question"]
+    if isinstance(alone, rows.Drop) or rows.blank(original) or original == found["query"]:
+        return alone if isinstance(alone, rows.Drop) else replace(alone, group=original)
+    return rows.Repaired(alone.messages, group=original, repairs=(rows.GROUPED,), before=alone)
