@@ -403,3 +403,18 @@ def data_decontaminate(
         input_, against, out, action=action, columns=columns, benchmark_columns=benchmark_columns, run=run,
         textbook=textbook, workers=workers, allow_unsafe=allow_unsafe, json=json,
     )  # fmt: skip
+
+
+@data_app.command("verify")
+@guarded
+def data_verify(
+    place: Annotated[Path, typer.Argument(metavar="FOLDER_OR_RUN", help="a run, one of its data steps, or an export")],
+    dataset: Annotated[str, typer.Option(help="only this dataset of a run")] = "",
+    every_row: Annotated[bool, typer.Option("--every-row", help="render every row again, not only a sample")] = False,
+    json: Json = False,
+) -> None:
+    """Is prepared data still what its manifest says? Hashes, counts, arrays, split and tokens, computed again."""
+    from codeup.cli import prepared
+
+    if not prepared.verify(place, dataset=dataset, every_row=every_row, json=json):
+        raise typer.Exit(1)

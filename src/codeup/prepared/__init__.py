@@ -1,0 +1,1 @@
+"""A prepared dataset after the fact: found again, verified, exported, looked at."""
