@@ -9,6 +9,7 @@ import pytest
 
 from codeup import artifacts, models, study
 from codeup import recipe as recipes
+from codeup.cli import shared
 from codeup.errors import UserError
 
 RECIPE = """\
@@ -108,3 +109,131 @@ def test_a_model_is_known_by_its_contents_not_its_place(tmp_path: Path) -> None:
     assert one == two
     (tmp_path / "two" / "model.safetensors").write_bytes(b"weighty")
     assert models.identity(str(tmp_path / "two")) != one
+
+
+# ------------------------------------------------------------------------------------------------ ablations and seeds
+
+ABLATION = RECIPE.replace("variants: {c: [c], a-c: [a, c], a-b-c: [a, b, c]}\n", "ablate: stages\n")
+
+
+def test_an_ablation_is_every_choice_of_stages_that_ends_in_the_last(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    made = recipes.parse(ABLATION, overrides=[f"data_root={tmp_path}"])
+    assert made.chains() == {"c": ("c",), "a-c": ("a", "c"), "b-c": ("b", "c"), "full": ("a", "b", "c")}
+    trained = [step.name for step in study.compile_recipe(made) if step.kind == "sft"]
+    assert trained == [f"train-{name}" for name in ("c", "a", "a-c", "b", "b-c", "a-b", "a-b-c")]
+
+
+def test_every_variant_is_trained_and_evaluated_per_seed_on_data_prepared_once(
+    recipe: recipes.Recipe, tmp_path: Path
+) -> None:
+    root = f"data_root={tmp_path}"
+    steps = {
+        step.name: step for step in study.compile_recipe(recipes.parse(ABLATION, overrides=[root, "seeds=[5, 6]"]))
+    }
+    assert [name for name in steps if name.startswith("train-a-b-c")] == ["train-a-b-c@5", "train-a-b-c@6"]
+    assert [name for name in steps if name.startswith("data-")] == ["data-rows"]
+    assert steps["data-rows"].spec["seed"] == 0, "the recipe's own seed"
+    for seed in (5, 6):
+        trained = steps[f"train-a-b-c@{seed}"]
+        assert trained.spec["seed"] == seed
+        assert trained.inputs == ("data-rows", f"merge-a-b@{seed}")
+        assert steps[f"generate-full@{seed}-nano-chat"].inputs == (f"merge-a-b-c@{seed}",)
+    assert [name for name in steps if name.startswith("generate-base")] == [
+        "generate-base-nano-base",
+        "generate-base-nano-chat",
+    ]
+    assert len([name for name in steps if name.startswith("train-")]) == 2 * 7
+
+
+def test_seeds_change_what_is_trained_and_nothing_else(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    def prints(*more: str) -> dict[str, str]:
+        return fingerprints(recipes.parse(ABLATION, overrides=[f"data_root={tmp_path}", *more]))
+
+    one, two = prints("seeds=[5]"), prints("seeds=[5, 6]")
+    assert {name: two[name] for name in one if name != "report"} == {
+        name: print_ for name, print_ in one.items() if name != "report"
+    }, "a further seed leaves what is finished as it is"
+    assert two["train-c@5"] != two["train-c@6"]
+    assert prints()["data-rows"] == one["data-rows"]
+
+
+def test_shared_work_names_who_uses_each_training(recipe: recipes.Recipe) -> None:
+    assert [(each.chain, each.variants) for each in study.shared_work(recipe)] == [
+        (("c",), ("c",)),
+        (("a",), ("a-c", "a-b-c")),
+        (("a", "c"), ("a-c",)),
+        (("a", "b"), ("a-b-c",)),
+        (("a", "b", "c"), ("a-b-c",)),
+    ]
+
+
+def test_check_draws_what_is_shared(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    made = recipes.parse(ABLATION, overrides=[f"data_root={tmp_path}", "seeds=[5, 6]"])
+    assert [line.rstrip() for line in shared.lines(made)] == [
+        "what the variants share, for each of the seeds 5, 6",
+        "base",
+        "├─ c                   = c",
+        "├─ a                   for a-c, full",
+        "│  ├─ c                = a-c",
+        "│  └─ b                for full",
+        "│     └─ c             = full",
+        "└─ b                   for b-c",
+        "   └─ c                = b-c",
+        "7 trainings for each seed, 14 in all; 8 and 16 if nothing were shared",
+    ]
+    assert list(shared.lines(recipe))[-1] == "5 trainings; 6 if nothing were shared"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("variants: {x: [a, d]}", "variants.x[1]: there is no stage called 'd' (known: a, b, c)"),
+        ("variants: {x: [a, cc]}", "variants.x[1]: there is no stage called 'cc'"),
+        ("variants: {x: [a, c], y: [a, c]}", "variants.y: the same stages as variant 'x'"),
+        ("variants: {base: [a]}", "variants.base: the name base is taken"),
+        ("variants: {x@1: [a]}", "variants.x@1"),
+        ("ablate: rows", "ablate: 'rows' is not one of stages"),
+        ("ablate: stages\nvariants: {x: [a]}", "leave out either ablate or variants"),
+        ("ablate: stages\nseeds: [1, 2, 1]", "seeds[2]: 1 is given twice"),
+        ("seeds: []", "seeds: list should have at least 1 item"),
+        ("seeds: [-1]", "seeds[0]: "),
+        ("seeds: 3", "seeds: "),
+        ("ablate: stages\nreport: {compare_to: ful}", "the table has no row 'ful'; did you mean 'full'?"),
+        ("report: {compare_to: a@1}\nseeds: [1]", "the table has no row 'a@1'"),
+    ],
+)
+def test_what_a_study_cannot_mean_is_named(lines: str, message: str) -> None:
+    text = RECIPE.replace("variants: {c: [c], a-c: [a, c], a-b-c: [a, b, c]}\n", lines + "\n")
+    with pytest.raises(UserError) as caught:
+        recipes.parse(text, name="r.yaml")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "more"),
+    [
+        ("ablate: stages\nreport: {compare_to: full}", []),
+        ("ablate: stages\nreport: {compare_to: before}", []),
+        ("seeds: [3]\nreport: {compare_to: base}", []),
+        ("seeds: [1, 2]", ["evaluate.require=[{model: a@2, benchmark: nano, at_least: 0}]"]),
+        ("seeds: [1, 2]", ["evaluate.require=[{model: a-b, benchmark: nano, at_least: 0}]"]),
+    ],
+)
+def test_what_a_study_can_mean_is_taken(lines: str, more: list[str]) -> None:
+    recipes.parse(RECIPE.replace("variants: {c: [c], a-c: [a, c], a-b-c: [a, b, c]}\n", lines + "\n"), overrides=more)
+
+
+def test_an_ablation_needs_stages_to_choose_from_and_a_free_name() -> None:
+    one = ABLATION.replace("  - {name: b, data: rows}\n  - {name: c, data: rows}\n", "")
+    with pytest.raises(UserError, match="ablate: needs 2 to 6 stages to choose from, and there are 1"):
+        recipes.parse(one)
+    with pytest.raises(UserError, match="calls the variant of all stages full"):
+        recipes.parse(ABLATION.replace("{name: a,", "{name: full,"))
+
+
+def test_two_chains_of_one_name_are_refused() -> None:
+    text = RECIPE.replace("{name: a,", "{name: b-c,").replace("variants: {c: [c], a-c: [a, c], a-b-c: [a, b, c]}", "{}")
+    clash = text.replace("{}", "variants: {x: [b-c], y: [b, c]}")
+    with pytest.raises(UserError, match="b-c and b → c would share the name b-c"):
+        recipes.parse(clash)
+    assert recipes.parse(text.replace("{}", "variants: {x: [b-c], y: [c]}")).chains()

@@ -78,7 +78,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class StageNeeds:
-    """One stage. `trainings`: how many times the study trains it (once per different chain that ends in it)."""
+    """One stage. `trainings`: how often the study trains it (once per different chain that ends in it and per seed)."""
 
     name: str
     trainings: int
@@ -179,8 +179,8 @@ def base_shape(model: recipes.Model) -> tuple[needs.Shape, str]:
 
 
 def _chains_trained(recipe: recipes.Recipe) -> list[tuple[str, ...]]:
-    """Every chain that ends in a training: each prefix of each variant, once."""
-    return list(dict.fromkeys(chain[: n + 1] for chain in recipe.chains().values() for n in range(len(chain))))
+    """Every chain that ends in a training: each prefix of each variant, once per seed."""
+    return recipe.prefixes() * len(recipe.each_seed())
 
 
 def _stage(
@@ -320,7 +320,9 @@ def _totals(
     for at, fit in enumerate(stages[0].fits):
         known = {stage.name: hours for stage in stages if (hours := stage.fits[at].hours) is not None}
         if len(known) == len(stages):
-            variants[fit.machine] = {name: sum(known[s] for s in chain) for name, chain in recipe.chains().items()}
+            variants[fit.machine] = {
+                name: sum(known[s] for s in chain) * len(recipe.each_seed()) for name, chain in recipe.chains().items()
+            }
             whole[fit.machine] = sum(known[chain[-1]] for chain in chains)
     return variants, whole
 

@@ -10,6 +10,7 @@ Does not check what only the data can tell (columns, lengths); the steps do, in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -264,6 +265,10 @@ class Report(Section):
 
     title: str | None = Field(None, description="title of the page; default: the recipe's name")
     failures: int = Field(3, ge=0, description="examples shown per model, benchmark and kind of failure")
+    compare_to: str = Field(
+        "best",
+        description="row of the table that the others are tested against: a variant, base, best, or before (row above)",
+    )
 
 
 Tracker = Literal["tensorboard", "trackio", "wandb"]
@@ -274,6 +279,11 @@ class Recipe(Section):
 
     name: Name = Field(description="the study's name")
     seed: int = Field(0, ge=0, description="all randomness derives from this and the step's name")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="train and evaluate every variant once per seed, as VARIANT@SEED; data is prepared with `seed`",
+    )
     run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
     devices: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
     data_root: str | None = Field(None, description="folder that relative data paths start from; default: here")
@@ -285,6 +295,11 @@ class Recipe(Section):
     stages: list[Stage] = Field(default_factory=list, description="training stages; see variants")
     variants: dict[Name, list[str]] | None = Field(
         None, description="chains of stages to train and evaluate, by name; default: every prefix of stages"
+    )
+    ablate: Literal["stages"] | None = Field(
+        None,
+        description="instead of variants: stages makes one of every choice of stages that ends in the last, as `full`, "
+        "`a-c`, `b-c`, `c` of a, b, c",
     )
     evaluate: Evaluate | None = Field(None, description="benchmarks; without it the study only trains")
     report: Report = Field(default_factory=Report, description="the report page")
@@ -298,8 +313,18 @@ class Recipe(Section):
         """
         if self.variants is not None:
             return {name: tuple(stages) for name, stages in self.variants.items()}
-        names = [stage.name for stage in self.stages]
-        return {"-".join(names[: i + 1]): tuple(names[: i + 1]) for i in range(len(names))}
+        return text.default_chains([stage.name for stage in self.stages], self.ablate)
+
+    def prefixes(self) -> list[tuple[str, ...]]:
+        """Every chain that ends in a training: each prefix of each variant once, shorter before longer.
+
+        Variants x: [a, b], y: [a, c] and z: [c] give a, a b, a c, c: what they have in common is trained once.
+        """
+        return list(dict.fromkeys(chain[: n + 1] for chain in self.chains().values() for n in range(len(chain))))
+
+    def each_seed(self) -> Sequence[int | None]:
+        """The seeds of `seeds`; one None where there are none, and `seed` is meant."""
+        return self.seeds or [None]
 
     def trackers(self) -> list[str]:
         """What `report_to` names."""
@@ -367,6 +392,12 @@ def _conflicts(recipe: Recipe) -> list[text.Problem]:
         if stage.method == "full" and stage.lora != Lora():
             found.append(("lora", "method: full trains no adapter; leave these settings out"))
         problems += [text.Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
+    written: dict[str, tuple[str, ...]] = {}
+    for chain in recipe.prefixes():
+        other = written.setdefault("-".join(chain), chain)
+        if other != chain:
+            why = f"stages {' → '.join(other)} and {' → '.join(chain)} would share the name {'-'.join(chain)}"
+            problems.append(text.Problem(("stages",), f"{why}; give a stage another name"))
     return problems
 
 

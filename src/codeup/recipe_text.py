@@ -7,6 +7,7 @@ named `no` stays a name), and a key given twice is an error. Knows nothing of to
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -241,7 +242,15 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
     benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
     for i, benchmark in enumerate(benchmarks):
         problems += _plugin_problem("benchmarks", ("evaluate", "benchmarks", i, "name"), benchmark)
-    models = ["base", *(_dict(value.get("variants")) or ["-".join(names[: i + 1]) for i in range(len(names))])]
+    problems += _repeat_problems(value, names)
+    ablate = value.get("ablate") if isinstance(value.get("ablate"), str) else None
+    variants = list(_dict(value.get("variants")) or default_chains(names, ablate))
+    rows = ["base", *variants]
+    models = rows + [f"{name}@{seed}" for name in variants for seed in _list(value.get("seeds"))]
+    compare_to = _dict(value.get("report")).get("compare_to", "best")
+    if isinstance(compare_to, str) and compare_to not in (*rows, "best", "before"):
+        message = f"the table has no row {compare_to!r}" + _did_you_mean(compare_to, [*rows, "best", "before"])
+        problems.append(Problem(("report", "compare_to"), message))
     for i, need in enumerate(_list(evaluate.get("require"))):
         for key, known in (("model", models), ("benchmark", [b for b in benchmarks if isinstance(b, str)])):
             given = _dict(need).get(key)
@@ -346,6 +355,45 @@ def _changed(section: type[BaseModel], given: dict[str, Any]) -> list[str]:
     """Keys of a section that do not have their default value."""
     fields = section.model_fields
     return [key for key in given if key in fields and given[key] != fields[key].get_default(call_default_factory=True)]
+
+
+MOST_ABLATED = 6
+"""Stages that `ablate` takes: 2 to the power of (n - 1) variants, 32 of six stages."""
+
+
+def default_chains(names: list[str], ablate: str | None) -> dict[str, tuple[str, ...]]:
+    """Variants where none are written: every prefix of the stages, or with `ablate` every choice that ends in the last,
+    small ones first; the one of all stages is called full.
+
+    >>> default_chains(["a", "b", "c"], None)
+    {'a': ('a',), 'a-b': ('a', 'b'), 'a-b-c': ('a', 'b', 'c')}
+    >>> list(default_chains(["instruct", "math", "code"], "stages"))
+    ['code', 'instruct-code', 'math-code', 'full']
+    """
+    if ablate is None:
+        return {"-".join(names[: i + 1]): tuple(names[: i + 1]) for i in range(len(names))}
+    if not names or len(names) > MOST_ABLATED:
+        return {}
+    chosen = [(*some, names[-1]) for n in range(len(names)) for some in itertools.combinations(names[:-1], n)]
+    return {"full" if 1 < len(chain) == len(names) else "-".join(chain): chain for chain in chosen}
+
+
+def _repeat_problems(value: dict[str, Any], stages: list[str]) -> Iterator[Problem]:
+    """What `ablate` and `seeds` cannot do."""
+    seeds = _list(value.get("seeds"))
+    for i, seed in enumerate(seeds):
+        if seed in seeds[:i]:
+            message = f"{seed!r} is given twice; a repeated seed gives the same model again, and no error bar"
+            yield Problem(("seeds", i), message)
+    if value.get("ablate") is None:
+        return
+    if value.get("variants") is not None:
+        yield Problem(("ablate",), "makes the variants itself; leave out either ablate or variants")
+    if not 2 <= len(stages) <= MOST_ABLATED:
+        message = f"needs 2 to {MOST_ABLATED} stages to choose from, and there are {len(stages)}"
+        yield Problem(("ablate",), f"{message}; write variants by hand")
+    if "full" in stages:
+        yield Problem(("ablate",), "calls the variant of all stages full, and a stage has that name; rename the stage")
 
 
 def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[Problem]:

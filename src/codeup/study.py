@@ -7,12 +7,15 @@
     generate-MODEL-BENCHMARK-FORM -> judge-MODEL-BENCHMARK-FORM -> report
 
 A trained model is named by its chain of stages, so variants share their common prefixes and nothing is trained twice.
+With `seeds` each chain is trained once per seed (train-instruct-code@2, merge-instruct-code@2) on data that is prepared
+once, with the recipe's own seed; the models of variant full are then full@1, full@2 ….
 Covers naming, order and what each step depends on; runs nothing and reads no data beyond hashing it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,37 +40,80 @@ def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
     steps = list(_nano_steps(recipe, chains))
     for name in _used_data(recipe, chains):
         steps.append(_pairs(recipe, name, base) if recipe.data[name].pairs else _prepare(recipe, name, base))
-    for chain in _prefixes(list(chains.values())):
-        steps += _train_and_merge(recipe, chain, base)
-    if recipe.evaluate is not None:
-        for model, chain in {"base": (), **chains}.items():
-            steps += _evaluations(recipe, recipe.evaluate, model, chain, base)
+    evaluated = {model.name: model for model in study_models(recipe)} if recipe.evaluate else {}
+    for seed in recipe.each_seed():
+        for chain in recipe.prefixes():
+            steps += _train_and_merge(recipe, chain, seed, base)
+        for name in [name for name, model in evaluated.items() if model.seed == seed or not model.chain]:
+            assert recipe.evaluate is not None
+            steps += _evaluations(recipe, recipe.evaluate, evaluated.pop(name), base)
     steps.append(_report(recipe, steps))
     return steps
 
 
-def model_names(recipe: recipes.Recipe) -> dict[str, tuple[str, ...]]:
-    """Models of the study as the report names them, each with its chain of stages; the base has none."""
-    return {"base": (), **recipe.chains()}
+@dataclass(frozen=True, slots=True)
+class StudyModel:
+    """A model that the study evaluates; the base has no stages. `seed` is None where the recipe gives no seeds."""
+
+    name: str
+    variant: str
+    chain: tuple[str, ...]
+    seed: int | None
+
+    @property
+    def step(self) -> str | None:
+        """The step that makes it; None for the base."""
+        return merge_name(self.chain, self.seed) if self.chain else None
 
 
-def merge_name(chain: tuple[str, ...]) -> str:
+def study_models(recipe: recipes.Recipe) -> list[StudyModel]:
+    """The models of the study: the base, then every variant, once per seed."""
+    trained = [
+        StudyModel(variant if seed is None else f"{variant}@{seed}", variant, chain, seed)
+        for variant, chain in recipe.chains().items()
+        for seed in recipe.each_seed()
+    ]
+    return [StudyModel("base", "base", (), None), *trained]
+
+
+def chain_name(chain: tuple[str, ...], seed: int | None = None) -> str:
+    """What the steps of a chain are called after.
+
+    >>> chain_name(("instruct", "code")), chain_name(("instruct", "code"), 2)
+    ('instruct-code', 'instruct-code@2')
+    """
+    return "-".join(chain) + ("" if seed is None else f"@{seed}")
+
+
+def merge_name(chain: tuple[str, ...], seed: int | None = None) -> str:
     """The step that makes the model of a chain."""
-    return "merge-" + "-".join(chain)
+    return "merge-" + chain_name(chain, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One training of the study (per seed): the chain it ends, and the variants that use its result."""
+
+    chain: tuple[str, ...]
+    variants: tuple[str, ...]
+
+
+def shared_work(recipe: recipes.Recipe) -> list[Shared]:
+    """Every training with the variants that it serves, a stage's successors right after it.
+
+    Variants full: [a, b] and a-c: [a, c] train a once: Shared(("a",), ("full", "a-c")).
+    """
+    chains = recipe.chains()
+    places = {chain: place for place, chain in enumerate(recipe.prefixes())}
+    tree = sorted(places, key=lambda chain: [places[chain[: n + 1]] for n in range(len(chain))])
+    return [
+        Shared(chain, tuple(name for name, other in chains.items() if other[: len(chain)] == chain)) for chain in tree
+    ]
 
 
 def run_folder(recipe: recipes.Recipe) -> Path:
     """Where a recipe's run is kept."""
     return Path(recipe.run_dir or f"runs/{recipe.name}")
-
-
-def _prefixes(chains: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Every prefix of every chain once, shorter before longer.
-
-    >>> _prefixes([("a", "b"), ("a", "c"), ("c",)])
-    [('a',), ('a', 'b'), ('a', 'c'), ('c',)]
-    """
-    return list(dict.fromkeys(chain[: n + 1] for chain in chains for n in range(len(chain))))
 
 
 def _used_data(recipe: recipes.Recipe, chains: dict[str, tuple[str, ...]]) -> list[str]:
@@ -181,9 +227,9 @@ def _pairs(recipe: recipes.Recipe, name: str, base: str) -> Step:
     return Step("pairs", f"data-{name}", spec)
 
 
-def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) -> list[Step]:
-    stage, name = recipe.stage(chain[-1]), "-".join(chain)
-    before = (merge_name(chain[:-1]),) if len(chain) > 1 else ()
+def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int | None, base: str) -> list[Step]:
+    stage, name = recipe.stage(chain[-1]), chain_name(chain, seed)
+    before = (merge_name(chain[:-1], seed),) if len(chain) > 1 else ()
     model: dict[str, Any] = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
     train = {
         "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json"),
@@ -191,7 +237,7 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) 
         "template": recipe.model.template,
         "dtype": recipe.model.dtype,
         "quantization": recipe.model.quantization,
-        "seed": recipe.seed,
+        "seed": recipe.seed if seed is None else seed,
         **model,
         "at": {
             **model["at"],
@@ -203,7 +249,7 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], base: str) 
     merge = {"template": recipe.model.template, **model}
     return [
         Step(stage.kind, f"train-{name}", train, (f"data-{stage.data}", *before)),
-        Step("merge", merge_name(chain), merge, (f"train-{name}", *before)),
+        Step("merge", merge_name(chain, seed), merge, (f"train-{name}", *before)),
     ]
 
 
@@ -257,32 +303,30 @@ def _load(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> BenchmarkData
     return data
 
 
-def _evaluations(
-    recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: str, chain: tuple[str, ...], base: str
-) -> Iterator[Step]:
+def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: StudyModel, base: str) -> Iterator[Step]:
     for benchmark in evaluate.benchmarks:
         data = _benchmark_data(recipe, benchmark)
-        for form in evaluate.base_forms if not chain else ["chat"]:
-            label = f"{model}-{benchmark.name}-{form}"
+        for form in evaluate.base_forms if model.step is None else ["chat"]:
+            label = f"{model.name}-{benchmark.name}-{form}"
             common = {"benchmark": benchmark.model_dump(mode="json", exclude={"path"}), "data": data}
             place = {"path": benchmark.path, "data_root": recipe.data_root}
             generate = {
                 **common,
-                "model": model,
+                "model": model.name,
                 "form": form,
                 "template": recipe.model.template,
-                "base": base if not chain else "",
-                "seed": recipe.seed,
+                "base": base if model.step is None else "",
+                "seed": recipe.seed if model.seed is None else model.seed,
                 "at": {**place, **_base_at(recipe), "device": recipe.devices},
             }
             judge = {
                 **common,
-                "model": model,
+                "model": model.name,
                 "form": form,
                 "allow_unsafe": evaluate.allow_unsafe,
                 "at": {**place, "workers": evaluate.workers},
             }
-            yield Step("generate", f"generate-{label}", generate, (merge_name(chain),) if chain else ())
+            yield Step("generate", f"generate-{label}", generate, (model.step,) if model.step else ())
             yield Step("judge", f"judge-{label}", judge, (f"generate-{label}",))
 
 
@@ -295,10 +339,18 @@ def _benchmark_data(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> Any
 
 
 def _report(recipe: recipes.Recipe, steps: list[Step]) -> Step:
+    found = study_models(recipe)
     spec = {
         "title": recipe.report.title or recipe.name,
         "failures": recipe.report.failures,
-        "models": {name: list(chain) for name, chain in model_names(recipe).items()},
+        "models": {model.name: list(model.chain) for model in found},
+        "variants": {name: [m.name for m in found if m.variant == name] for name in ("base", *recipe.chains())},
+        "trainings": {
+            f"train-{chain_name(chain, seed)}": {"chain": list(chain), "seed": seed}
+            for chain in recipe.prefixes()
+            for seed in recipe.each_seed()
+        },
+        "compare_to": recipe.report.compare_to,
         "recipe": recipes.dump(recipe),
     }
     return Step("report", "report", spec, tuple(step.name for step in steps))

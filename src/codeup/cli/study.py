@@ -11,6 +11,7 @@ from typing import Any
 from codeup import artifacts, models, study
 from codeup import recipe as recipes
 from codeup import run as engine
+from codeup.cli import shared
 from codeup.cli.progress import display
 from codeup.errors import UserError
 from codeup.types import Artifact, Step
@@ -29,7 +30,7 @@ def run(
     recipe = recipes.load(path, settings)
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
     if dry_run:
-        _print_plan(path, engine.plan(steps, folder), json)
+        _print_plan(path, recipe, engine.plan(steps, folder), json)
         return []
     started = time.monotonic()
     with display() as emit:
@@ -57,7 +58,8 @@ def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> No
         known = ", ".join(s.name for s in recipe.stages)
         raise UserError(f"the recipe has no stage {stage!r} in a variant", where=path, mend=f"--stage one of: {known}")
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
-    name = "train-" + "-".join(chains[0][: chains[0].index(stage) + 1])
+    first_seed = recipe.seeds[0] if recipe.seeds else None
+    name = "train-" + study.chain_name(chains[0][: chains[0].index(stage) + 1], first_seed)
     with display() as emit:
         artifact = engine.run(steps, folder, emit=emit, only=name)[name]
     adapter = str(Path(artifact.folder) / "adapter")
@@ -99,11 +101,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def _remember(recipe: recipes.Recipe, path: str, folder: Path, done: dict[str, Artifact]) -> dict[str, Any]:
     """Write run.json (what chat, serve and compare read) and put the report where people look for it."""
-    chains = study.model_names(recipe)
+    found = study.study_models(recipe)
     where = {
-        name: str((Path(done[study.merge_name(chain)].folder) / "model").relative_to(folder))
-        for name, chain in chains.items()
-        if chain and study.merge_name(chain) in done
+        model.name: str((Path(done[model.step].folder) / "model").relative_to(folder))
+        for model in found
+        if model.step is not None and model.step in done
     }
     page = None
     if "report" in done:
@@ -112,7 +114,7 @@ def _remember(recipe: recipes.Recipe, path: str, folder: Path, done: dict[str, A
         artifacts.write_bytes(folder / page, (source / page).read_bytes())
         if (source / "charts").is_dir():
             shutil.copytree(source / "charts", folder / "charts", dirs_exist_ok=True)
-    last = list(chains)[-1]
+    last = next(model.name for model in found if model.variant == found[-1].variant)  # of several seeds the first
     record = {
         "name": recipe.name,
         "recipe_file": path,
@@ -157,17 +159,18 @@ def _print_scores(scores: list[dict[str, Any]]) -> None:
         print(f"{name}{s['value']:>6.3f}  {interval:<16}{s['n']:>5}")
 
 
-def _print_plan(path: str, planned: list[engine.Planned], json: bool) -> None:
+def _print_plan(path: str, recipe: recipes.Recipe, planned: list[engine.Planned], json: bool) -> None:
     if json:
         rows = [
             {"step": p.step.name, "kind": p.step.kind, "state": p.state, "inputs": list(p.step.inputs)} for p in planned
         ]
-        print(jsonlib.dumps({"recipe": path, "steps": rows}))
+        print(jsonlib.dumps({"recipe": path, "steps": rows, "shared": shared.as_json(recipe)}))
         return
     print(f"{path}: no mistakes; {len(planned)} steps")
     width = max(len(item.step.name) for item in planned) + 2
     for item in planned:
         print(f"  {item.state:<8}{item.step.kind:<10}{item.step.name:<{width}}{_after(item.step)}")
+    print("\n".join(shared.lines(recipe)))
 
 
 def _after(step: Step) -> str:

@@ -33,6 +33,9 @@ class Spec(BaseModel):
     title: str
     failures: int
     models: dict[str, list[str]]
+    variants: dict[str, list[str]]
+    trainings: dict[str, dict[str, Any]]
+    compare_to: str
     recipe: str
 
 
@@ -77,7 +80,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
         "comparisons": list(_comparisons(judged, list(spec.models))),
         "stages": [
             {
-                "name": artifact.step.removeprefix("train-").split("-")[-1],
+                "name": spec.trainings[artifact.step]["chain"][-1],
                 "model": artifact.step.removeprefix("train-"),
                 "summary": dict(artifact.summary),
                 "metrics": _lines(Path(artifact.folder) / "metrics.jsonl"),
