@@ -418,3 +418,19 @@ def data_verify(
 
     if not prepared.verify(place, dataset=dataset, every_row=every_row, json=json):
         raise typer.Exit(1)
+
+
+@data_app.command("export")
+@guarded
+def data_export(
+    place: Annotated[Path, typer.Argument(metavar="RUN_OR_FOLDER", help="a run, or one of its data steps")],
+    out: Annotated[Path, typer.Option(help="folder to write; appears when it is complete")],
+    format_: Annotated[str, typer.Option("--format", help="parquet, jsonl (both `messages`) or sharegpt")] = "parquet",
+    dataset: Annotated[str, typer.Option(help="only this dataset of a run")] = "",
+    force: Annotated[bool, typer.Option("--force", help="replace an earlier export")] = False,
+    json: Json = False,
+) -> None:
+    """Write prepared rows for datasets, TRL and LLaMA-Factory, with card, manifest and dataset_info.json."""
+    from codeup.cli import prepared
+
+    prepared.export(place, out, format=format_, dataset=dataset, force=force, json=json)

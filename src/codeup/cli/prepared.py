@@ -30,3 +30,18 @@ def _verified(found: Found) -> list[str]:
     width = max((len(each.file) for each in found.problems), default=0)
     lines += [f"  {each.file:<{width}}  {each.what}" for each in found.problems]
     return lines + [f"  not checked: {each}" for each in found.not_checked]
+
+
+def export(place: Path, out: Path, *, format: str, dataset: str, force: bool, json: bool) -> None:
+    """Write prepared rows for other tools and say what was written."""
+    from codeup.prepared.export import export as write
+
+    with display() as emit:
+        done = write(place, out, format=format, dataset=dataset, force=force, emit=emit)
+    if json:
+        print(jsonlib.dumps(done))
+        return
+    for name, each in done["datasets"].items():
+        rows = ", ".join(f"{each['files'][split]} {count:,} rows" for split, count in each["rows"].items())
+        print(f"{name}: {rows}")
+    print(f"{out}: with README.md, manifest.json, dataset_info.json; to check it: codeup data verify {out}")
