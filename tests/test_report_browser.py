@@ -135,3 +135,99 @@ def test_the_page_never_scrolls_sideways(browser: Any, report: Path) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 problems, two models; every fourth is solved by one of them only, and one answer is an attack."""
+    answers = [
+        {
+            "model": model, "benchmark": "humaneval", "form": "chat", "task_id": f"T/{t}", "index": 0,
+            "outcome": "PASSED" if (t % 4 == 0) == (model == "base") else "FAILED", "detail": f"call {t} gave None",
+            "prompt": f"Write number {t}.", "raw": f"Sure.\n```python\ndef f():\n    return {t}  # {model}\n```",
+            "code": f"def f():\n    return {t}  # {model}\n", "language": "python",
+        }
+        for model in ("base", "instruct-math-code") for t in range(40)
+    ]  # fmt: skip
+    answers[-1] |= {"raw": ATTACK, "code": ATTACK, "detail": ATTACK, "task_id": "T/attack"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "charts", lambda study: {})
+        return build_report(make_study(), tmp_path_factory.mktemp("explored"), answers)
+
+
+def opened(browser: Any, page: Path) -> Visit:
+    visit = Visit(browser, page)
+    visit.page.wait_for_selector(".explorer[data-ready=yes]")
+    return visit
+
+
+def listed(page: Any) -> list[str]:
+    return page.locator(".explorer .task").all_inner_texts()
+
+
+def test_the_explorer_begins_with_what_the_final_model_failed(browser: Any, explored: Path) -> None:
+    visit = opened(browser, explored)
+    wrong = [f"T/{t}" for t in range(40) if t % 4 == 0]
+    assert listed(visit.page) == wrong
+    assert visit.page.locator(".answer h3").inner_text() == "HumanEval · T/0"
+    assert "return 0  # instruct-math-code" in visit.page.locator(".answer").inner_text()
+    assert visit.requests == [explored.as_uri()] and visit.complaints == []
+    assert not visit.page.locator("#failures").is_visible(), "the few examples without JavaScript are for paper"
+    visit.page.close()
+
+
+def test_search_finds_text_inside_answers_and_none_finds_none(browser: Any, explored: Path) -> None:
+    page = opened(browser, explored).page
+    page.select_option("select[name=outcome]", "")
+    page.fill("input[name=text]", "RETURN 17 ")
+    page.wait_for_function("document.querySelector('.explorer output').textContent.startsWith('1 of')")
+    assert listed(page) == ["T/17"]
+    page.fill("input[name=text]", "no such words")
+    page.wait_for_function("document.querySelector('.explorer output').textContent.startsWith('0 of')")
+    assert page.locator(".answer").inner_text() == "no answer fits"
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('.explorer output').textContent.startsWith('40 of')")
+    page.close()
+
+
+def test_two_models_side_by_side_show_the_problems_they_differ_on_and_the_changed_lines(
+    browser: Any, explored: Path
+) -> None:
+    page = opened(browser, explored).page
+    page.select_option("select[name=against]", label="base")
+    page.wait_for_selector(".sides .gone")
+    assert len(listed(page)) == 39, "the attack is a problem of its own, which base did not answer"
+    assert page.locator(".sides .gone").first.inner_text().strip() == "return 0  # base"
+    assert page.locator(".sides .new").first.inner_text().strip() == "return 0  # instruct-math-code"
+    page.close()
+
+
+def test_keys_move_through_the_answers(browser: Any, explored: Path) -> None:
+    page = opened(browser, explored).page
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.wait_for_function("document.querySelector('.answer h3').textContent.endsWith('T/8')")
+    page.keyboard.press("k")
+    page.wait_for_function("document.querySelector('.answer h3').textContent.endsWith('T/4')")
+    page.keyboard.press("/")
+    page.keyboard.type("j")
+    assert page.input_value("input[name=text]") == "j", "letters typed into the search are text"
+    page.close()
+
+
+def test_an_answer_that_is_markup_stays_text_and_the_page_stays_narrow(browser: Any, explored: Path) -> None:
+    visit = opened(browser, explored)
+    page = visit.page
+    page.select_option("select[name=outcome]", "")
+    page.fill("input[name=text]", "T/attack")
+    page.wait_for_function("document.querySelector('.explorer output').textContent.startsWith('1 of')")
+    page.wait_for_function("document.querySelector('.answer h3').textContent.includes('attack')")
+    assert (
+        ATTACK in page.locator(".answer pre").first.text_content() or ATTACK in page.locator(".answer").text_content()
+    )
+    assert page.evaluate("window.hacked === undefined && document.images.length === 0")
+    for width in (1280, 768, 420, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert visit.complaints == []
+    page.close()

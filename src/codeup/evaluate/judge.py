@@ -2,6 +2,7 @@
 
     samples.jsonl -> Answer -> Job -> Verdict -> Score      out/verdicts.jsonl   one line per sample, continued on rerun
                                                             out/examples.jsonl   the first failures of each outcome
+                                                            out/answers.jsonl.gz what each verdict is about
                                                             out/scores.json      the summary: the same on every rerun
                                                             out/timing.json      seconds, and what was judged just now
 
@@ -24,6 +25,7 @@ from typing import Any
 
 from codeup import artifacts, stats
 from codeup.errors import UserError
+from codeup.evaluate import answers as kept
 from codeup.evaluate import evalplus_results, truth
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.other_extractions import would_pass
@@ -87,6 +89,7 @@ def judge_samples(
     _write_lines(out / "verdicts.jsonl", rows)
     style = _made(samples).get("prompt_style", "default")
     _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
+    kept.write(out / kept.FILE, answers, problems, benchmark, style)
     summary = {
         **_settings(samples, answers, data, model),
         "problems_in_benchmark": len(data.problems) + len(data.not_asked),

@@ -12,25 +12,25 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from codeup.report import numbers, png, sections, view
+from codeup.report import explorer, numbers, png, sections, view
 
 HERE = Path(__file__).parent
 
 
-def build_report(study: Mapping[str, Any], out: Path) -> Path:
+def build_report(study: Mapping[str, Any], out: Path, answers: Iterable[Mapping[str, Any]] = ()) -> Path:
     """Write out/charts/*.png, out/report.json and, last, out/report.html; returns the path of the page.
 
-    Each file is replaced whole. Raises KeyError where a score lacks value, low, high or n, and ValueError where a
-    comparison contradicts its own counts.
+    `answers` (explorer.pack) are shown on the page and are not in report.json. Each file is replaced whole. Raises
+    KeyError where a score lacks value, low, high or n, and ValueError where a comparison contradicts its own counts.
     """
-    page = render(study)
+    page = render(study, answers)
     (out / "charts").mkdir(parents=True, exist_ok=True)
     for name, data in png.charts(study).items():
         replace(out / "charts" / name, data)
@@ -40,10 +40,12 @@ def build_report(study: Mapping[str, Any], out: Path) -> Path:
     return out / "report.html"
 
 
-def render(study: Mapping[str, Any]) -> str:
+def render(study: Mapping[str, Any], answers: Iterable[Mapping[str, Any]] = ()) -> str:
     """The page as text."""
     called, found = view.names(study), view.findings(study)
-    style, script = (read(name) for name in ("style.css", "page.js"))
+    packed = explorer.pack(answers, labels=called.labels)
+    parts = ("style.css", "explorer.css"), ("page.js", "explorer.js")
+    style, script = ("".join(read(name) for name in (names if packed["count"] else names[:1])) for names in parts)
     policy = f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'; img-src data:"
     context = {
         "study": study,
@@ -67,6 +69,7 @@ def render(study: Mapping[str, Any]) -> str:
         "funnels": sections.funnels(study),
         "timeline": sections.timeline(study),
         "failures": sections.failures(study, called),
+        "answers": packed,
         "facts": sections.facts(study),
     }
     return environment().get_template("page.html").render(context)

@@ -40,12 +40,18 @@ SUMMARY = (
     ("evaluation_share", "evaluating, per training time"),
     ("peak_rss_mb", "peak memory, MB"),
     ("peak_gpu_mb", "peak GPU memory, MB"),
+    ("planned_memory_mb", "memory by the plan, MB"),
     ("untrained_documents", "rows not trained on"),
     ("resumed_from", "resumed from step"),
     ("device", "device"),
     ("dtype", "dtype"),
     ("threads", "threads"),
 )
+STRIPS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("learning_rate", "learning rate", lambda value: f"{value:.1e}"),
+    ("tokens_per_s", "tokens/s", numbers.compact),
+)
+"""Narrow charts under a stage's losses: what of a metrics row, its name, and how its largest value is written."""
 LOSS: Callable[[Any], str] = partial(numbers.fixed, digits=4)
 FORMATS: dict[str, Callable[[Any], str]] = {
     "train_loss": LOSS,
@@ -97,6 +103,11 @@ def stages(study: Study) -> list[dict[str, Any]]:
             "name": stage["name"],
             "model": stage.get("model", ""),
             "chart": drawn,
+            "strips": [
+                svg.strip(curve(rows, key), name=name, show=show)
+                for key, name, show in STRIPS
+                if len(curve(rows, key)) > 1
+            ],
             "train": numbers.fixed(smoothed[-1][1] if smoothed else train[-1][1]) if train else "",
             "eval": numbers.fixed(evaluated[-1][1]) if evaluated else "",
             "best": f"best {numbers.fixed(best[1])} at step {numbers.count(best[0])}" if best else "",

@@ -8,7 +8,7 @@ a viewBox: bars and dots move with the width while text keeps its size; only pat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
@@ -173,6 +173,19 @@ def _paths(series: Sequence[Series], x_scale: Scale, y_scale: Scale) -> Markup:
         paths.append(element("path", attributes))
     box = {"width": "100%", "height": "100%", "viewBox": f"0 0 {BOX:.0f} {BOX:.0f}", "preserveAspectRatio": "none"}
     return element("svg", box, *paths)
+
+
+def strip(points: list[Point], *, name: str, show: Callable[[float], str], height: int = 26) -> Markup:
+    """A narrow area from 0 to the largest value, which is written beside its name."""
+    left, right = points[0][0], points[-1][0]
+    top = max(y for _, y in points) or 1.0
+    spots = [f"{BOX * (x - left) / (right - left):.1f} {BOX * (1 - max(0.0, y) / top):.1f}" for x, y in thin(points)]
+    outline = f"M0 {BOX:.0f}L{'L'.join(spots)}L{BOX:.0f} {BOX:.0f}Z"
+    box = {"width": "100%", "height": "100%", "viewBox": f"0 0 {BOX:.0f} {BOX:.0f}", "preserveAspectRatio": "none"}
+    drawn = element("svg", box, element("path", {"class": "strip", "d": outline}))
+    words = f"{name}, at most {show(top)}"
+    chart = element("svg", {"class": "strips", "height": height, "role": "img", "aria-label": words}, drawn)
+    return Markup('<div class="stripped"><small>{}</small>{}</div>').format(words, chart)
 
 
 def _dot(s: Series, x: float, y: float, x_scale: Scale, y_scale: Scale) -> Markup:

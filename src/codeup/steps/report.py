@@ -19,10 +19,12 @@ from pydantic import BaseModel, ConfigDict
 from codeup import __version__, stats
 from codeup.types import Artifact, Context
 
-CODE = ("report", "steps/report.py", "stats.py")
+CODE = ("report", "steps/report.py", "stats.py", "evaluate/answers.py")
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pydantic")
 LONGEST_TEXT = 4000
 """Characters of a prompt, answer or program shown in the report; the rest is in the run folder."""
+MOST_ANSWERS = 50_000
+"""Answers that the page lists; as many as fit have their text too (report/explorer.py)."""
 
 
 class Spec(BaseModel):
@@ -44,7 +46,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.report.build import build_report
 
     study = assemble(spec, context)
-    build_report(study, context.folder)
+    build_report(study, context.folder, itertools.islice(_answers(context), MOST_ANSWERS))
     return {"scores": len(study["scores"]), "comparisons": len(study["comparisons"])}
 
 
@@ -146,6 +148,18 @@ def _failures(judged: Artifact, per_kind: int) -> Iterator[dict[str, Any]]:
             texts = {key: _shorten(row[key]) for key in ("prompt", "raw", "code", "detail")}
             names = {key: row[key] for key in ("task_id", "outcome")}
             yield {"model": score["model"], "benchmark": score["benchmark"], "form": score["form"], **names, **texts}
+
+
+def _answers(context: Context) -> Iterator[dict[str, Any]]:
+    """Every answer of every judged model, as explorer.pack takes them."""
+    from codeup.evaluate import answers
+
+    for artifact in context.inputs.values():
+        if artifact.kind == "judge":
+            score = artifact.summary["scores"][-1]
+            named = {"model": score["model"], "benchmark": score["benchmark"], "form": score["form"]}
+            for row in answers.read(Path(artifact.folder)):
+                yield {**row, **named}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

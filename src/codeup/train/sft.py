@@ -160,12 +160,12 @@ def train_sft(
     if finished is not None:
         _tidy(out, keep_checkpoints)
         return finished
-    advise = functools.partial(
-        shortage.advice, model, method=method, lora=settings, pack_length=pack_length,
-        longest=int(plan.lengths.max()), micro_batch_tokens=optimiser["micro_batch_tokens"], dtype=dtype,
-        device=base_model.pick_device(device), quantization=quantization,
-        activation_checkpointing=activation_checkpointing,
-    )  # fmt: skip
+    sizes: dict[str, Any] = {
+        "method": method, "lora": settings, "pack_length": pack_length, "dtype": dtype, "quantization": quantization,
+        "micro_batch_tokens": optimiser["micro_batch_tokens"], "device": base_model.pick_device(device),
+        "activation_checkpointing": activation_checkpointing,
+    }  # fmt: skip
+    advise = functools.partial(shortage.advice, model, longest=int(plan.lengths.max()), **sizes)
     with _borrowed_globals(), shortage.out_of_memory_explained(advise):
         loaded = base_model.load_base(
             model,
@@ -200,6 +200,7 @@ def train_sft(
         _train(run, evaluator, saving=saving, trackers=trackers, emit=emit, step_name=step_name)
         summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started) | {
             "method": method,
+            "planned_memory_mb": shortage.planned_mb(model, **sizes),
             "untrained_tokens": untrained,
             "rows_set_to_mean": trained.rows_set_to_mean,
         }

@@ -76,16 +76,7 @@ def advice(
     except UserError as error:
         return _without_numbers(f"the {error.what}", method, lora, quantization)
     cuda = device.type == "cuda"
-    now: dict[str, Any] = {
-        "r": lora["r"],
-        "targets": lora["targets"],
-        "dropout": lora["dropout"],
-        "tokens": max(micro_batch_tokens, pack_length),
-        "bytes_per_weight": pick_dtype(dtype, device, shape.hidden).itemsize,
-        "quantization": quantization,
-        "checkpointing": activation_checkpointing,
-        "cuda": cuda,
-    }
+    now = _settings(shape, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing)
     parts = asdict(needs.memory(shape, **now))
     training, process = sum(parts.values()), 0 if cuda else needs.PROCESS_BYTES
     total, there = training + process, _there(device)
@@ -97,6 +88,47 @@ def advice(
         f"  {_size(need + process):>9} with {words}" for need, words in _proposals(shape, now, longest, pack_length)
     ]
     return "\n".join([first + (" It would need" if lines else ""), *lines])
+
+
+def planned_mb(
+    model: Path,
+    *,
+    method: str = "lora",
+    lora: Mapping[str, Any],
+    pack_length: int,
+    micro_batch_tokens: int,
+    dtype: str,
+    device: torch.device,
+    quantization: str,
+    activation_checkpointing: bool,
+) -> int | None:
+    """MiB that the plan expects of this training, on a CPU with the process itself; None for what it does not count."""
+    if _uncounted(method, lora, quantization):
+        return None
+    try:
+        shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
+    except UserError:
+        return None
+    now = _settings(shape, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing)
+    process = 0 if device.type == "cuda" else needs.PROCESS_BYTES
+    return round((needs.memory(shape, **now).total + process) / needs.MIB)
+
+
+def _settings(
+    shape: needs.Shape, lora: Mapping[str, Any], pack_length: int, micro_batch_tokens: int, dtype: str,
+    device: torch.device, quantization: str, checkpointing: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """A training's settings as needs.memory takes them."""
+    return {
+        "r": lora["r"],
+        "targets": lora["targets"],
+        "dropout": lora["dropout"],
+        "tokens": max(micro_batch_tokens, pack_length),
+        "bytes_per_weight": pick_dtype(dtype, device, shape.hidden).itemsize,
+        "quantization": quantization,
+        "checkpointing": checkpointing,
+        "cuda": device.type == "cuda",
+    }
 
 
 def _uncounted(method: str, lora: Mapping[str, Any], quantization: str) -> str:
