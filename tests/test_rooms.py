@@ -65,13 +65,18 @@ def test_a_source_turns_its_fixture_into_valid_conversations_and_drops(name: str
         assert all(message.content.strip() for message in conversation.messages if message.role != "system")
 
 
+def called(name: str) -> bool:
+    """Whether a benchmark's functions are called; those of whole programs are tested in test_languages.py."""
+    return hasattr(plugins.load("benchmarks", name), "LANGUAGES") is False
+
+
 def problems(name: str, request: pytest.FixtureRequest) -> tuple[ModuleType, BenchmarkData]:
     module = plugins.load("benchmarks", name)
     path = request.getfixturevalue("public_data") / REAL_FILES[name] if name in REAL_FILES else None
     return module, module.load(path)
 
 
-@pytest.mark.parametrize("name", plugins.names("benchmarks"))
+@pytest.mark.parametrize("name", [name for name in plugins.names("benchmarks") if called(name)])
 def test_a_benchmark_passes_its_own_solutions_and_refuses_forgeries(
     name: str, request: pytest.FixtureRequest, pool: Pool
 ) -> None:

@@ -26,10 +26,10 @@ from typing import Any
 from codeup import artifacts, stats
 from codeup.errors import UserError
 from codeup.evaluate import answers as kept
-from codeup.evaluate import evalplus_results, truth
+from codeup.evaluate import evalplus_results, truth, whole
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.other_extractions import would_pass
-from codeup.evaluate.programs import SuiteRules, costs, has_suites, job, judge_programs, limits_for, suite_job
+from codeup.evaluate.programs import SuiteRules, any_job, costs, has_suites, judge_programs, limits_for, suite_job
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
 from codeup.evaluate.subset import described
 from codeup.sandbox.limits import Limits
@@ -69,13 +69,15 @@ def judge_samples(
     rules = rules or SuiteRules()
     if data.problems and has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
+    elif data.problems and whole.is_whole(data.problems[0]):
+        limits = whole.limits_for(limits)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
     problems = {problem.task_id: problem for problem in data.problems}
     artifacts.make_folder(out)
     start = time.monotonic()
     keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
-    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe)
+    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe, whole.shown(data.problems))
     rows, sandbox, judged = _verdicts(
         out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
     )
@@ -124,10 +126,11 @@ class Sandboxes:
     workers: int
     limits: Limits
     allow_unsafe: bool
+    show: tuple[str, ...] = ()
 
     def pool(self, most: int = 1 << 10) -> Pool:
         """A pool of at most `most` workers."""
-        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe)
+        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, show=self.show)
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
@@ -191,8 +194,12 @@ def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) 
         versions = truth.folder_of(problem.extra["data_sha256"]).name
         parts = [JUDGE_VERSION, asdict(suite_job(problem, program, rules, files)), asdict(limits), versions]
     else:
-        parts = [JUDGE_VERSION, asdict(job(problem, program)), asdict(limits)]
+        parts = [JUDGE_VERSION, asdict(any_job(problem, program, limits, rules)), asdict(limits), *_versions(problem)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _versions(problem: Problem) -> list[str]:
+    return [whole.tools(problem.language).version] if whole.is_whole(problem) else []
 
 
 def _verdicts(

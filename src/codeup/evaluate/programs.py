@@ -2,8 +2,10 @@
 
     tests as code (HumanEval, nano)      problem.tests            -> Job
     suites of inputs (HumanEval+, MBPP+) problem.extra["suites"]  -> expected values (truth.py) -> SuiteJob
+    whole programs (HumanEval-X, MBXP)   problem.extra["whole"]   -> the language's file (whole.py) -> ProgramJob
 
-In both the runner holds the program and the arguments of its calls, and the judge, in another process, what is right.
+In the first two the runner holds the program and the arguments of its calls, and the judge, in another process, what
+is right.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codeup.errors import UserError
-from codeup.evaluate import truth
+from codeup.evaluate import truth, whole
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import AnyJob, Job, Pool, SuiteJob
+from codeup.sandbox.pool import AnyJob, Job, Pool, ProgramJob, SuiteJob
 from codeup.types import Emit, Outcome, Problem, Program, Verdict, ignore_event
 
 START_S = 0.02
@@ -44,7 +46,8 @@ def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: 
     program = Program(problem.task_id, 0, code, "given-solution")
     if pool is not None:
         return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
-    with Pool(1, limits or limits_for([problem], SuiteRules())) as own:
+    limits = limits or limits_for([problem], SuiteRules())
+    with Pool(1, limits, show=whole.shown([problem])) as own:
         return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
 
 
@@ -71,7 +74,7 @@ def judge_programs(
         wanted.sort(key=lambda program: -cost[program.task_id])  # the longest first
         jobs += [suite_job(problems[program.task_id], program, rules, files) for program in wanted]
     else:
-        jobs += [job(problems[program.task_id], program) for program in wanted]
+        jobs += [any_job(problems[program.task_id], program, pool.limits, rules) for program in wanted]
     yield from pool.judge(jobs)
 
 
@@ -85,6 +88,13 @@ def costs(problems: Mapping[str, Problem], rules: SuiteRules) -> dict[str, float
         task: START_S + sum(spent.get(f"{task} {name}", 0.0) for name in rules.suites(problem))
         for task, problem in problems.items()
     }
+
+
+def any_job(problem: Problem, program: Program, limits: Limits, rules: SuiteRules | None = None) -> Job | ProgramJob:
+    """The job of a problem without suites: a function that is called, or a whole program with its tests in it."""
+    if whole.is_whole(problem):
+        return whole.job(problem, program, limits, rules.compat if rules else "")
+    return job(problem, program)
 
 
 def job(problem: Problem, program: Program) -> Job:
@@ -109,6 +119,8 @@ def suite_job(
 
 def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
     """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
+    if problems and whole.is_whole(problems[0]):
+        return whole.limits_for(None)
     if not problems or not has_suites(problems[0]):
         return Limits()
     known = problems[0].extra["rules"]

@@ -67,11 +67,11 @@ class Zygote:
             return False
         return True
 
-    def begin(self) -> socket.socket:
-        """Fork a fresh child; the socket to it."""
+    def begin(self, kind: bytes = b"b") -> socket.socket:
+        """Fork a fresh child; the socket to it. `kind` is zygote.WHOLE for a whole program with its own tools."""
         ours, theirs = socket.socketpair()
         try:
-            socket.send_fds(self.control, [b"b"], [theirs.fileno()])
+            socket.send_fds(self.control, [kind], [theirs.fileno()])
         except OSError as error:
             ours.close()
             raise SandboxBroken(f"the sandbox process is gone ({error})") from None

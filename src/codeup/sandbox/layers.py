@@ -65,7 +65,7 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
     `map_ids` asks the trusted parent to map uid and gid 0 of the new user namespace to nobody; only root's needs that.
     """
     isolation = Isolation(scratch=os.path.join(config["folder"], "scratch"))
-    secret = root.hidden(root.readable(), list(config["hide"]))
+    secret = root.hidden([*root.readable(), *config["show"]], list(config["hide"]))
     off = set(config["off"])
     if sys.platform == "linux" and "namespaces" not in off:
         (_as_root if os.geteuid() == 0 else _as_user)(isolation, config, secret, map_ids)
@@ -88,6 +88,9 @@ def isolate_zygote(config: Mapping[str, Any], map_ids: Callable[[], None]) -> Is
         isolation.add("seccomp")
     if isolation.seccomp:
         seccomp.template("private-root" not in isolation.layers)
+        if config["show"]:
+            for mode in ("exec", "processes"):
+                seccomp.template(False, mode)
     if sys.platform == "linux":
         linux.bound_capabilities()
     isolation.add("limits", "empty-environment")
@@ -120,7 +123,7 @@ def _become_nobody(isolation: Isolation, config: Mapping[str, Any]) -> None:
     child = os.fork()
     if child == 0:
         try:
-            _set_ids(OUTSIDE_UID)
+            set_ids(OUTSIDE_UID)
             os.write(tell, b"y" if all(os.access(path, os.R_OK) for path in needed) else b"n")
             signal.pause()
         finally:
@@ -142,7 +145,8 @@ def _may_look_into(process: int) -> bool:
         return False
 
 
-def _set_ids(number: int) -> None:
+def set_ids(number: int) -> None:
+    """Be this user and group, and in no other group."""
     os.setgroups([])
     os.setresgid(number, number, number)
     os.setresuid(number, number, number)
@@ -168,7 +172,7 @@ def _private_root(isolation: Isolation, config: Mapping[str, Any], secret: list[
         linux.unshare(flags)
         private = root.PrivateRoot(config["folder"])
         try:
-            private.build(secret, config["packages"])
+            private.build(secret, config["packages"], config["show"])
             private.enter()
         except OSError:
             linux.unmount(config["folder"])
@@ -222,7 +226,7 @@ def isolate_child(isolation: Isolation, limits: Mapping[str, Any]) -> None:
     os.chdir(isolation.scratch)
     set_limits(limits, isolation)
     if isolation.become is not None:
-        _set_ids(isolation.become)
+        set_ids(isolation.become)
     if sys.platform == "linux":
         linux.drop_capabilities()
         linux.no_new_privileges()

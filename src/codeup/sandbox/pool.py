@@ -72,7 +72,22 @@ class SuiteJob:
     not_none: bool = False
 
 
-AnyJob = Job | SuiteJob
+@dataclass(frozen=True, slots=True)
+class ProgramJob:
+    """One whole program, with its tests in it, and the steps that compile and run it (program_judge.py).
+
+    `files` are {path: [[whose, text], ...]}: parts that are "ours" have the word CODEUP_NAME replaced by a random name.
+    `steps` are as supervisor.py takes them, with "name" and "memory_words" (what its tool says when memory runs out).
+    """
+
+    task_id: str
+    index: int
+    files: dict[str, list[list[str]]]
+    steps: tuple[dict[str, Any], ...]
+    compat: str = ""
+
+
+AnyJob = Job | SuiteJob | ProgramJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,20 +203,22 @@ class Pool:
 
     Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where
     a sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the
-    others. `hide` are further paths that programs must not be able to read.
+    others. `hide` are further paths that programs must not be able to read, `show` paths they may read and execute: the
+    tools of whole programs, which need the level "strong".
     """
 
     def __init__(
         self, workers: int = 1, limits: Limits | None = None, *, allow_unsafe: bool = False, off: Sequence[str] = (),
-        hide: Sequence[str] = (),
+        hide: Sequence[str] = (), show: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self.home = tempfile.mkdtemp(prefix="codeup-")
         os.chmod(self.home, 0o755)
         self.marker = uuid.uuid4().hex
+        self.tools = bool(show)
         config = {
             "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(),
-            "off": list(off), "hide": list(hide),
+            "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip
         self.workers = [_Worker(config, (referee.STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
@@ -222,6 +239,11 @@ class Pool:
                 why = worker.stop() if hasattr(worker, "answers") else ""
                 raise WorkFailed(f"a sandbox could not start: {why.strip() or 'see codeup doctor'}")
         reached = self.workers[0].layers
+        if self.tools and layers.level(reached) != "strong":
+            raise UserError(
+                f"programs of other languages than Python need a strong sandbox; here is: {', '.join(reached)}",
+                mend="run as root or where user namespaces are allowed",
+            )
         self.isolated = Isolated(layers.level(reached), tuple(reached))
         if self.isolated.level == "weak" and not allow_unsafe:
             raise UserError(

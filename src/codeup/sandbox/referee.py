@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from codeup.sandbox import values, wire
+from codeup.sandbox import program_judge, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
 
@@ -165,6 +165,8 @@ class Referee:
             return self._judge(job)
 
     def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        if "steps" in job:
+            return program_judge.judge(self.zygote, job)
         if "suites" in job:
             return (self.suites.truth if job["truth"] else self.suites.judge)(self.zygote, job)
         start = time.monotonic()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from codeup.sandbox import linux
 
@@ -74,9 +74,9 @@ class PrivateRoot:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("tmpfs", base, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4m,mode=755")
 
-    def build(self, secret: list[str], packages: Mapping[str, str]) -> None:
+    def build(self, secret: list[str], packages: Mapping[str, str], show: Sequence[str] = ()) -> None:
         """Show what may be seen, cover what may not, and make the rest read-only."""
-        for path in readable():
+        for path in (*readable(), *show):
             self.show(path)
         for path in secret:
             if os.path.isdir(self.base + path):

@@ -71,6 +71,14 @@ OF_ONESELF = {
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 CLONE_THREAD = 0x00010000 | 0x400  # a thread of the same process, with the same table of open files
+CLONE_NAMESPACES = 0x7E020000  # CLONE_NEWNS and the other namespaces that clone knows
+
+ALLOWED: dict[str, frozenset[str]] = {
+    "python": frozenset(), "exec": frozenset(("execve",)),
+    "processes": frozenset(("execve", "fork", "vfork")),
+}  # fmt: skip
+"""Calls of the deny list that a kind of program needs."""
+
 OTHERS_DEVICES = (0x5412, 0x541C, 0x8901, 0x8902, 0x40086602, 0x401C5820)
 """ioctl: TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR."""
 
@@ -96,10 +104,12 @@ def available() -> bool:
     return os.uname().machine in ARCHITECTURES
 
 
-def program(machine: str, own_pid: int, *, guard_files: bool = True) -> bytes:
+def program(machine: str, own_pid: int, *, guard_files: bool = True, mode: str = "python") -> bytes:
     """The filter as an array of struct sock_filter {u16 code; u8 jump_true, jump_false; u32 k}.
 
-    `guard_files` adds the calls that only matter where the machine's own files can be named.
+    `guard_files` adds the calls that only matter where the machine's own files can be named. `mode` says what the
+    program under test is: "python", which starts nothing; "exec", which may become another program and have threads;
+    "processes", a compiler or a shell, which may start processes (never in new namespaces).
     """
     column, audit = ARCHITECTURES[machine]
     lines: list[tuple[int, int, int, int]] = [
@@ -108,13 +118,17 @@ def program(machine: str, own_pid: int, *, guard_files: bool = True) -> bytes:
     if machine == "x86_64":
         lines += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, DENY)]  # the x32 numbering of the same calls
     tables = [(CALLS, DENY), (ON_FILES, DENY), (MODES, QUIET)] if guard_files else [(CALLS, DENY)]
+    allowed = ALLOWED[mode]
     for table, answer in tables:
-        for numbers in table.values():
-            if numbers[column] is not None:
+        for name, numbers in table.items():
+            if numbers[column] is not None and name not in allowed:
                 lines += [(EQUAL, 0, 1, numbers[column] or 0), (RETURN, 0, 0, answer)]
     # C libraries fall back to clone when clone3 is missing; only clone's flags can be looked at
     lines += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, NO_SUCH_CALL)]
-    lines += _look(CLONE[column], FIRST_ARGUMENT, [CLONE_THREAD], hit=ALLOW, miss=DENY, mask=CLONE_THREAD)
+    if mode == "processes":
+        lines += _look(CLONE[column], FIRST_ARGUMENT, [0], hit=ALLOW, miss=DENY, mask=CLONE_NAMESPACES)
+    else:
+        lines += _look(CLONE[column], FIRST_ARGUMENT, [CLONE_THREAD], hit=ALLOW, miss=DENY, mask=CLONE_THREAD)
     for call in (KILL, TGKILL):
         lines += _look(call[column], FIRST_ARGUMENT, [own_pid], hit=ALLOW, miss=DENY)
     for call in OF_ONESELF.values():
@@ -142,17 +156,17 @@ def _look(
 
 
 @cache
-def template(guard_files: bool) -> bytes:
+def template(guard_files: bool, mode: str = "python") -> bytes:
     """The filter of this machine for the process SOMEBODY; made once in the zygote, so that no child has to."""
-    return program(os.uname().machine, SOMEBODY, guard_files=guard_files)
+    return program(os.uname().machine, SOMEBODY, guard_files=guard_files, mode=mode)
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(own_pid: int, *, guard_files: bool = True) -> None:
+def install(own_pid: int, *, guard_files: bool = True, mode: str = "python") -> None:
     """Install the filter in this process, for good; needs no_new_privs. Raises OSError."""
-    code = template(guard_files).replace(struct.pack("=I", SOMEBODY), struct.pack("=I", own_pid))
+    code = template(guard_files, mode).replace(struct.pack("=I", SOMEBODY), struct.pack("=I", own_pid))
     head = _Program(len(code) // 8, code)
     check(LIBC.prctl(22, 2, ctypes.byref(head), 0, 0), "seccomp")  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER

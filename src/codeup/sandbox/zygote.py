@@ -2,7 +2,7 @@
 
 Started by the referee as `python -S -s -P -B` with an environment of its own. Its orders come over one Unix socket:
 
-    {"begin": true} + a socket   fork a child that talks over that socket
+    one byte + a socket          fork a child that talks over that socket: a runner, or for "w" a supervisor
     {"cpu": true}                reply {"cpu_s"}: what the child has used so far
     {"end": true}                kill whatever is left of the sample; reply what it used and how it ended
     {"gone": true}               the same for a child whose channel has closed: it is given a moment to end by itself
@@ -21,9 +21,9 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from codeup.sandbox import layers, root, runner, scratch, wire
+from codeup.sandbox import layers, root, runner, scratch, supervisor, wire
 
 WARM = (
     "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
@@ -33,6 +33,9 @@ WARM = (
 )  # fmt: skip
 """Modules that programs ask for most; imported once here so that no child has to."""
 
+
+WHOLE = b"w"
+"""The order for a whole program; any other byte is for Python, whose function is called."""
 
 WATCH_S = 0.02
 ENDING_S = 0.5  # what a child may take from closing its channel to being gone; only one that closed it early uses it up
@@ -80,10 +83,10 @@ def _quiet() -> None:
 
 
 def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
-    channel = _begin(control)
+    kind, channel = _begin(control)
     child = os.fork()
     if child == 0:
-        _child(control, channel, isolation, limits)
+        _child(control, channel, isolation, limits, whole=kind == WHOLE)
     channel.close()
     alive, watch = False, Watch(child, isolation, limits)
     try:
@@ -141,22 +144,25 @@ def _cpu_s(child: int) -> float:
         return 0.0
 
 
-def _begin(control: socket.socket) -> socket.socket:
-    """Wait for a sample's socket. The order is one byte, so that it and the socket arrive together."""
+def _begin(control: socket.socket) -> tuple[bytes, socket.socket]:
+    """Wait for a sample's kind and socket. The order is one byte, so that it and the socket arrive together."""
     data, numbers, _, _ = socket.recv_fds(control, 1, 1)
     if not data or not numbers:
         raise wire.Closed
-    return socket.socket(fileno=numbers[0])
+    return data, socket.socket(fileno=numbers[0])
 
 
 def _child(
-    control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]
-) -> None:
+    control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any], *,
+    whole: bool = False,
+) -> None:  # fmt: skip
     """Everything the forked child does; never returns."""
     code = 0
     try:
         control.close()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if whole:
+            _supervise(channel, isolation, limits)
         try:
             layers.isolate_child(isolation, limits)
         except BaseException as error:
@@ -170,6 +176,16 @@ def _child(
         code = 71
     finally:
         os._exit(code)
+
+
+def _supervise(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> NoReturn:
+    """A whole program with other tools (supervisor.py). The supervisor is ours: what goes wrong in it is no verdict."""
+    try:
+        supervisor.serve(channel, isolation, limits)
+    except BaseException as error:
+        wire.send(channel, ["broken", f"{type(error).__name__}: {error}"])
+        os._exit(70)
+    os._exit(0)
 
 
 def _no_survivors(isolation: layers.Isolation) -> None:

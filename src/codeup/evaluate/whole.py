@@ -1,0 +1,66 @@
+"""Programs of any language, judged with their tests in them: from a problem to a job for the sandbox.
+
+    Problem(language="cpp", tests="int main() {...}") + Program -> languages/cpp.py wraps -> ProgramJob -> Verdict
+
+A language whose tools are missing raises UserError: a score of 0 would say something about a model.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from codeup import plugins
+from codeup.errors import UserError
+from codeup.sandbox.limits import Limits
+from codeup.sandbox.pool import ProgramJob
+from codeup.types import Problem, Program
+
+SCRATCH_MB, FILES, THREADS, WALL_S = 256, 256, 512, 60.0
+"""What compilers need besides time and memory, which languages/_tools.py limits."""
+
+
+def is_whole(problem: Problem) -> bool:
+    """Whether the problem's tests are text of its own language, run in one process with the program."""
+    return bool(problem.extra.get("whole"))
+
+
+@functools.cache
+def tools(language: str) -> Any:
+    """The language's tools on this machine, prepared once per process. Raises UserError where they are missing."""
+    return plugins.load("languages", language).toolchain()
+
+
+def limits_for(limits: Limits | None) -> Limits:
+    """The limits of the sandbox itself; a program's own time and memory go with its job."""
+    limits = limits or Limits()
+    return replace(limits, wall_s=max(limits.wall_s, WALL_S), scratch_mb=SCRATCH_MB, files=FILES, threads=THREADS)
+
+
+def shown(problems: Sequence[Problem]) -> tuple[str, ...]:
+    """The paths a sandbox must show for these problems' tools."""
+    languages = dict.fromkeys(problem.language for problem in problems if is_whole(problem))
+    return tuple(dict.fromkeys(path for language in languages for path in tools(language).show))
+
+
+def rules(problem: Problem, compat: str) -> str:
+    """What counts as a pass: "" for our own rule, else the original's. Raises UserError for a rule not known."""
+    if compat in ("", "codeup", "evalplus"):  # evalplus is the default of the option, for benchmarks with suites
+        return ""
+    known = problem.extra.get("compat", {})
+    if compat not in known:
+        names = ", ".join(["codeup", *known])
+        raise UserError(f"there are no rules {compat!r} for this benchmark", where="--compat", mend=f"one of: {names}")
+    return str(known[compat])
+
+
+def job(problem: Problem, program: Program, limits: Limits, compat: str = "") -> ProgramJob:
+    """What the sandbox needs. Raises UserError where the language's tools are missing."""
+    language = plugins.load("languages", problem.language)
+    wrapped = language.wrap(
+        program.code, problem.tests, tools=tools(problem.language), cpu_s=limits.cpu_s, memory_mb=limits.memory_mb,
+        extra=problem.extra, compat=rules(problem, compat),
+    )  # fmt: skip
+    return ProgramJob(problem.task_id, program.index, wrapped.files, wrapped.steps, wrapped.compat)

@@ -1,0 +1,97 @@
+"""C++: one translation unit of prelude, program and tests, compiled by g++ with a precompiled header.
+
+    prelude     reads the secret before any other constructor of the file, defines the check that tests call
+    program     as it is; its own `main` does not run (it gets another name)
+    tests       every `assert(...)` becomes the prelude's check, `main` is called by ours, which then prints the secret
+    between     every word of the tests is #undef'd, so that a macro of the program cannot change them
+
+A program cannot pass by ending early, by `exit` handlers, by redefining assert or __assert_fail, or by printing. It
+could by searching the memory of its own process, or by overloading the operators that the tests use.
+The precompiled header holds exactly the headers that HumanEval-X's runner adds to every program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codeup.languages._tools import NAME as HARNESS
+from codeup.languages._tools import (
+    Toolchain,
+    Wrapped,
+    call,
+    compile_step,
+    find,
+    harness,
+    identifiers,
+    prepared,
+    run_step,
+)
+from codeup.languages._tools import version as version_of
+
+NAME = "cpp"
+TITLE = "C++"
+FENCES = ("cpp", "c++", "cc", "cxx", "c")
+INSTALL = "install g++ (Debian: apt-get install g++)"
+HEADERS = ("stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "climits", "cstring", "iostream")
+"""What CodeGeeX's evaluate_humaneval_x.py adds where it is missing."""
+
+STANDARDS = ("c++11", "c++17")
+_KEEP = frozenset((
+    "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
+    "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
+
+
+def toolchain() -> Toolchain:
+    """g++ and a precompiled header for each standard. Raises UserError where there is no g++."""
+    compiler = find(TITLE, ("g++",), INSTALL)
+    number = version_of([compiler, "-dumpfullversion"])
+    cache = prepared(NAME, {"version": number, "prelude": 2, "headers": HEADERS}, lambda at: _precompile(compiler, at))
+    show = ("/usr/bin", "/usr/include", str(cache))
+    return Toolchain(f"g++ {number}", show, {"g++": compiler, "cache": str(cache)})
+
+
+def _precompile(compiler: str, folder: Path) -> None:
+    for standard in STANDARDS:
+        header = folder / f"{standard}.h"
+        header.write_text("".join(f"#include <{name}>\n" for name in (*HEADERS, "unistd.h")))
+        call([compiler, f"-std={standard}", "-x", "c++-header", header.name, "-o", f"{header.name}.gch"], cwd=folder)
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """The file and its two steps. `extra["standard"]` is c++11 or c++17; with `compat` the tests stay as they are."""
+    standard = (extra or {}).get("standard", "c++11")
+    header = f"{tools.at['cache']}/{standard}.h"
+    libraries = ["-lcrypto", "-lssl"] if "openssl/" in program else []
+    arguments = [tools.at["g++"], f"-std={standard}", "-w", "-include", header, "-o", "main", "main.cpp", *libraries]
+    words = ("std::bad_alloc", "std::length_error")
+    steps = (
+        compile_step(arguments),
+        run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=words),
+    )
+    if compat:
+        return Wrapped(
+            {"main.cpp": [["ours", "using namespace std;\n"], ["program", f"{program}\n{tests}"]]}, steps, compat
+        )
+    ours = "".join(f"#undef {word}\n" for word in identifiers(tests) if word not in _KEEP and not word.isupper())
+    checked = re.sub(r"\bassert\s*\(", f"{HARNESS}_check(", tests)
+    renamed = re.sub(r"\bmain\s*\(", f"{HARNESS}_main(", checked, count=1)
+    end = f'\n#line 1 "end"\nint main() {{ {HARNESS}_main({_main_arguments(tests)}); {HARNESS}::done(); return 0; }}\n'
+    prelude = harness("cpp.hpp")
+    parts = [
+        ["ours", f'{prelude}using namespace std;\n#define main {HARNESS}_unused\n#line 1 "program"\n'],
+        ["program", program],
+        ["ours", f'\n#undef main\n{ours}#line 1 "tests"\n{renamed}{end}'],
+    ]
+    return Wrapped({"main.cpp": parts}, steps)
+
+
+def _main_arguments(tests: str) -> str:
+    """What our main passes to theirs: nothing, or an empty command line."""
+    found = re.search(r"\bmain\s*\(([^)]*)\)", tests)
+    return "0, nullptr" if found and "," in found[1] else ""

@@ -1,0 +1,77 @@
+// Runs one program and its tests (languages/javascript.py); @TRANSLATE is where TypeScript becomes JavaScript.
+'use strict';
+const fs = require('fs'), vm = require('vm'), util = require('util'), assert = require('assert');
+const { createRequire } = require('module'), { createHash } = require('crypto');
+const write = fs.writeSync, read = fs.readFileSync, define = Object.defineProperty;
+const exit = process.reallyExit.bind(process);
+const secret = read(0, 'utf8').trim();
+let program = read('program.txt', 'utf8'), tests = read('tests.txt', 'utf8');
+fs.unlinkSync('program.txt'); fs.unlinkSync('tests.txt');
+let checks = 0;
+const format = util.format;
+function fail(words) { write(2, words + '\n'); exit(97); }
+function counted(original, name) {
+  return function (...given) { const back = original.apply(this, given); checks += 1; return back; };
+}
+const ownAssert = {};
+for (const name of Object.keys(assert))
+  ownAssert[name] = typeof assert[name] === 'function' && !/Error$|strict$|CallTracker/.test(name)
+    ? counted(assert[name], name) : assert[name];
+const calledAssert = counted(assert, 'assert');
+Object.assign(calledAssert, ownAssert);
+const strictAssert = counted(assert.strict, 'assert');
+for (const name of Object.keys(assert.strict))
+  if (typeof assert.strict[name] === 'function' && !/Error$|strict$|CallTracker/.test(name))
+    strictAssert[name] = counted(assert.strict[name], name);
+calledAssert.strict = strictAssert; strictAssert.strict = strictAssert;
+const ownConsole = Object.assign(Object.create(console), {
+  assert(condition, ...words) {
+    if (!condition) throw new assert.AssertionError({ message: 'console.assert: ' + format(...words) });
+    checks += 1;
+  },
+});
+const plainRequire = createRequire(process.cwd() + '/program.js');
+function ownRequire(name) {
+  const bare = String(name).replace(/^node:/, '');
+  if (bare === 'js-md5') return (text) => createHash('md5').update(text).digest('hex');
+  return bare === 'assert' ? calledAssert : bare === 'assert/strict' ? strictAssert : plainRequire(name);
+}
+const kept = [];
+for (const holder of [JSON, Math, Object, Array, String, Number, Boolean, Set, Map, RegExp, Symbol, Date, Reflect,
+  Array.prototype, String.prototype, Number.prototype, Boolean.prototype, Object.prototype, Set.prototype,
+  Map.prototype, Function.prototype, RegExp.prototype, Date.prototype, Symbol.prototype])
+  kept.push([holder, Object.getOwnPropertyDescriptors(holder)]);
+const keys = Reflect.ownKeys, descriptorOf = Object.getOwnPropertyDescriptor;
+function putBack() {
+  for (let i = 0; i < kept.length; i += 1) {
+    const holder = kept[i][0], descriptors = kept[i][1], names = keys(descriptors);
+    for (let j = 0; j < names.length; j += 1) {
+      const key = names[j], now = descriptorOf(holder, key), was = descriptors[key];
+      if (now === undefined || now.value !== was.value || now.get !== was.get) define(holder, key, was);
+    }
+  }
+}
+const standard = { __proto__: null, JSON, Math, Object, Array, String, Number, Boolean, Set, Map, Date, RegExp, Symbol,
+  BigInt, Error, isNaN, parseInt, parseFloat, console: ownConsole, require: ownRequire };
+const module_ = { exports: {} };
+for (const [name, value] of Object.entries({ require: ownRequire, module: module_, exports: module_.exports,
+  __filename: process.cwd() + '/program.js', __dirname: process.cwd() }))
+  define(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+define(globalThis, 'CODEUP_NAME', { value: Object.freeze(standard), enumerable: false });
+function compiled(text, filename) {
+  try { return new vm.Script(text, { filename }); }
+  catch (error) { write(2, String(error && error.stack).split('\n').slice(0, 5).join('\n') + '\n'); exit(98); }
+}
+const Script = vm.Script, run = Script.prototype.runInThisContext, apply = Reflect.apply;
+//@TRANSLATE
+try {
+  apply(run, compiled(program, 'program.js'), []);
+  const second = compiled(tests, 'tests.js');
+  putBack();
+  apply(run, second, []);
+} catch (error) {
+  let words = 'something that is not an error was thrown';
+  try { words = String(error && error.stack || error); } catch { }
+  fail(words);
+}
+write(1, '\n' + secret + ' ' + checks + '\n');

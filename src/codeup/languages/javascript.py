@@ -1,0 +1,70 @@
+"""JavaScript: program and tests as two scripts of one Node process, under a harness that neither can read.
+
+    harness    reads the secret, the program and the tests, removes their files, keeps what it needs of the library
+    program    runs as a script of its own: no wrapper function, so nothing to `return` from, no `arguments.callee`
+    between    the harness puts the standard objects back as they were, whatever the program made of JSON or assert
+    tests      run as a second script that sees the program's names; `console.assert` counts and throws
+
+A program cannot pass by process.exit, by printing, by exit handlers, or by replacing console, assert, JSON or the
+methods of arrays. It could by inspecting the heap of its own process. `--compat humaneval-x` has the original's rule
+instead: no output at all is a pass, and any console.log a failure. `require('js-md5')`, which one problem asks for, is
+answered with Node's own md5; no other package is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from codeup.languages._tools import NAME as HARNESS
+from codeup.languages._tools import Toolchain, Wrapped, find, harness, identifiers, run_step
+from codeup.languages._tools import version as version_of
+
+NAME = "javascript"
+TITLE = "JavaScript"
+FENCES = ("javascript", "js", "node", "nodejs", "jsx", "mjs", "ecmascript")
+INSTALL = "install Node.js 18 or newer (Debian: apt-get install nodejs)"
+MEMORY_WORDS = ("heap out of memory", "Array buffer allocation failed", "Invalid array length", "Zone Allocation")
+STANDARD = (
+    "JSON", "Math", "Object", "Array", "String", "Number", "Boolean", "Set", "Map", "Date", "RegExp", "Symbol",
+    "BigInt", "Error", "console", "require", "isNaN", "parseInt", "parseFloat",
+)  # fmt: skip
+"""Names that tests use and a program could hide behind its own; inside the tests they mean the standard's."""
+
+
+def toolchain() -> Toolchain:
+    """Node. Raises UserError where there is none."""
+    node = find(TITLE, ("node", "nodejs"), INSTALL)
+    return Toolchain(f"node {version_of([node, '--version'])}", (node,), {"node": node})
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """The harness with program and tests beside it; with `compat` "silence" one file, as the original runs it."""
+    if compat:
+        run = _run(tools, "test.js", cpu_s, memory_mb)
+        return Wrapped({"test.js": [["program", f"{program}\n{tests}"]]}, (run,), compat)
+    files = {
+        "harness.js": [["ours", harness("javascript.js")]],
+        "program.txt": [["program", program]],
+        "tests.txt": [["ours", shield(tests)]],
+    }
+    return Wrapped(files, (_run(tools, "harness.js", cpu_s, memory_mb),))
+
+
+def shield(tests: str) -> str:
+    """The tests in a block in which standard names mean the standard's, and functions are what they were."""
+    used = [name for name in identifiers(tests) if name in STANDARD and not _declares(tests, name)]
+    return f"{{ const {{ {', '.join(used)} }} = {HARNESS};\n{tests}\n}}"
+
+
+def _declares(tests: str, name: str) -> bool:
+    return any(f"{word} {name} " in tests for word in ("const", "let", "var", "function"))
+
+
+def _run(tools: Toolchain, script: str, cpu_s: float, memory_mb: int) -> dict[str, Any]:
+    heap = f"--max-old-space-size={memory_mb}"
+    arguments = [tools.at["node"], heap, "--max-semi-space-size=16", script]
+    return run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 512, memory_words=MEMORY_WORDS)

@@ -1,0 +1,251 @@
+"""Runs a whole program with other people's tools: files in a scratch, then steps (compile, run), each its own process.
+
+    referee -> supervisor   {"files": {"main.cpp": text}, "steps": [step, ...], "secret": "9f3c..."}
+    supervisor -> referee   ["isolated"], then {"steps": [{"status", "cpu_s", "wall_s", "timed_out", "flooded", "out",
+                            "err", "proof", "memory_mb"}, ...]}; the last step is the first that failed, or the last one
+
+    step    {"argv": [...], "env": {...}, "stdin": "secret" or "", "processes": bool, "cpu_s", "wall_s",
+             "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool}
+
+The supervisor is ours and sits inside the zygote's namespaces, one per program, in a mount namespace with a scratch of
+its own. Every step is a fork of it that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the
+tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell).
+
+`proof` is what stood behind the secret on a line of standard output, or "": the secret goes to the program's harness on
+standard input, so a program that ends before its checks has nothing to print. Whatever a step leaves behind is killed.
+Does not see the memory of a whole process tree: limits are per process, and what a tree can hold is their product.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from codeup.sandbox import layers, linux, seccomp, wire
+
+KEPT = 4000
+"""Bytes kept of the beginning and of the end of what a step says."""
+
+FLOOD_MB = 64
+"""What a step may print; more ends it."""
+
+STARVED = 10
+"""How many wall limits a program may take that computes and only lacks the processor (referee.py)."""
+
+
+def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+    """One program: its files, its steps, their results. Raises OSError outside a pid namespace and a private root."""
+    if "pid-namespace" not in isolation.layers or not isolation.scratch_is_private:
+        raise OSError("whole programs run only in a pid namespace with a private root")
+    prepare(isolation, limits)
+    wire.send(channel, ["isolated"])
+    request = wire.receive(channel)
+    for path, text in request["files"].items():
+        _write(path, text)
+    done: list[dict[str, Any]] = []
+    for step in request["steps"]:
+        done.append(_Step(step, request["secret"], isolation, limits).run())
+        _kill_the_rest()
+        if done[-1]["status"] != 0:
+            break
+    wire.send(channel, {"steps": done})
+
+
+def prepare(isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+    """A session, and a mount namespace with an empty scratch in memory."""
+    os.setsid()
+    linux.unshare(linux.NEWNS)
+    size = f"size={limits['scratch_mb']}m,nr_inodes=16384,mode=777"
+    linux.mount("tmpfs", isolation.scratch, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
+    os.chdir(isolation.scratch)
+
+
+def _write(path: str, text: str) -> None:
+    """A file below the scratch; names come from a language room, not from the program."""
+    assert not path.startswith("/") and ".." not in path.split("/"), path
+    if folder := os.path.dirname(path):
+        os.makedirs(folder, exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(text)
+
+
+def _kill_the_rest() -> None:
+    """Kill every other process of the namespace but its first, and reap our own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+class _Stream:
+    """One output of a step: its beginning, its end, how much it was, and what stood behind the secret."""
+
+    def __init__(self, number: int, secret: bytes) -> None:
+        self.number, self.secret = number, secret
+        self.head, self.tail, self.size, self.proof = b"", b"", 0, ""
+        os.set_blocking(number, False)
+
+    def read(self) -> bool:
+        """Take what there is; False at the end of the stream."""
+        try:
+            data = os.read(self.number, 1 << 16)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        self.size += len(data)
+        seen = self.tail + data
+        if self.secret and not self.proof and (place := seen.rfind(self.secret)) >= 0:
+            self.proof = seen[place + len(self.secret) :].split(b"\n")[0].decode(errors="replace").strip()[:20] or "-"
+        self.head += data[: KEPT - len(self.head)]
+        self.tail = seen[-KEPT:]
+        return True
+
+    def text(self) -> str:
+        """The beginning, and the end where something was left out between them."""
+        if self.size <= KEPT:
+            data = self.head
+        elif self.size <= 2 * KEPT:
+            data = self.head + self.tail[KEPT - self.size :]
+        else:
+            data = self.head + b"\n...\n" + self.tail
+        text = data.decode(errors="replace")
+        return text.replace(self.secret.decode(), "") if self.secret else text
+
+
+class _Step:
+    """One process from fork to its end."""
+
+    def __init__(
+        self, step: Mapping[str, Any], secret: str, isolation: layers.Isolation, limits: Mapping[str, Any]
+    ) -> None:
+        self.step, self.isolation, self.limits = step, isolation, limits
+        self.secret = secret if step["stdin"] else ""
+
+    def run(self) -> dict[str, Any]:
+        """Start it, drain it, end it in time; what the kernel and its outputs say."""
+        pipes = [os.pipe() for _ in range(4)]
+        (in_read, in_write), (out, out_write), (err, err_write), (broken, broken_write) = pipes
+        start = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            self._become(in_read, out_write, err_write, broken_write)
+        for number in (in_read, out_write, err_write, broken_write):
+            os.close(number)
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(in_write, (self.secret + "\n").encode() if self.secret else b"")
+            os.close(in_write)
+            if why := os.read(broken, 500):
+                raise OSError(f"{self.step['argv'][0]}: {why.decode(errors='replace')}")
+            streams = [_Stream(out, self.secret.encode()), _Stream(err, b"")]
+            late, flooded = self._watch(child, streams, start)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+        _kill_the_rest()
+        for stream in streams:
+            for _ in range(32):  # what is left in the pipe: 64 KB at most, and nobody writes any more
+                before = stream.size
+                if not stream.read() or stream.size == before:
+                    break
+        for number in (out, err, broken):
+            os.close(number)
+        return {
+            "status": status, "cpu_s": round(usage.ru_utime + usage.ru_stime, 4), "timed_out": late,
+            "wall_s": round(time.monotonic() - start, 4), "flooded": flooded, "memory_mb": usage.ru_maxrss >> 10,
+            "out": "" if self.step.get("quiet") else streams[0].text(), "err": streams[1].text(),
+            "proof": streams[0].proof, "printed": streams[0].size + streams[1].size,
+        }  # fmt: skip
+
+    def _watch(self, child: int, streams: list[_Stream], start: float) -> tuple[bool, bool]:
+        """Drain until the process ends; whether it was late, whether it printed too much."""
+        ended = os.pidfd_open(child)
+        try:
+            waiting = {stream.number: stream for stream in streams}
+            windows, used = 1, 0.0
+            while True:
+                left = start + windows * self.step["wall_s"] - time.monotonic()
+                if left <= 0:
+                    before, used = used, _cpu_s(child)
+                    if self.step["processes"] or windows == STARVED or used - before < 0.01 * self.step["wall_s"]:
+                        return True, False
+                    windows += 1
+                    continue
+                ready, _, _ = select.select([ended, *waiting], [], [], left)
+                for number in ready:
+                    if number in waiting and not waiting[number].read():
+                        del waiting[number]
+                if sum(stream.size for stream in streams) > FLOOD_MB << 20:
+                    return False, True
+                if ended in ready:
+                    return False, False
+        finally:
+            os.close(ended)
+
+    def _become(self, in_read: int, out_write: int, err_write: int, broken: int) -> NoReturn:
+        """In the fork: give up everything and become the tool."""
+        try:
+            os.set_inheritable(broken, False)
+            for number, target in ((in_read, 0), (out_write, 1), (err_write, 2)):
+                os.dup2(number, target)
+            os.closerange(3, broken)
+            os.closerange(broken + 1, 4096)
+            os.setsid()
+            self._limits()
+            if self.isolation.become is not None:
+                layers.set_ids(self.isolation.become)
+            linux.drop_capabilities()
+            linux.no_new_privileges()
+            if self.isolation.landlock:
+                _landlock(self.isolation.scratch)
+            if self.isolation.seccomp:
+                mode = "processes" if self.step["processes"] else "exec"
+                seccomp.install(os.getpid(), guard_files=False, mode=mode)
+            os.execve(self.step["argv"][0], self.step["argv"], self.step["env"])
+        except BaseException as error:
+            os.write(broken, f"{type(error).__name__}: {error}".encode()[:500])
+        os._exit(127)
+
+    def _limits(self) -> None:
+        unlimited = resource.RLIM_INFINITY
+        step, size = self.step, self.limits["scratch_mb"] << 20
+        seconds = max(1, round(step["cpu_s"]))
+        wanted = [
+            (resource.RLIMIT_AS, step["address_mb"] << 20 or unlimited), (resource.RLIMIT_DATA, step["data_mb"] << 20),
+            (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_STACK, self.limits["stack_mb"] << 20), (resource.RLIMIT_NOFILE, self.limits["files"]),
+        ]  # fmt: skip
+        if "user-namespace" in self.isolation.layers:
+            wanted.append((resource.RLIMIT_NPROC, self.limits["threads"]))
+        for which, value in wanted:
+            _, ceiling = resource.getrlimit(which)
+            if ceiling != unlimited:
+                value = ceiling if value == unlimited else min(value, ceiling)
+            resource.setrlimit(which, (value, value))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+
+
+def _landlock(scratch: str) -> None:
+    rules = linux.Landlock()
+    rules.allow("/", linux.READ_FILE | linux.READ_DIR | linux.EXECUTE)
+    rules.allow("/dev/null", linux.READ_FILE | linux.WRITE_FILE)
+    rules.allow(scratch, rules.handled)
+    rules.enforce()
+
+
+def _cpu_s(process: int) -> float:
+    """CPU seconds of a running child: its process clock, whose number Linux derives from the pid."""
+    try:
+        return time.clock_gettime((~process << 3) | 2)
+    except OSError:
+        return 0.0
