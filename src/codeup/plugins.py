@@ -19,6 +19,7 @@ from codeup.errors import UserError
 KINDS = {
     "sources": "codeup.data.sources",
     "rules": "codeup.data.rules",
+    "filters": "codeup.data.filters",
     "languages": "codeup.languages",
     "benchmarks": "codeup.benchmarks",
     "engines": "codeup.engines",

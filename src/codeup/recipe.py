@@ -92,6 +92,35 @@ class Pairs(Section):
     )
 
 
+class Length(Section):
+    """Limits on conversations, in characters and turns."""
+
+    max_characters: int | None = Field(None, ge=1, description="most characters of all turns together")
+    min_answer: int | None = Field(None, ge=1, description="fewest characters of an answer")
+    max_turns: int | None = Field(None, ge=2, description="most questions and answers together")
+
+
+Hidden = Literal["off", "report", "mask", "drop"]
+
+
+class Filters(Section):
+    """What is left out because of what is in it; all of it is off by default, and every drop is counted."""
+
+    length: Length = Field(default_factory=Length, description="conversations that are too long or too short")
+    code_languages: list[str] = Field(
+        default_factory=list, description="keep only rows whose answers hold code in these languages, or none; []: all"
+    )
+    code_parses: list[str] = Field(
+        default_factory=list, description="languages whose code in answers must parse (python; others: codeup[code])"
+    )
+    natural_languages: list[str] = Field(
+        default_factory=list, description="keep only rows whose prose is in these, as [en, de]; needs codeup[code]"
+    )
+    secrets: Hidden = Field("off", description="keys, tokens and private keys: count, mask, or drop the row")
+    personal: Hidden = Field("off", description="e-mail and public IP addresses: count, mask, or drop the row")
+    report_only: bool = Field(False, description="leave nothing out: only count what the filters would leave out")
+
+
 class Dataset(Section):
     """Training data for one kind of stage: examples (sources), or preferences (pairs)."""
 
@@ -106,6 +135,7 @@ class Dataset(Section):
     rules: dict[str, bool] = Field(
         default_factory=dict, description="salvage rules to switch on or off, by name (`codeup list rules`)"
     )
+    filters: Filters = Field(default_factory=Filters, description="rows to leave out because of their content")
     dedup: Literal["none", "exact", "near"] = Field(
         "exact", description="rows that repeat an earlier one: keep, drop equal ones, or drop very similar ones too"
     )

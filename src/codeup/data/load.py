@@ -27,7 +27,7 @@ import numpy as np
 from codeup import plugins
 from codeup.data import rows
 from codeup.data.files import Row, read_rows, sha256_of
-from codeup.data.mend import Mend, example
+from codeup.data.mend import SHOWN, Mend, example
 from codeup.data.resolve import resolve
 from codeup.data.rows import Drop, Repaired
 from codeup.errors import UserError
@@ -85,6 +85,9 @@ class Funnel:
         count.rows_in += 1
         if isinstance(item, Drop):
             count.dropped[item.reason] = count.dropped.get(item.reason, 0) + 1
+            if item.reason.startswith(SHOWN) and count.dropped[item.reason] <= EXAMPLES:
+                shown = {"source": item.source, "row": item.row, "before": item.detail, "after": ""}
+                count.examples.setdefault(item.reason, []).append(shown)
         else:
             count.kept += 1
 

@@ -21,8 +21,8 @@ from codeup.data.rows import Drop, Repaired
 from codeup.types import Conversation, Message
 
 Mend = Callable[[str, Conversation], Conversation | Drop]
-FILTERED = "filter: "
-"""How the reason of a drop by a filter begins."""
+SHOWN = ("filter: ", "rule: ")
+"""How reasons of drops begin that are shown with their detail."""
 EXCERPT = 80
 """Characters of an example on either side of what was changed."""
 
@@ -40,6 +40,7 @@ def mender(switches: Mapping[str, bool] | None = None, filters: Mapping[str, Any
         plugins.check("rules", name)
     rules = [_Rule(name, module, (switches or {}).get(name, module.ON)) for name, module in _rules()]
     switched_off = {repair for rule in rules if not rule.on for repair in rule.module.REPAIRS}
+    kept = filter_functions(filters or {})
     applied = [rule.module for rule in rules if rule.on and rule.module.apply is not None]
 
     def mend(source: str, conversation: Conversation) -> Conversation | Drop:
@@ -49,9 +50,21 @@ def mender(switches: Mapping[str, bool] | None = None, filters: Mapping[str, Any
                 return item
             if not rule.SOURCES or source in rule.SOURCES:
                 item = together(item, rule.apply(item))
+        for keep in kept:
+            if isinstance(item, Drop):
+                return item
+            item = together(item, keep(item))
         return item
 
     return mend
+
+
+def filter_functions(filters: Mapping[str, Any]) -> list[Callable[[Conversation], Conversation | Drop]]:
+    """The filters of a recipe that do something; none where they are only to report."""
+    if filters.get("report_only"):
+        return []
+    made = (plugins.load("filters", name).make(filters[name]) for name in plugins.names("filters") if name in filters)
+    return [keep for keep in made if keep is not None]
 
 
 def _rules() -> list[tuple[str, ModuleType]]:

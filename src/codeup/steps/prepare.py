@@ -44,6 +44,7 @@ class Spec(BaseModel):
     cutoff: int
     overlong: str
     rules: dict[str, bool]
+    filters: dict[str, Any]
     dedup: Literal["none", "exact", "near"]
     near_threshold: float
     decontaminate: list[dict[str, Any]]
@@ -59,6 +60,7 @@ class Spec(BaseModel):
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
     from codeup.chat import load_renderer
+    from codeup.data.content import account
     from codeup.data.load import Funnel, load_mix
     from codeup.data.mend import mender
     from codeup.data.split import choose_validation, group_key
@@ -69,7 +71,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     renderer = load_renderer(models.locate(spec.at["base"], spec.at["revision"]), spec.template)
     funnel, keys, folder = Funnel(), [], context.folder
     root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
-    mend = mender(spec.rules)
+    mend = mender(spec.rules, spec.filters)
     items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mend)
     sifted: dict[str, Any] = {}
     items = sift(items, spec, funnel, context, sifted)
@@ -109,6 +111,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
     del store
     shutil.rmtree(folder / "all")
+    summary["content"] = account(folder / "conversations.jsonl", spec.filters)
     artifacts.write_json(folder / "funnel.json", summary)
     manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
     return {**summary, "manifest_sha256": artifacts.file_sha256(folder / manifest.MANIFEST)}
@@ -182,13 +185,14 @@ def _batched(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
 def _write_line(stream: IO[bytes], item: Conversation | Drop) -> None:
     import orjson
 
+    from codeup.data.mend import SHOWN
     from codeup.data.store import to_json
     from codeup.steps._sift import SIFTED
 
     if isinstance(item, Conversation):
         stream.write(to_json(item) + b"\n")
     else:
-        about = {"detail": item.detail} if item.reason in SIFTED else {}
+        about = {"detail": item.detail} if item.reason in SIFTED or item.reason.startswith(SHOWN) else {}
         stream.write(orjson.dumps({"source": item.source, "row": item.row, "reason": item.reason, **about}) + b"\n")
 
 
