@@ -434,3 +434,58 @@ def data_export(
     from codeup.cli import prepared
 
     prepared.export(place, out, format=format_, dataset=dataset, force=force, json=json)
+
+
+@data_app.command("synth")
+@guarded
+def data_synth(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="self-instruct, evol or oss-instruct")],
+    seeds: Annotated[
+        Path, typer.Option(metavar="FILE", help="rows with tasks; oss-instruct: code, a file or a folder")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for rows.jsonl, dropped.jsonl, manifest.json and the cache")],
+    base_url: Annotated[str, typer.Option(help="an OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1")],
+    model: Annotated[str, typer.Option(help="the model's name there")],
+    api_key_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable that holds the key")] = "",
+    rows: Annotated[int, typer.Option(min=1, help="rows to make")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="evol: how often a task is evolved")] = 3,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="a benchmark's file, to stay clear of; repeatable")
+    ] = None,
+    max_requests: Annotated[int | None, typer.Option(min=1, help="cap; default: 10 for each row")] = None,
+    max_tokens_total: Annotated[int | None, typer.Option(min=1, help="cap on tokens in and out")] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="cap on cost, in the currency of the prices")] = None,
+    price_in: Annotated[float, typer.Option(min=0, help="price of a million tokens of prompt")] = 0.0,
+    price_out: Annotated[float, typer.Option(min=0, help="price of a million tokens of answer")] = 0.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="requests under way at once")] = 8,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(min=16, help="longest answer in tokens")] = 4096,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=JSON", help="a field of every request; null leaves it out")
+    ] = None,
+    tests: Annotated[str, typer.Option(help="require, optional (keep rows without), or none (do not ask)")] = "require",
+    weak_tests: Annotated[str, typer.Option(help="rows whose tests let wrong programs pass: drop or mark")] = "drop",
+    mutants_killed: Annotated[
+        float, typer.Option(min=0, max=1, help="share of small mutants that tests must fail")
+    ] = 0.7,
+    near: Annotated[
+        float | None, typer.Option(min=0.1, max=1, help="similarity of tasks that are one; 0.6, evol 0.9")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="of the seeds, where they do not say it themselves")] = "",
+    seed: Annotated[int, typer.Option(help="seed of all draws")] = 0,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="seconds to wait for one answer")] = 300.0,
+    workers: Annotated[int | None, typer.Option(min=1, help="sandbox processes; default: one per core")] = None,
+    allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="run programs without isolation")] = False,
+    json: Json = False,
+) -> None:
+    """Let a model write training rows, prove them by running their tests, keep clear of benchmarks."""
+    from codeup.cli import synth
+
+    synth.synth(
+        method, seeds=seeds, out=out, base_url=base_url, model=model, api_key_env=api_key_env, rows=rows, rounds=rounds,
+        against=against or [], max_requests=max_requests, max_tokens_total=max_tokens_total, max_cost=max_cost,
+        price_in=price_in, price_out=price_out, concurrency=concurrency, temperature=temperature,
+        max_tokens=max_tokens, param=param or [], tests=tests, weak_tests=weak_tests, mutants_killed=mutants_killed,
+        near=near, licence=licence, seed=seed, timeout_s=timeout_s, workers=workers, allow_unsafe=allow_unsafe,
+        json=json,
+    )  # fmt: skip

@@ -40,7 +40,7 @@ def decontaminate(
     with display() as emit:
         summary = files.decontaminate(
             input_,
-            _against(against),
+            named_files(against),
             out,
             action=cast(Any, action),
             columns=_columns(columns, "--columns"),
@@ -58,7 +58,7 @@ def decontaminate(
     print(f"kept rows, evidence, residue: {out}")
 
 
-def _against(pairs: Sequence[str]) -> dict[str, Path]:
+def named_files(pairs: Sequence[str]) -> dict[str, Path]:
     """NAME=FILE, each name once."""
     found: dict[str, Path] = {}
     for pair in pairs:
