@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prepared_fixture import prepare, read, resign
+from prepared_fixture import prepare, read, recipe_text, resign, write_rows
 from typer.testing import CliRunner
 
-from codeup import artifacts
+from codeup import artifacts, study
+from codeup import recipe as recipes
+from codeup import run as engine
 from codeup.cli.app import app
 from codeup.prepared import where
+from codeup.prepared.export import export
 from codeup.prepared.verify import verify
 
 Change = Callable[[Path], None]
@@ -168,7 +171,7 @@ SIGNED: dict[str, tuple[Change, str, str]] = {
     "another count in the manifest": (edit_json("manifest.json", more_kept), "manifest.json", "rows_kept is 32"),
     "one token": (edit_array("train/ids.npy", lambda a: put(a, -1, 7)), "train/ids.npy", "rendered again"),
     "one mark": (edit_array("train/trained.npy", lambda a: put(a, 0, 1)), "train/trained.npy", "marks other tokens"),
-    "a mark of 2": (edit_array("train/trained.npy", lambda a: put(a, 0, 2)), "train/trained.npy", "neither 0 nor 1"),
+    "a mark of 2": (edit_array("train/trained.npy", lambda a: put(a, 0, 2)), "train/trained.npy", "not one mark"),
     "ids that are not whole": (edit_array("train/ids.npy", lambda a: a.astype("f4")), "train/ids.npy", "whole numbers"),
     "ids too few": (edit_array("train/ids.npy", lambda a: a[:-1]), "train", "do not fit together"),
     "a border that falls": (
@@ -226,6 +229,20 @@ def test_an_input_that_changed_is_named_and_one_that_moved_is_said_not_to_be_che
     first.unlink()
     found = verify(folder)
     assert found.problems == [] and found.not_checked == [f"input first.jsonl: not at {first} any more"]
+
+
+def test_rows_divided_between_turns_verify_and_export_whole(tmp_path: Path) -> None:
+    turns = [("human", "Tell me more " * 8), ("gpt", "More and more " * 12)] * 6
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns]}
+    write_rows(tmp_path / "data")
+    (tmp_path / "data" / "second.jsonl").write_text(json.dumps(row) + "\n")
+    text = recipe_text(tmp_path / "data", ", overlong: split_turns").replace("cutoff: 128", "cutoff: 256")
+    steps = study.compile_recipe(recipes.parse(text))
+    folder = Path(engine.run(steps, tmp_path / "run", only="data-small")["data-small"].folder)
+    added = read(folder / "manifest.json")["counts"]["rows_added"]
+    assert added >= 1 and verify(folder).problems == []
+    done = export(folder, tmp_path / "out", format="jsonl")
+    assert sum(done["datasets"]["small"]["rows"].values()) == 21 + 1 + added
 
 
 # --- places and exit codes -------------------------------------------------------------------------------------------

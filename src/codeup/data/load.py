@@ -40,7 +40,10 @@ EXAMPLES = 5
 
 @dataclass(slots=True)
 class SourceCount:
-    """The account of one file: `rows_in == kept + sum(dropped.values())`. `repaired` counts rows that were kept."""
+    """The account of one file: `rows_in == kept + sum(dropped.values())`. `repaired` counts rows that were kept.
+
+    `added` are the conversations beyond one that kept rows were divided into.
+    """
 
     source: str
     path: str
@@ -60,6 +63,7 @@ class SourceCount:
             "sha256": self.sha256,
             "rows_in": self.rows_in,
             "kept": self.kept,
+            "added": self.added,
             "dropped": _by_count(self.dropped),
             "repaired": _by_count(self.repaired),
         }

@@ -102,7 +102,7 @@ def _one(prepared: Prepared, folder: Path, format: str, emit: Emit) -> dict[str,
     artifacts.make_folder(folder)
     member, _ = held_out(prepared)
     counts = prepared.manifest["counts"]
-    if (len(member), int(member.sum())) != (counts["rows_kept"], counts["validation_rows"]):
+    if (int((~member).sum()), int(member.sum())) != (counts["train_rows"], counts["validation_rows"]):
         raise UserError(
             "its rows are not those that were counted", where=str(prepared.folder), mend="codeup data verify"
         )

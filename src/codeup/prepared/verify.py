@@ -2,7 +2,7 @@
 
     file       changed, gone, or not in the manifest                         size and sha256 of each, recomputed
     rows       read = kept + dropped, for each file and reason               lines of the two files, counted
-    arrays     whole-number ids, 0/1 marks, offsets that rise to the end     and lengths up to the cutoff
+    arrays     whole-number ids, a mark for each, offsets that rise to the end, lengths up to the cutoff
     split      no equal document on both sides; as many rows held out as whole groups of them make
     tokens     rows rendered again give the ids and marks that are stored    all held-out rows, a sample of the others
 
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from codeup.errors import UserError
 from codeup.prepared.where import Prepared, held_out, load
 from codeup.provenance.manifest import MANIFEST, belongs
 from codeup.types import Conversation, Emit, Event, Tokens, ignore_event
+
+if TYPE_CHECKING:
+    from codeup.train.tokens import TokenStore
 
 SAMPLE = 256
 """Training rows that are rendered again unless all are asked for."""
@@ -176,8 +179,9 @@ def _counts(prepared: Prepared) -> Iterator[Problem]:
     for key, part in (("rows_in", "rows_in"), ("rows_kept", "kept")):
         if sum(each[part] for each in files) != counts[key]:
             yield Problem(MANIFEST, f"{key} is {counts[key]:,}, its files have {sum(f[part] for f in files):,}")
-    if counts["rows_kept"] != counts["train_rows"] + counts["validation_rows"]:
-        yield Problem(MANIFEST, f"{counts['rows_kept']:,} rows kept are not train and validation rows together")
+    made = counts["rows_kept"] + counts.get("rows_added", 0)
+    if made != counts["train_rows"] + counts["validation_rows"]:
+        yield Problem(MANIFEST, f"{made:,} conversations are not train and validation rows together")
 
 
 def _lines(prepared: Prepared, found: Found) -> Iterator[Problem]:
@@ -199,8 +203,9 @@ def _lines(prepared: Prepared, found: Found) -> Iterator[Problem]:
         seen[first] += 1
         labels.append(first if seen[first] == 1 else f"{first}#{seen[first]}")
     for label, each in zip(labels, sources, strict=True):
-        if kept[label] != each["kept"]:
-            yield Problem("conversations.jsonl", f"has {kept[label]:,} rows of {label}, counted were {each['kept']:,}")
+        made = each["kept"] + each.get("added", 0)
+        if kept[label] != made:
+            yield Problem("conversations.jsonl", f"has {kept[label]:,} rows of {label}, counted were {made:,}")
         for reason in sorted({*each["dropped"], *(why for source, why in dropped if source == label)}):
             counted, lines = each["dropped"].get(reason, 0), dropped[label, reason]
             if counted != lines:
@@ -227,28 +232,46 @@ def _arrays(prepared: Prepared, found: Found) -> Iterator[Problem]:
     """Types, shapes, borders and counts of the token arrays."""
     from codeup.train.tokens import open_tokens
 
-    counts, cutoff = prepared.manifest["counts"], prepared.manifest["settings"]["cutoff"]
     found.checked["documents"] = 0
     for side in ("train", "validation"):
         store = open_tokens(prepared.folder / side)
-        name, offsets, lengths = f"{side}/offsets.npy", store.offsets, store.lengths
-        if store.ids.ndim != 1 or store.ids.dtype.kind not in "iu":
-            yield Problem(f"{side}/ids.npy", f"is {store.ids.dtype} {store.ids.shape}, not one row of whole numbers")
-        if len(store) != counts[f"{side}_rows"]:
-            yield Problem(name, f"{len(store):,} documents, should be {counts[f'{side}_rows']:,}")
-        if offsets[0] != 0 or (lengths <= 0).any():
-            at = int(np.flatnonzero(lengths <= 0)[0]) if (lengths <= 0).any() else 0
-            yield Problem(name, f"does not rise from 0 (document {at})")
-        elif lengths.max(initial=0) > cutoff:
-            yield Problem(
-                name, f"document {int(lengths.argmax())} has {int(lengths.max()):,} tokens, more than {cutoff:,}"
-            )
-        if (np.asarray(store.trained) > 1).any():
-            yield Problem(f"{side}/trained.npy", "holds marks that are neither 0 nor 1")
-        for key, total in ((side, len(store.ids)), (f"{side}_trained", int(store.trained.sum()))):
-            if key in counts["tokens"] and counts["tokens"][key] != total:
-                yield Problem(f"{side}/ids.npy", f"{key}: {total:,} tokens, should be {counts['tokens'][key]:,}")
+        yield from _borders(store, side, prepared)
         found.checked["documents"] += len(store)
+
+
+def _borders(store: TokenStore, side: str, prepared: Prepared) -> Iterator[Problem]:
+    """One side's arrays; its marks only where the borders are in order."""
+    counts, cutoff = prepared.manifest["counts"], prepared.manifest["settings"]["cutoff"]
+    ids, name, lengths = f"{side}/ids.npy", f"{side}/offsets.npy", store.lengths
+    if store.ids.ndim != 1 or store.ids.dtype.kind not in "iu":
+        yield Problem(ids, f"is {store.ids.dtype} {store.ids.shape}, not one row of whole numbers")
+    rows, repeated = counts[f"{side}_rows"], side == "train" and "mix" in prepared.funnel
+    if len(store) < rows or (len(store) > rows and not repeated):
+        yield Problem(name, f"{len(store):,} documents, should be {rows:,}")
+    if store.offsets[0] != 0 or (lengths <= 0).any():
+        at = int(np.flatnonzero(lengths <= 0)[0]) if (lengths <= 0).any() else 0
+        yield Problem(name, f"does not rise from 0 (document {at})")
+        return
+    if lengths.max(initial=0) > cutoff:
+        longest = int(lengths.argmax())
+        yield Problem(name, f"document {longest} has {int(lengths[longest]):,} tokens, more than {cutoff:,}")
+    learned, marks = 0, _marks_file(prepared, side)
+    for place in range(len(store)):
+        trained = np.asarray(store[place][1])
+        learned += int(trained.sum())
+        if len(trained) != lengths[place] or trained.max() > 1:
+            yield Problem(marks, f"document {place} has not one mark, 0 or 1, for each token")
+            return
+    for key, total in ((side, len(store.ids)), (f"{side}_trained", learned)):
+        if key in counts["tokens"] and counts["tokens"][key] != total:
+            yield Problem(
+                ids if key == side else marks, f"{key}: {total:,} tokens, should be {counts['tokens'][key]:,}"
+            )
+
+
+def _marks_file(prepared: Prepared, side: str) -> str:
+    """The file that says which tokens are learned from."""
+    return next(name for name in (f"{side}/runs.npy", f"{side}/trained.npy") if (prepared.folder / name).is_file())
 
 
 def _split(prepared: Prepared, found: Found) -> Iterator[Problem]:
@@ -298,7 +321,7 @@ def _tokens(prepared: Prepared, found: Found, every_row: bool, emit: Emit) -> It
             if ids.tolist() != list(tokens.ids):
                 yield Problem(f"{side}/ids.npy", f"document {place} is not {row} rendered again")
             elif trained.tolist() != list(tokens.trained):
-                yield Problem(f"{side}/trained.npy", f"document {place} ({row}) marks other tokens as learned from")
+                yield Problem(_marks_file(prepared, side), f"document {place} ({row}) marks other tokens to learn")
             elif not _reads_as(renderer, tokens, conversation):
                 yield Problem(f"{side}/ids.npy", f"document {place} does not read as {row} when decoded")
             found.checked["rows_rendered"] += 1

@@ -69,7 +69,7 @@ def _front_matter(manifest: Mapping[str, Any], files: Mapping[str, str]) -> Iter
 
 def _title(manifest: Mapping[str, Any], summary: Mapping[str, Any], files: Mapping[str, str]) -> Iterator[str]:
     counts = manifest["counts"]
-    yield f"# {manifest['name']}: {counts['rows_kept']:,} conversations\n"
+    yield f"# {manifest['name']}: {counts['train_rows'] + counts['validation_rows']:,} conversations\n"
     yield (
         f"Rows for supervised fine-tuning, prepared by CodeUp {manifest['made_by']['codeup']} from "
         f"{_sources_in_words(manifest['sources'])}: {counts['train_rows']:,} to train on, "
@@ -101,6 +101,8 @@ def _funnel(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"| {_cell(source['source'])} | {name} | {file['rows_in']:,} | {_cell(reasons)} | {file['kept']:,} |"
     total = sum(counts["dropped"].values())
     yield f"| **all** | | **{counts['rows_in']:,}** | **{total:,}** | **{counts['rows_kept']:,}** |\n"
+    if counts["rows_added"]:
+        yield f"Long rows that were divided between their turns made {counts['rows_added']:,} conversations more.\n"
     if counts["repaired"]:
         mended = ", ".join(f"{rule} {count:,}" for rule, count in counts["repaired"].items())
         yield f"Mended and kept: {mended}.\n"

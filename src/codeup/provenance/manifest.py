@@ -73,7 +73,7 @@ def write(folder: Path, *, settings: Mapping[str, Any], summary: Mapping[str, An
     return manifest
 
 
-COUNTS = ("rows_in", "rows_kept", "dropped", "repaired", "train_rows", "validation_rows", "tokens")
+COUNTS = ("rows_in", "rows_kept", "rows_added", "dropped", "repaired", "train_rows", "validation_rows", "tokens")
 
 
 def output_files(folder: Path) -> Iterator[dict[str, Any]]:
@@ -176,7 +176,7 @@ def _file_count(source: Mapping[str, Any], place: str, left: Sequence[Mapping[st
 
 def _source_file(count: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(count["path"])
-    told = {key: count[key] for key in ("rows_in", "kept", "dropped", "repaired")}
+    told = {key: count[key] for key in ("rows_in", "kept", "added", "dropped", "repaired")}
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": count["sha256"], **told}
 
 
