@@ -55,6 +55,7 @@ def test_every_row_is_kept_or_dropped_by_reason_and_carries_its_place(tmp_path: 
         "path": str(path),
         "rows_in": 6,
         "kept": 2,
+        "added": 0,
         "dropped": {
             "empty answer": 1,
             "missing column": 1,
