@@ -275,6 +275,42 @@ def chat(
     talking.chat(model, max_new_tokens=max_new_tokens, temperature=temperature)
 
 
+@app.command()
+@guarded
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id or nano-base")],
+    adapter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="answer as NAME with this adapter; repeatable")
+    ] = None,
+    name: Annotated[str, typer.Option(help="what the model is called; default: that of its folder")] = "",
+    template: Annotated[str | None, typer.Option(help="alpaca, llama3 or chatml; default: what the model says")] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; one that others can reach needs a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    token_env: Annotated[
+        str, typer.Option(metavar="VAR", help="environment variable that holds the token clients must send")
+    ] = "",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="further name this server is reached by; repeatable")
+    ] = None,
+    queue: Annotated[int, typer.Option(min=0, help="answers that may wait; more are refused with 429")] = 64,
+    max_batch: Annotated[int, typer.Option(min=1, help="answers that are made at once")] = 16,
+    deadline_s: Annotated[float, typer.Option(min=0.1, help="longest time for one request")] = 600.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")] = "auto",
+    json: Json = False,
+) -> None:
+    """Serve a model over HTTP in OpenAI's protocol; adapters are chosen per request by their name."""
+    from codeup.cli import serving
+
+    serving.serve(
+        model, adapters=adapter or [], name=name, template=template, host=host, port=port, token_env=token_env,
+        allow_host=allow_host or [], queue=queue, max_batch=max_batch, deadline_s=deadline_s, device=device,
+        dtype=dtype, json=json,
+    )  # fmt: skip
+
+
 @app.command("list")
 @guarded
 def list_(kind: Annotated[str, typer.Argument(metavar="KIND")] = "", json: Json = False) -> None:

@@ -14,12 +14,11 @@ the batch it ran in up to rounding (about 1e-6 in a logit); in bfloat16 a near t
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -27,18 +26,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
+from codeup.engines._adapters import Adapters
+from codeup.engines._choose import choose as _choose
+from codeup.engines._choose import draws as _draws
+from codeup.engines._continuous import Scheduler
+from codeup.engines._interface import Completion
+from codeup.engines._writing import Writer
 from codeup.errors import UserError, WorkFailed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """`ids` are all tokens the model produced, the end token too; `text` is without it and cut at the stop string."""
-
-    ids: tuple[int, ...]
-    text: str
-    finish: Literal["stop", "length"]
 
 
 @dataclass(slots=True)
@@ -109,9 +105,17 @@ class Engine:
         self.device, self.dtype = model.device, model.dtype
         self.context: int | None = getattr(self.model.config, "max_position_embeddings", None)
         self.bos_id = _bos_id(self.tokenizer)
-        # Decoding after a newline keeps a leading space that SentencePiece tokenizers would drop.
-        self._anchor: list[int] = self.tokenizer.encode("\n", add_special_tokens=False)
-        self._anchor_text = self._decode(self._anchor)
+        self.writer = Writer(tokenizer)
+
+    def live(
+        self, *, adapters: Mapping[str, Path] | None = None, max_batch: int = 16, max_queue: int = 64
+    ) -> Scheduler:
+        """Serve requests that come and go, up to `max_batch` at once; a request may name one of `adapters`.
+
+        Raises UserError for an adapter that does not fit the model.
+        """
+        models = Adapters(self.model, adapters or {})
+        return Scheduler(models, self.model.config, self.writer, max_batch=max_batch, max_queue=max_queue)
 
     @property
     def description(self) -> str:
@@ -151,7 +155,7 @@ class Engine:
         stream = self.seed if seed is None else seed
         numbers = range(len(prompts)) if keys is None else keys
         rows = [
-            _Row(index, prompt, _draws(stream, key, rules))
+            _Row(index, prompt, _draws(stream, key, max_new_tokens, temperature))
             for index, (prompt, key) in enumerate(zip(prompts, numbers, strict=True))
         ]
         for batch in _batches(rows, batch_size, max_batch_tokens, max_new_tokens):
@@ -193,7 +197,7 @@ class Engine:
             going = []
             for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
                 row.ids.append(token)
-                row.completion = self._completion(row.ids, rules)
+                row.completion = self.writer.completion(row.ids, rules)
                 if row.completion is None:
                     going.append(place)
                 else:
@@ -207,28 +211,6 @@ class Engine:
                 chosen, mask, positions, draws = chosen[kept], mask[kept], positions[kept], draws[kept]
                 cache.batch_select_indices(kept)
             ids = chosen[:, None]  # (B, 1)
-
-    def _completion(self, ids: list[int], rules: _Rules) -> Completion | None:
-        """What the row has become with its newest token, or None while it goes on."""
-        if ids[-1] in rules.end_ids:
-            return Completion(tuple(ids), self._text(ids[:-1]), "stop")
-        if rules.stop_strings:
-            tail = self._decode(ids[-rules.tail :])
-            if any(stop in tail for stop in rules.stop_strings):
-                text = self._text(ids)
-                cuts = [cut for stop in rules.stop_strings if (cut := text.find(stop)) >= 0]
-                if cuts:
-                    return Completion(tuple(ids), text[: min(cuts)], "stop")
-        if len(ids) == rules.max_new_tokens:
-            return Completion(tuple(ids), self._text(ids), "length")
-        return None
-
-    def _text(self, ids: Sequence[int]) -> str:
-        return self._decode([*self._anchor, *ids])[len(self._anchor_text) :]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
 
 
 def assert_one_bos(prompts: Sequence[Sequence[int]], bos_id: int | None) -> None:
@@ -264,15 +246,6 @@ def _check(prompts: Sequence[Sequence[int]], rules: _Rules, context: int | None)
             f"ones that is {longest + new} in a context of {context}",
             mend=f"set max_new_tokens to {context - longest} or less" if longest < context else "shorten the prompts",
         )
-
-
-def _draws(seed: int, key: int, rules: _Rules) -> torch.Tensor:
-    """The uniform random numbers of one row, (max_new_tokens,); none when greedy."""
-    if rules.temperature == 0:
-        return torch.empty(0)
-    digest = hashlib.blake2b(f"{seed} {key}".encode(), digest_size=8).digest()
-    stream = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-    return torch.rand(rules.max_new_tokens, generator=stream)
 
 
 def _batches(rows: list[_Row], batch_size: int, max_tokens: int | None, max_new_tokens: int) -> Iterator[list[_Row]]:
@@ -341,28 +314,6 @@ def _cache(config: Any) -> DynamicCache:
     cache = DynamicCache(config=config)
     cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
-
-
-def _choose(logits: torch.Tensor, draws: torch.Tensor, rules: _Rules) -> torch.Tensor:
-    """One token per row: (B, V) logits and (B, 1) uniform draws -> (B,).
-
-    Sampling inverts the cumulative distribution at the row's draw, so that a row's token depends on nothing but its own
-    logits and draw. Nucleus (top_p): Holtzman et al. 2020, arXiv 1904.09751.
-    """
-    if rules.temperature == 0:
-        return logits.argmax(-1)
-    probabilities = torch.softmax(logits / rules.temperature, -1)
-    order = None
-    if rules.top_p < 1:
-        probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
-        outside = probabilities.cumsum(-1) - probabilities >= rules.top_p
-        outside[:, 0] = False
-        probabilities = probabilities.masked_fill(outside, 0.0)
-    total = probabilities.cumsum(-1)
-    last = total[:, -1:].contiguous()
-    target = torch.minimum(draws * last, torch.nextafter(last, torch.zeros_like(last)))
-    place = torch.searchsorted(total, target, right=True)  # the first token whose cumulative probability exceeds it
-    return (place if order is None else order.gather(-1, place)).squeeze(-1)
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,84 @@
+"""`codeup serve`: argv to one call of serve/running.py; the address on stdout, what happens on stderr."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from codeup import models
+from codeup.errors import UserError
+
+
+def serve(
+    model: str,
+    *,
+    adapters: list[str],
+    name: str,
+    template: str | None,
+    host: str,
+    port: int,
+    token_env: str,
+    allow_host: list[str],
+    queue: int,
+    max_batch: int,
+    deadline_s: float,
+    device: str,
+    dtype: str,
+    json: bool,
+) -> None:
+    """Serve until Ctrl-C. With --json the line with the address is a JSON object, printed when the model is ready."""
+    token = read_token(token_env)
+    from codeup.serve.guard import is_loopback
+
+    folder, named = models.locate(model), parse_adapters(adapters)
+    print("loading libraries", file=sys.stderr, flush=True)
+    from codeup.serve import app, running, voices
+
+    running.check_address(host, token)
+    listening = running.bind(host, port)
+    port = listening.getsockname()[1]
+    limits = app.Limits(deadline_s=deadline_s, max_batch=max_batch, max_queue=queue)
+    load = running.hf_loader(
+        folder, name or voices.default_name(model), named, template=template, device=device, dtype=dtype, limits=limits
+    )
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+    def ready(loaded: Any) -> None:
+        served = {"url": url, "models": list(loaded.voices), "engine": loaded.description, "context": loaded.context}
+        print(jsonlib.dumps(served) if json else f"{url}  {', '.join(loaded.voices)}", flush=True)
+        print("ready; Ctrl-C ends", file=sys.stderr, flush=True)
+
+    print(f"listening on {url}, loading {folder}", file=sys.stderr, flush=True)
+    if not is_loopback(host):
+        print("the traffic is not encrypted: put a TLS proxy in front on an open network", file=sys.stderr)
+    running.serve(listening, load, host=host, limits=limits, token=token, allow=allow_host, on_ready=ready)
+
+
+def read_token(variable: str) -> str | None:
+    """The token in an environment variable, None where no variable is named."""
+    if not variable:
+        return None
+    token = os.environ.get(variable, "")
+    if not token:
+        raise UserError(f"--token-env names {variable!r}, which is not set", mend=f"export {variable}=…")
+    return token
+
+
+def parse_adapters(pairs: list[str]) -> dict[str, Path]:
+    """NAME=FOLDER pairs. Raises UserError for one that is not, a name twice, or a folder that is not there."""
+    found: dict[str, Path] = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--adapter {pair!r} is not NAME=FOLDER", mend="for example --adapter math=adapters/math")
+        if name in found:
+            raise UserError(f"two adapters are named {name!r}", mend="give each its own name")
+        if "." in name or not name.isprintable():
+            raise UserError(f"an adapter cannot be named {name!r}", mend="use letters, digits, - and _")
+        if not Path(folder).is_dir():
+            raise UserError("no such adapter folder", where=folder, mend="name the folder with adapter_config.json")
+        found[name] = Path(folder)
+    return found

@@ -1,0 +1,113 @@
+"""A server from its port to its end: the address is bound first, the model is loaded while /health answers already.
+
+Not covered: worker processes, reloading, systemd sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from codeup.errors import CodeUpError, UserError, WorkFailed
+from codeup.serve import app
+from codeup.serve.desk import Desk, Loaded
+from codeup.serve.guard import MIN_TOKEN_CHARS, is_loopback
+from codeup.serve.metrics import Metrics
+from codeup.serve.voices import load_voices
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Raise UserError for an address that others can reach without a token, and for a token that can be guessed."""
+    if token is not None and (len(token) < MIN_TOKEN_CHARS or not token.isascii() or not token.isprintable()):
+        raise UserError(
+            f"the token is too weak: it needs at least {MIN_TOKEN_CHARS} printable ASCII characters",
+            mend="for example: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    if token is None and not is_loopback(host):
+        raise UserError(
+            f"--host {host} can be reached by others and no token is set",
+            mend="put a secret into an environment variable and name it: --token-env VAR; or use --host 127.0.0.1",
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UserError where the port is taken or the address is not this machine's."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UserError(f"--host {host} is not an address: {error.strerror}", mend="use 127.0.0.1") from None
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(512)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} of {host} is in use", mend="name another one: --port N") from None
+        if error.errno == errno.EACCES:
+            raise UserError(f"port {port} needs privileges", mend="name one above 1023: --port N") from None
+        raise UserError(f"cannot listen on {host} port {port}: {error.strerror}", mend="use --host 127.0.0.1") from None
+    listening.setblocking(False)
+    return listening
+
+
+def hf_loader(
+    folder: Path, name: str, adapters: Mapping[str, Path], *, template: str | None, device: str, dtype: str,
+    limits: app.Limits,
+) -> Callable[[], Loaded]:  # fmt: skip
+    """What loads a model by transformers. Its heavy imports are done here, before the server answers."""
+    from codeup.engines.hf import Engine
+
+    def load() -> Loaded:
+        engine = Engine(folder, device=device, dtype=dtype)
+        end_ids = engine.model.generation_config.eos_token_id
+        ends = end_ids if isinstance(end_ids, list) else [] if end_ids is None else [end_ids]
+        voices = load_voices(
+            name, folder, adapters, template=template, engine_tokenizer=engine.tokenizer, end_ids=ends
+        )  # fmt: skip
+        server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
+        return Loaded(server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description)
+
+    return load
+
+
+def serve(listening: socket.socket, load: Callable[[], Loaded], **settings: Any) -> None:
+    """Answer until Ctrl-C or a signal; `settings` are those of `prepare`.
+
+    Raises what loading raised, WorkFailed for anything unexpected.
+    """
+    server, desk = prepare(load, **settings)
+    try:
+        asyncio.run(server.serve(sockets=[listening]))
+    finally:
+        listening.close()
+    if isinstance(desk.error, CodeUpError):
+        raise desk.error
+    if desk.error is not None:
+        raise WorkFailed(f"the model could not be served: {type(desk.error).__name__}: {desk.error}") from desk.error
+
+
+def prepare(
+    load: Callable[[], Loaded], *, host: str, limits: app.Limits, token: str | None = None, allow: Sequence[str] = (),
+    on_ready: Callable[[Loaded], None] = lambda loaded: None, more_routes: Sequence[Any] = (),
+) -> tuple[uvicorn.Server, Desk]:  # fmt: skip
+    """A server that has not begun, and its desk. `more_routes` are further routes, guarded as the others are."""
+
+    def fail() -> None:
+        server.should_exit = True
+
+    desk = Desk(load, Metrics(), fail, on_ready)
+    guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow, more_routes=more_routes)
+    server = uvicorn.Server(uvicorn.Config(
+        guarded, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=5, lifespan="on", limit_concurrency=1024, http="h11",
+        h11_max_incomplete_event_size=64 << 10,
+    ))  # fmt: skip
+    return server, desk

@@ -1,0 +1,80 @@
+"""A CodeUp server in a thread of the tests, on a free port, with a tiny random model that writes many kinds of text."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import torch
+from tokenizers_for_tests import byte_level
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from codeup.serve import app, running
+from codeup.serve.desk import Desk
+
+
+@dataclass
+class Running:
+    """A server that answers. `base` is http://127.0.0.1:PORT."""
+
+    base: str
+    desk: Desk
+
+    def client(self, **more: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.base, timeout=60, **more)
+
+
+def tiny_model(path: Path, *, context: int = 512, seed: int = 0) -> Path:
+    """A random Llama of 60 thousand parameters whose weights are large enough that its output varies."""
+    tokenizer = byte_level()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.3,
+    )
+    LlamaForCausalLM(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@contextmanager
+def served(
+    folder: Path, *, name: str = "tiny", adapters: Mapping[str, Path] | None = None, template: str | None = "alpaca",
+    token: str | None = None, limits: app.Limits | None = None, load: Callable[[], Any] | None = None,
+    host: str = "127.0.0.1", wait: bool = True,
+) -> Iterator[Running]:  # fmt: skip
+    """Serve a model until the block ends."""
+    import asyncio
+
+    limits = limits or app.Limits()
+    load = load or running.hf_loader(
+        folder, name, adapters or {}, template=template, device="cpu", dtype="auto", limits=limits
+    )
+    listening = running.bind("127.0.0.1", 0)
+    server, desk = running.prepare(load, host=host, limits=limits, token=token)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
+    thread.start()
+    try:
+        for _ in range(3000):
+            if server.started and (not wait or desk.state != "loading"):
+                break
+            time.sleep(0.01)
+        assert server.started
+        assert not wait or desk.state == "ready", desk.error
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", desk)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listening.close()
