@@ -81,7 +81,12 @@ def file_sha256(path: Path) -> str:
 
 def step_folder(run_dir: Path, step: Step, print_: str) -> Path:
     """Where a step with this fingerprint keeps its files."""
-    return run_dir / "steps" / f"{step.name}-{print_[:DIGITS]}"
+    return step_folder_of(run_dir, step.name, print_)
+
+
+def step_folder_of(run_dir: Path, name: str, print_: str) -> Path:
+    """The folder of a step by its name and fingerprint, as another step's `inputs` name it."""
+    return run_dir / "steps" / f"{name}-{print_[:DIGITS]}"
 
 
 def read_artifact(folder: Path) -> Artifact | None:

@@ -33,6 +33,8 @@ bench_app = typer.Typer(help="This tool and a peer over the same work, side by s
 app.add_typer(bench_app, name="bench")
 convert_app = typer.Typer(help="Files of other tools, as files of this one.", no_args_is_help=True)
 app.add_typer(convert_app, name="convert")
+export_app = typer.Typer(help="A finished model as others take it.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
 data_app = typer.Typer(help="Training data, outside of any run.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -409,6 +411,34 @@ def convert_recipe(
     from codeup.cli import interop
 
     interop.convert_recipe(files, out, name=name, devices=devices, row_tokens=row_tokens, force=force, json=json)
+
+
+@export_app.command("hub")
+@guarded
+def export_hub(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="a finished run folder")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="the folder to write; an earlier export is replaced")],
+    model: Annotated[str, typer.Option(metavar="VARIANT", help="a model of the run; default: the final one")] = "",
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="the repository on the Hub")] = "",
+    private: Annotated[bool, typer.Option("--private", help="create the repository private")] = False,
+    push: Annotated[bool, typer.Option("--push", help="create the repository and upload the folder")] = False,
+    update: Annotated[bool, typer.Option("--update", help="push into a repository that is there already")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="make and check all but the weights, keep nothing")
+    ] = False,
+    max_shard_size: Annotated[str, typer.Option(metavar="SIZE", help="largest weight file")] = "5GB",
+    base_license: Annotated[
+        str | None, typer.Option(metavar="ID", help="licence of the base, where its card does not say it")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Weights, tokenizer, adapter, model card, results, licences and recipe of a model, ready for the Hub."""
+    from codeup.cli import exporting
+
+    exporting.hub(
+        run_folder, out, model=model, repo=repo, private=private, push=push, update=update, dry_run=dry_run,
+        max_shard_size=max_shard_size, base_license=base_license, json=json,
+    )  # fmt: skip
 
 
 @data_app.command("decontaminate")
