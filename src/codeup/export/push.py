@@ -28,7 +28,7 @@ def push(folder: Path, repo: str, *, private: bool = False, update: bool = False
     if not (api.token or _saved_token()):
         raise UserError("no token of the Hub was found", where=repo, mend="run `hf auth login`, or set HF_TOKEN")
     try:
-        api.create_repo(repo, private=private, exist_ok=update)
+        api.create_repo(repo, private=private or None, exist_ok=update)
         commit = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=f"{folder.name}, exported by CodeUp"
         )
