@@ -13,18 +13,17 @@ answered with Node's own md5; no other package is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, find, harness, identifiers, run_step
+from codeup.languages._tools import Files, Toolchain, Wrapped, find, harness, identifiers, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "javascript"
 TITLE = "JavaScript"
 FENCES = ("javascript", "js", "node", "nodejs", "jsx", "mjs", "ecmascript")
 INSTALL = "install Node.js 18 or newer (Debian: apt-get install nodejs)"
-MEMORY_WORDS = ("heap out of memory", "Array buffer allocation failed", "Invalid array length", "Zone Allocation")
+MEMORY_WORDS = ("out of memory", "Array buffer allocation failed", "Invalid array length", "Zone Allocation")
 STANDARD = (
     "JSON", "Math", "Object", "Array", "String", "Number", "Boolean", "Set", "Map", "Date", "RegExp", "Symbol",
     "BigInt", "Error", "console", "require", "isNaN", "parseInt", "parseFloat",
@@ -44,27 +43,30 @@ def wrap(
 ) -> Wrapped:  # fmt: skip
     """The harness with program and tests beside it; with `compat` "silence" one file, as the original runs it."""
     if compat:
-        run = _run(tools, "test.js", cpu_s, memory_mb)
-        return Wrapped({"test.js": [["program", f"{program}\n{tests}"]]}, (run,), compat)
-    files = {
-        "harness.js": [["ours", harness("javascript.js")]],
-        "program.txt": [["program", program]],
-        "tests.txt": [["ours", shield(tests)]],
-    }
-    return Wrapped(files, (_run(tools, "harness.js", cpu_s, memory_mb),))
+        alone = run(tools, "test.js", cpu_s, memory_mb)
+        return Wrapped({"test.js": [["program", f"{program}\n{tests}"]]}, (alone,), compat)
+    return Wrapped(files(program, tests), (run(tools, "harness.js", cpu_s, memory_mb),))
 
 
-def shield(tests: str) -> str:
-    """The tests in a block in which standard names mean the standard's, and functions are what they were."""
+def files(program: str, tests: str, translate: str = "") -> Files:
+    """The harness with the standard names that the tests use; program and tests lie beside it until it read them."""
     used = [name for name in identifiers(tests) if name in STANDARD and not _declares(tests, name)]
-    return f"{{ const {{ {', '.join(used)} }} = {HARNESS};\n{tests}\n}}"
+    text = harness("javascript.js").replace("@SHIELD@", ", ".join(used)).replace("//@TRANSLATE@", translate)
+    return {
+        "harness.js": [["ours", text]],
+        "program.txt": [["program", program]],
+        "tests.txt": [["program", tests]],
+    }
 
 
 def _declares(tests: str, name: str) -> bool:
     return any(f"{word} {name} " in tests for word in ("const", "let", "var", "function"))
 
 
-def _run(tools: Toolchain, script: str, cpu_s: float, memory_mb: int) -> dict[str, Any]:
-    heap = f"--max-old-space-size={memory_mb}"
-    arguments = [tools.at["node"], heap, "--max-semi-space-size=16", script]
+def run(
+    tools: Toolchain, script: str, cpu_s: float, memory_mb: int, more: Sequence[str] = ()
+) -> dict[str, Any]:  # fmt: skip
+    """The step that runs a script: the heap is limited by Node itself, the process by the kernel."""
+    heap = () if more else (f"--max-old-space-size={memory_mb}",)  # a snapshot's heap cannot be given another limit
+    arguments = [tools.at["node"], *more, *heap, script]
     return run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 512, memory_words=MEMORY_WORDS)

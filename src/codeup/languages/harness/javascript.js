@@ -1,4 +1,4 @@
-// Runs one program and its tests (languages/javascript.py); @TRANSLATE is where TypeScript becomes JavaScript.
+// Runs one program and its tests (languages/javascript.py). @SHIELD@ are the standard names that the tests use.
 'use strict';
 const fs = require('fs'), vm = require('vm'), util = require('util'), assert = require('assert');
 const { createRequire } = require('module'), { createHash } = require('crypto');
@@ -63,7 +63,8 @@ function compiled(text, filename) {
   catch (error) { write(2, String(error && error.stack).split('\n').slice(0, 5).join('\n') + '\n'); exit(98); }
 }
 const Script = vm.Script, run = Script.prototype.runInThisContext, apply = Reflect.apply;
-//@TRANSLATE
+//@TRANSLATE@
+tests = '{ const { @SHIELD@ } = CODEUP_NAME;\n' + tests + '\n}';
 try {
   apply(run, compiled(program, 'program.js'), []);
   const second = compiled(tests, 'tests.js');

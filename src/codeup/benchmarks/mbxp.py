@@ -1,0 +1,64 @@
+"""MBXP: MBPP's problems translated to other languages, one file each (Athiwaratkun et al. 2022, mxeval's files).
+
+arXiv 2210.14868. The row's own `language` says which; ids begin MBTSP/, MBPHP/, MBJP/ and so on. A program is prompt,
+answer and tests, as in mxeval/execution.py; Python's tests are called one by one, as HumanEval's. The same shape holds
+multilingual HumanEval of the same authors. Many canonical solutions were written by a model and are wrong, or missing:
+calibration lists them (docs/languages.md).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from codeup.benchmarks import _whole
+from codeup.errors import UserError
+from codeup.types import BenchmarkData, Problem
+
+NAME = "mbxp"
+LANGUAGES = {
+    "python": "python", "javascript": "javascript", "typescript": "typescript", "java": "java", "cpp": "cpp",
+    "go": "go", "php": "php", "ruby": "ruby", "perl": "perl", "csharp": "csharp", "kotlin": "kotlin",
+}  # fmt: skip
+"""What a row's language is called, and the language's name here."""
+
+VERSIONS: dict[str, str] = {}
+BASE_STOPS = ("\n}\n", "\nfunction ", "\nconst ", "\nimport ", "\ndef ", "\nclass ", "\n```")
+
+base_prompt = _whole.base_prompt
+chat_instruction = _whole.chat_instruction
+
+
+def load(path: Path | None = None) -> BenchmarkData:
+    """Read one language's JSONL(.gz) file; the language is in its rows."""
+    where = "mxeval's repository has the files under data/mbxp, and the Hub as mxeval/mbxp"
+    path = _whole.needed(path, NAME, where)
+    rows = _whole.rows(path, ("task_id", "prompt", "entry_point", "test", "language"), name=NAME)
+    return _whole.data(path, NAME, [_problem(path, row) for row in rows], VERSIONS)
+
+
+def _problem(path: Path, row: dict[str, Any]) -> Problem:
+    language = LANGUAGES.get(row["language"])
+    if language is None:
+        known = ", ".join(sorted(LANGUAGES))
+        raise UserError(
+            f"{row['task_id']} is in {row['language']!r}, which is not covered", where=str(path), mend=known
+        )
+    canonical = row.get("canonical_solution") or ""
+    extra: dict[str, Any] = {"whole": True}
+    if language == "cpp":
+        extra["standard"] = "c++17"
+    if language == "python":
+        extra = {"reference": ""}  # the tests call nothing but the answer, and some canonical solutions do not parse
+    return Problem(row["task_id"], row["prompt"], row["entry_point"], row["test"], canonical, language, extra)
+
+
+def program_from_completion(problem: Problem, completion: str) -> str:
+    """The program of a base model: the prompt and what it wrote, up to the end of the function."""
+    if problem.language == "python":
+        from codeup.benchmarks import _humaneval_shape
+
+        return problem.prompt + _humaneval_shape.cut(completion) + "\n"
+    end = re.search(r"(?m)^\}.*$", completion)
+    return problem.prompt + (completion[: end.end()] if end else completion) + "\n"

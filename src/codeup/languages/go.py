@@ -1,0 +1,205 @@
+"""Go: compiled and linked by the toolchain's own compiler and linker, against packages built once.
+
+    main.go    package main, the imports of program and tests that are used, ours, the program, the tests
+    ours       a variable that reads the secret before any other is initialised; a main that runs every test function
+               under package testing, and prints the secret if each of them came back without a failure
+
+A program cannot pass by os.Exit, by init functions, by flags that select no test, by t.SkipNow, or by printing. It
+could with package unsafe, by searching its own memory. The packages: the standard library, and testify's assert from Debian's
+package of sources or from a module cache. (`go build` spends most of its time on finding out that nothing has changed.)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codeup.errors import UserError
+from codeup.languages._tools import NAME as HARNESS
+from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, find, prepared, run_step
+
+NAME = "go"
+TITLE = "Go"
+FENCES = ("go", "golang")
+INSTALL = "install Go (Debian: apt-get install golang-go)"
+TESTIFY = "github.com/stretchr/testify/assert"
+TESTIFY_INSTALL = "install testify (Debian: apt-get install golang-github-stretchr-testify-dev)"
+GOPATH = "/usr/share/gocode"
+"""Where Debian keeps the sources of Go packages."""
+
+MEMORY_WORDS = ("runtime: out of memory", "cannot allocate memory", "makeslice: len out of range")
+USUAL = (
+    "bytes", "crypto/md5", "errors", "fmt", "math", "math/big", "math/bits", "math/rand", "os", "regexp", "sort",
+    "strconv", "strings", "time", "unicode", "unicode/utf8",
+)  # fmt: skip
+"""Packages that an answer may use without naming them, because the prompt or the runner does."""
+
+OURS = f"""
+var {HARNESS}_secret = func() string {{
+	var all []byte
+	buffer := make([]byte, 256)
+	for {{
+		n, err := {HARNESS}_os.Stdin.Read(buffer)
+		all = append(all, buffer[:n]...)
+		if n == 0 || err != nil {{
+			break
+		}}
+	}}
+	for len(all) > 0 && all[len(all)-1] < 33 {{
+		all = all[:len(all)-1]
+	}}
+	return string(all)
+}}()
+var {HARNESS}_done int
+
+func {HARNESS}_one(name string, f func(*testing.T)) testing.InternalTest {{
+	return testing.InternalTest{{Name: name, F: func(t *testing.T) {{
+		f(t)
+		if !t.Failed() && !t.Skipped() {{
+			{HARNESS}_done++
+		}}
+	}}}}
+}}
+
+func main() {{
+	if true != (1 == 1) || false == (1 == 1) {{
+		{HARNESS}_os.Exit(97)
+	}}
+	tests := []testing.InternalTest{{ {{TESTS}} }}
+	if code := testing.MainStart({HARNESS}_deps.TestDeps{{}}, tests, nil, {{FUZZ}}nil).Run(); code != 0 {{
+		{HARNESS}_os.Exit(97)
+	}}
+	if {HARNESS}_done != len(tests) {{
+		{HARNESS}_os.Stderr.WriteString("error: a test did not run to its end\\n")
+		{HARNESS}_os.Exit(97)
+	}}
+	{HARNESS}_os.Stdout.WriteString("\\n" + {HARNESS}_secret + " " + {HARNESS}_text.Itoa({HARNESS}_done) + "\\n")
+}}
+""".replace("{TESTS}", "@TESTS@").replace("{FUZZ}", "@FUZZ@")
+
+
+def toolchain() -> Toolchain:
+    """Go with its standard library and testify compiled. Raises UserError where there is no Go."""
+    go = find(TITLE, ("go",), INSTALL)
+    known = json.loads(call([go, "env", "-json", "GOROOT", "GOTOOLDIR", "GOVERSION"], cwd=Path("/")))
+    number = known["GOVERSION"].removeprefix("go")
+    has_testify = os.path.isdir(f"{GOPATH}/src/{TESTIFY}")
+    key = {"version": number, "testify": has_testify, "cgo": "as installed"}
+    cache = prepared(NAME, key, lambda at: _build(go, at, has_testify))
+    at = {"tools": known["GOTOOLDIR"], "cache": str(cache), "testify": "yes" if has_testify else ""}
+    root = os.path.realpath(known["GOROOT"])
+    return Toolchain(f"go {number}", (root, known["GOTOOLDIR"], str(cache)), at, {"GOROOT": known["GOROOT"]})
+
+
+def _build(go: str, folder: Path, has_testify: bool) -> None:
+    """Compile everything once and keep {"path": archive} as an import configuration."""
+    packages = ["std", *([TESTIFY] if has_testify else [])]
+    env = {"GO111MODULE": "off", "GOPATH": GOPATH, "GOCACHE": str(folder / "work"), "GOFLAGS": ""}
+    text = call([go, "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", *packages], cwd=folder, env=env)
+    lines = []
+    (folder / "pkg").mkdir()
+    for number, line in enumerate(sorted(set(text.split()))):
+        path, _, archive = line.partition("=")
+        if archive:
+            target = folder / "pkg" / f"{number}.a"
+            os.replace(archive, target) if archive.startswith(str(folder)) else os.symlink(archive, target)
+            lines.append(f"packagefile {path}=@HERE@/pkg/{number}.a\n")
+    (folder / "imports").write_text("".join(lines))
+    call(["rm", "-rf", "work"], cwd=folder)
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """The file and its three steps. `extra["setup"]` is what the benchmark puts before its tests: package and imports."""
+    setup = (extra or {}).get("setup", "")
+    if TESTIFY in setup + tests and not tools.at["testify"]:
+        raise UserError("this benchmark's Go tests need testify", mend=TESTIFY_INSTALL)
+    code, own = split_imports(program)
+    body, asked = split_imports(f"{setup}\n{tests}")
+    imports = dict.fromkeys([*asked, *own])
+    known = {path for _, path in imports}
+    for path in USUAL:
+        if path not in known and re.search(rf"\b{path.rsplit('/')[-1]}\.", _without_text(code)):
+            imports[("", path)] = None
+    prompt_only = {each for each in own if each[1] in USUAL and not each[0]} - set(asked)
+    imports = {
+        each: None for each in imports
+        if each not in prompt_only or re.search(rf"\b{each[1].rsplit('/')[-1]}\.", _without_text(code))
+    }  # fmt: skip
+    names = re.findall(r"(?m)^func\s+(Test\w*)\s*\(", body)
+    listed = ", ".join(f'{HARNESS}_one("{name}", {name})' for name in names)
+    ours = OURS.replace("@TESTS@", listed).replace("@FUZZ@", "nil, " if _has_fuzz(tools.version) else "")
+    lines = "".join(f"import {name} {json.dumps(path)}\n" for name, path in imports)
+    needed = "".join(
+        f'import {name} "{path}"\n'
+        for name, path in (
+            (f"{HARNESS}_os", "os"), (f"{HARNESS}_text", "strconv"), (f"{HARNESS}_deps", "testing/internal/testdeps"),
+            *((("", "testing"),) if ("", "testing") not in imports else ()),
+        )
+    )  # fmt: skip
+    cache = tools.at["cache"]
+    compiler = [
+        f"{tools.at['tools']}/compile",
+        "-p",
+        "main",
+        "-complete",
+        "-importcfg",
+        "imports",
+        "-o",
+        "main.a",
+        "main.go",
+    ]
+    linker = [
+        f"{tools.at['tools']}/link",
+        "-importcfg",
+        "imports",
+        "-s",
+        "-w",
+        "-buildmode=exe",
+        "-o",
+        "main",
+        "main.a",
+    ]
+    steps = (
+        compile_step(compiler, env=tools.env), compile_step(linker, env=tools.env),
+        run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS),
+    )  # fmt: skip
+    known_packages = (Path(cache) / "imports").read_text().replace("@HERE@", cache)
+    parts = [["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", code], ["ours", f"\n{body}\n"]]
+    return Wrapped({"main.go": parts, "imports": [["program", known_packages]]}, steps, compat)
+
+
+def _has_fuzz(version: str) -> bool:
+    """Whether testing.MainStart takes fuzz targets: from Go 1.18 on."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    return found is None or (int(found[1]), int(found[2])) >= (1, 18)
+
+
+def split_imports(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """The text without its package clause and imports, and those as (name, path).
+
+    >>> split_imports('package main\\nimport (\\n    "math"\\n    str "strings"\\n)\\nvar x = 1\\n')[1]
+    [('', 'math'), ('str', 'strings')]
+    """
+    found: list[tuple[str, str]] = []
+    spec = r'([\w.]*)[ \t]*"([^"\n]+)"'
+
+    def take(match: re.Match[str]) -> str:
+        found.extend(re.findall(spec, match[0].partition("import")[2]))
+        return "\n" * match[0].count("\n")
+
+    text = re.sub(r"(?m)^[ \t]*package[ \t]+\w+[ \t]*;?[ \t]*$", "", text, count=1)
+    text = re.sub(r"(?m)^import[ \t]*\([^)]*\)", take, text)
+    text = re.sub(rf"(?m)^import[ \t]+{spec}", take, text)
+    return text, found
+
+
+def _without_text(code: str) -> str:
+    """Code without comments and strings, in which a package's name would not be a use of it."""
+    return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|`[^`]*`', " ", code, flags=re.S)

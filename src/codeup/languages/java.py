@@ -1,0 +1,102 @@
+"""Java: compiled in memory and run in one virtual machine, whose own classes come from a shared archive.
+
+    harness    reads the secret into a local variable of its main, compiles program and tests, calls the tests' main
+    program    loaded by a class loader that does not know the harness
+    tests      their main throws on a wrong answer; only when it comes back the harness prints the secret
+
+Library classes that the tests use are imported one by one, so that a class of the same name in the program is a compile
+error and not a stand-in. No annotation processors run. A program cannot pass by System.exit, Runtime.halt, printing,
+or shutdown hooks. It could by searching the memory of its own process (sun.misc.Unsafe).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codeup.languages._tools import Toolchain, Wrapped, call, find, harness, identifiers, prepared, run_step
+from codeup.languages._tools import version as version_of
+
+NAME = "java"
+TITLE = "Java"
+FENCES = ("java",)
+INSTALL = "install a JDK, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"
+MEMORY_WORDS = ("OutOfMemoryError", "insufficient memory", "Could not reserve enough space")
+FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:CICompilerCount=1", "-Xshare:auto")
+SAMPLE = "import java.util.*; class Main { public static void main(String[] a) { System.out.println(List.of(1)); } }"
+PACKAGES = {
+    "java.util": (
+        "Arrays", "List", "ArrayList", "LinkedList", "Map", "HashMap", "TreeMap", "LinkedHashMap", "Set", "HashSet",
+        "TreeSet", "Collections", "Objects", "Optional", "Random", "Collection",
+    ),
+    "java.lang": (
+        "AssertionError", "Boolean", "Integer", "Long", "Double", "Float", "String", "Math", "Object", "Character",
+    ),
+}  # fmt: skip
+"""Classes that tests use; the program must not bring its own of that name."""
+
+
+def toolchain() -> Toolchain:
+    """A JDK, our harness compiled, and an archive of the classes that compiling loads. Raises UserError."""
+    compiler = find(TITLE, ("javac",), INSTALL)
+    home = os.path.dirname(os.path.dirname(compiler))
+    env = {"LD_LIBRARY_PATH": f"{home}/lib"}
+    number = version_of([compiler, "-version"])
+    java = f"{home}/bin/java"
+    cache = prepared(
+        NAME,
+        {"version": number, "harness": harness("CodeupHarness.java"), "flags": FLAGS},
+        lambda at: _prepare(java, at),
+    )
+    show = tuple(
+        path
+        for path in (home, "/etc/java-17-openjdk", f"/etc/java-{number.split('.')[0]}-openjdk", str(cache))
+        if os.path.exists(path)
+    )
+    return Toolchain(f"javac {number}", tuple(dict.fromkeys(show)), {"java": java, "cache": str(cache)}, env)
+
+
+def _prepare(java: str, folder: Path) -> None:
+    (folder / "CodeupHarness.java").write_text(harness("CodeupHarness.java"), encoding="utf-8")
+    (folder / "Main.java").write_text(SAMPLE, encoding="utf-8")
+    call([f"{os.path.dirname(java)}/javac", "CodeupHarness.java"], cwd=folder)
+    call([f"{os.path.dirname(java)}/jar", "cf", "harness.jar", "-C", ".", "."], cwd=folder)
+    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", "harness.jar", "CodeupHarness", "Main.java", "Main"]
+    call([java, *FLAGS, *archive], cwd=folder, stdin="secret\n")
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """One file, one step. The main class is the one of the tests that has a `main`, or the program's."""
+    program = re.sub(r"(?m)^[ \t]*package\s+[\w.]+\s*;", "", program)
+    whole = f"{program}\n{tests}"
+    words = set(identifiers(tests))
+    imports = "".join(
+        f"import {package}.{name}; "
+        for package, names in PACKAGES.items()
+        for name in names
+        if name in words and not re.search(rf"\bclass\s+{name}\b", tests)
+    )
+    cache = tools.at["cache"]
+    arguments = [
+        tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", f"-XX:SharedArchiveFile={cache}/classes.jsa", "-cp",
+        f"{cache}/harness.jar", "CodeupHarness", "program.txt", main_class(whole),
+    ]  # fmt: skip
+    run = run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 1024, memory_words=MEMORY_WORDS, env=tools.env)
+    return Wrapped({"program.txt": [["ours", imports], ["program", whole]]}, (run,), compat)
+
+
+def main_class(text: str) -> str:
+    """The last class before the last `main`, or Main.
+
+    >>> main_class("class Solution {}\\npublic class Main { public static void main(String[] args) {} }")
+    'Main'
+    """
+    place = text.rfind("void main(")
+    found = re.findall(r"\bclass\s+(\w+)", text[:place] if place >= 0 else "")
+    return found[-1] if found else "Main"

@@ -1,0 +1,49 @@
+"""Perl: program and tests in one file, run by a harness with `do`, whose last line makes the harness print the secret.
+
+    harness.pl    reads the secret into a lexical variable of a block, of which only one sub knows
+    main.pl       program, tests, and as the last line a call of that sub, which looks from where it is called
+
+A program cannot pass by exit, die in a handler, END blocks, or printing. It could with B or PadWalker, which read
+closures. Tests of MultiPL-E use Test::Deep (Debian: libtest-deep-perl).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from codeup.languages._tools import NAME as HARNESS
+from codeup.languages._tools import Toolchain, Wrapped, find, harness, run_step
+from codeup.languages._tools import version as version_of
+
+NAME = "perl"
+TITLE = "Perl"
+FENCES = ("perl", "pl")
+INSTALL = "install Perl (Debian: apt-get install perl libtest-deep-perl)"
+MEMORY_WORDS = ("Out of memory",)
+LIBRARIES = ("/usr/share/perl", "/usr/share/perl5", "/etc/perl")
+
+
+def toolchain() -> Toolchain:
+    """perl. Raises UserError where there is none."""
+    perl = find(TITLE, ("perl",), INSTALL)
+    show = (perl, *(path for path in LIBRARIES if os.path.isdir(path)))
+    return Toolchain(f"perl {version_of([perl, '-e', 'print $^V'])}", show, {"perl": perl})
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """Two files, one step."""
+    whole = f"{program}\n{tests}\n"
+    files = {
+        "harness.pl": [["ours", harness("perl.pl").replace("@LINE@", str(whole.count("\n") + 1))]],
+        "main.pl": [["program", whole], ["ours", f"{HARNESS}(); 1;\n"]],
+    }
+    run = run_step(
+        [tools.at["perl"], "harness.pl"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb + 128,
+        memory_words=MEMORY_WORDS,
+    )  # fmt: skip
+    return Wrapped(files, (run,), compat)

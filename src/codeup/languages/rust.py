@@ -1,0 +1,123 @@
+"""Rust: one crate of two modules, the program's and ours, compiled by rustc with the crates that HumanEval-X names.
+
+    mod solution { program; tests }   #[test] functions become ordinary ones, `assert_eq!` becomes `::core::assert_eq!`
+    fn main()                         ours: reads the secret, calls every test, prints the secret and their number
+
+Nothing of Rust runs before `main`. A program cannot pass by std::process::exit, panic hooks, printing, or macros named
+like the standard's. It could with unsafe code that searches its own memory. Crates: regex 1 and md5 0.7 from Debian's
+packages of sources, or from Cargo's folder; rand is our stand-in for the functions of rand 0.4 that the tests use.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codeup.errors import UserError
+from codeup.languages._tools import NAME as HARNESS
+from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, find, harness, prepared, run_step
+from codeup.languages._tools import version as version_of
+
+NAME = "rust"
+TITLE = "Rust"
+FENCES = ("rust", "rs")
+INSTALL = "install rustc (Debian: apt-get install rustc; or rustup) and gcc, which links"
+CRATES_INSTALL = "install the crates' sources (Debian: apt-get install librust-regex-dev librust-md5-dev)"
+MEMORY_WORDS = ("memory allocation of", "capacity overflow")
+SOURCES = ("/usr/share/cargo/registry", "registry/src/*")
+"""Where sources of crates lie: Debian's folder, and Cargo's below CARGO_HOME."""
+
+CRATES = {
+    "regex-syntax": ("regex_syntax", ("0.6", "0.8"), ("unicode",), ()),
+    "regex": ("regex", ("1.7", "1.6", "1.5"), ("std", "unicode"), ("regex_syntax",)),
+    "md5": ("md5", ("0.7",), ("std",), ()),
+}
+"""Folder -> name, versions, features, and what it needs, in the order of compiling. Later regex needs regex-automata."""
+
+_UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
+
+
+def toolchain() -> Toolchain:
+    """rustc with a linker, and the crates that could be found. Raises UserError where there is no rustc."""
+    find(TITLE, ("rustc",), INSTALL)
+    compiler = shutil.which("rustc") or ""  # not its real path: rustup's rustc is a link that goes by its name
+    linker = find(TITLE, ("gcc", "cc"), INSTALL)
+    root = call([compiler, "--print", "sysroot"], cwd=Path("/")).strip()
+    rustc = f"{root}/bin/rustc"
+    env = {"LD_LIBRARY_PATH": f"{root}/lib"}
+    number = version_of([rustc, "--version"], env=env)
+    sources = {name: path for name in CRATES if (path := _source(name))}
+    key = {"version": number, "sources": sources, "rand": harness("rand.rs")}
+    cache = prepared(NAME, key, lambda at: _crates(rustc, root, env, sources, at))
+    show = (root, "/usr/bin", str(cache))
+    return Toolchain(
+        f"rustc {number}", show, {"rustc": rustc, "root": root, "linker": linker, "cache": str(cache)}, env
+    )
+
+
+def _source(crate: str) -> str:
+    """The folder of a crate's sources, of a version that compiles with what there is; or ""."""
+    home = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
+    for place in SOURCES:
+        for number in CRATES[crate][1]:
+            found = sorted(glob.glob(os.path.join(home, place, f"{crate}-{number}.*")))
+            if found:
+                return found[-1]
+    return ""
+
+
+def _crates(rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], folder: Path) -> None:
+    (folder / "rand.rs").write_text(harness("rand.rs"), encoding="utf-8")
+    common = ["--sysroot", root, "--crate-type", "rlib", "--edition", "2018", "--cap-lints", "allow", "-L", "."]
+    call([rustc, *common, "--crate-name", "rand", "rand.rs"], cwd=folder, env=env)
+    for crate, path in sources.items():
+        name, _, features, needs = CRATES[crate]
+        wanted = [*features, *(f"unicode-{part}" for part in _UNICODE if "unicode" in features)]
+        flags = [part for feature in wanted for part in ("--cfg", f'feature="{feature}"')]
+        externs = [part for need in needs for part in ("--extern", f"{need}=lib{need}.rlib")]
+        root_file = next(p for p in (f"{path}/src/lib.rs", f"{path}/lib.rs") if os.path.exists(p))
+        call([rustc, *common, *flags, *externs, "--crate-name", name, root_file], cwd=folder, env=env)
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """The crate and its two steps. Raises UserError where the benchmark's crates were not found."""
+    cache = Path(tools.at["cache"])
+    have = [name for name in ("rand", "regex", "md5") if (cache / f"lib{name}.rlib").exists()]
+    missing = [name for name in (extra or {}).get("crates", ()) if name not in have]
+    if missing:
+        raise UserError(f"this benchmark's Rust programs need the crates {', '.join(missing)}", mend=CRATES_INSTALL)
+    plain = re.sub(r"#\[cfg\(test\)\]", "", tests)
+    plain = re.sub(r"(?<![:\w])(assert|assert_eq|assert_ne)!", r"::core::\1!", plain)
+    bare = re.sub(r"/\*.*?\*/|//[^\n]*", "", plain, flags=re.S)
+    names = re.findall(r"#\[test\]\s*(?:pub\s+)?fn\s+(\w+)", bare)
+    plain = re.sub(r"#\[test\]((?:\s|//[^\n]*\n|/\*.*?\*/)*)(?:pub\s+)?fn\b", r"\1pub fn", plain, flags=re.S)
+    plain = re.sub(r"(?m)^\s*(?:pub\s+)?mod\s+tests\b", "pub mod tests", plain)
+    calls = [f"solution::tests::{name}" for name in names]
+    if not calls and re.search(r"\bfn\s+main\s*\(", bare):
+        plain = re.sub(r"\bfn\s+main\s*\(", f"pub fn {HARNESS}_main(", plain, count=1)
+        calls = [f"solution::{HARNESS}_main"]
+    ours = (
+        "#![allow(warnings)]\nfn main() {\n    let mut secret = String::new();\n"
+        "    ::std::io::stdin().read_line(&mut secret).unwrap();\n"
+        + "".join(f"    {each}();\n" for each in calls)
+        + f'    ::std::println!("\\n{{}} {{}}", secret.trim(), {len(calls)});\n}}\npub mod solution {{\n'
+    )
+    externs = [part for name in have for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
+    arguments = [
+        tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", str(cache),
+        *externs, "-C", f"linker={tools.at['linker']}", "-C", "debuginfo=0", "-C", "strip=symbols",
+        "-o", "main", "main.rs",
+    ]  # fmt: skip
+    steps = (
+        compile_step(arguments, env=tools.env),
+        run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=MEMORY_WORDS),
+    )
+    return Wrapped({"main.rs": [["ours", ours], ["program", program], ["ours", f"\n{plain}\n}}\n"]]}, steps, compat)
