@@ -5,8 +5,8 @@
                under package testing, and prints the secret if each of them came back without a failure
 
 A program cannot pass by os.Exit, by init functions, by flags that select no test, by t.SkipNow, or by printing. It
-could with package unsafe, by searching its own memory. The packages: the standard library, and testify's assert from Debian's
-package of sources or from a module cache. (`go build` spends most of its time on finding out that nothing has changed.)
+could with package unsafe, by searching its own memory. The packages: the standard library, and testify's
+assert from Debian's package of sources. (`go build` spends most of its time on finding out that nothing has changed.)
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def wrap(
     program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
     compat: str = "",
 ) -> Wrapped:  # fmt: skip
-    """The file and its three steps. `extra["setup"]` is what the benchmark puts before its tests: package and imports."""
+    """The file and its three steps. `extra["setup"]` is what stands before the tests: package clause and imports."""
     setup = (extra or {}).get("setup", "")
     if TESTIFY in setup + tests and not tools.at["testify"]:
         raise UserError("this benchmark's Go tests need testify", mend=TESTIFY_INSTALL)

@@ -37,7 +37,7 @@ CRATES = {
     "regex": ("regex", ("1.7", "1.6", "1.5"), ("std", "unicode"), ("regex_syntax",)),
     "md5": ("md5", ("0.7",), ("std",), ()),
 }
-"""Folder -> name, versions, features, and what it needs, in the order of compiling. Later regex needs regex-automata."""
+"""Folder -> name, versions, features, needs; in the order of compiling. Newer regex would need regex-automata."""
 
 _UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
 
