@@ -60,6 +60,16 @@ class Source(Section):
     licence: str | None = Field(
         None, description="licence of these rows as you know it (e.g. cc-by-4.0), beside what is known of the dataset"
     )
+    weight: float | None = Field(
+        None,
+        gt=0,
+        description="this source's share of the examples, relative to the weights of the others; rows beyond it are "
+        "dropped (reason: mix). Give every source of the data one, or none",
+    )
+    cap: int | None = Field(None, ge=1, description="at most this many rows, chosen after all other drops")
+    epochs: float = Field(
+        1, ge=1, description="how often a training row of this source comes in one epoch; 1.5: half of them twice"
+    )
 
 
 class Against(Section):
@@ -410,6 +420,11 @@ def conflicts(
 
 def _conflicts(recipe: Recipe) -> list[text.Problem]:
     problems = []
+    for name, data in recipe.data.items():
+        without = [at for at, source in enumerate(data.sources) if source.weight is None]
+        if without and len(without) < len(data.sources):
+            place = ("data", name, "sources", without[0])
+            problems.append(text.Problem(place, "has no weight, and other sources of this data have one"))
     for at, stage in enumerate(recipe.stages):
         found = conflicts(
             method=stage.method,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codeup.chat.plain import PlainEncoder
+from codeup.chat.rendered import Rendered, join
 from codeup.chat.templates import TEMPLATE_BY_NAME, TEMPLATES, Segment, check_turns
 from codeup.errors import UserError
 from codeup.types import Conversation, Message, Tokens
@@ -59,16 +63,21 @@ class Renderer:
 
     def render_many(self, conversations: Iterable[Conversation]) -> list[Tokens]:
         """As `render`, for many: plain segments go to the tokenizer in large batches, fixed ones are encoded once."""
-        rendered: list[Tokens] = []
+        batch = self.render_batch(conversations)
+        return [batch.document(index) for index in range(len(batch))]
+
+    def render_batch(self, conversations: Iterable[Conversation]) -> Rendered:
+        """As `render_many`, as arrays: no Python object per token but the tokenizer's own."""
+        parts: list[Rendered] = []
         waiting: list[list[Segment]] = []
         count = 0
         for conversation in conversations:
             waiting.append(self._segments(conversation))
             count += len(waiting[-1])
             if count >= BATCH:
-                rendered += self._encode(waiting)
+                parts.append(self._encode(waiting))
                 waiting, count = [], 0
-        return rendered + self._encode(waiting)
+        return join([*parts, self._encode(waiting)] if waiting or not parts else parts)
 
     def prompt(self, messages: Sequence[Message], *, prefill: str = "") -> list[int]:
         """The ids a model is given. A last message from the assistant is the beginning of the answer, left open.
@@ -78,7 +87,7 @@ class Renderer:
         if prefill:
             messages = [*messages, Message("assistant", prefill)]
         check_turns(messages)
-        return list(self._encode([self._kind.segments(messages, self.end_token, True)])[0].ids)
+        return list(self._encode([self._kind.segments(messages, self.end_token, True)]).ids.tolist())
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer, up to its first end token and otherwise exact; nothing is stripped."""
@@ -100,6 +109,11 @@ class Renderer:
                 pieces.append((text, trained))
                 held = []
         return pieces
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Ids are below this number."""
+        return 1 + max(self.tokenizer.get_vocab().values())
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -132,19 +146,31 @@ class Renderer:
             raise UserError("the conversation does not end with an answer", where=where)
         return self._kind.segments(conversation.messages, self.end_token, False)
 
-    def _encode(self, documents: Sequence[Sequence[Segment]]) -> list[Tokens]:
+    def _encode(self, documents: Sequence[Sequence[Segment]]) -> Rendered:
         texts = [s for segments in documents for s in segments if not s.fixed]
         plain = iter(self._plain.encode([s.text for s in texts], [s.opens for s in texts]))
-        encoded: list[Tokens] = []
+        ids: list[int] = []
+        runs: list[int] = []  # flat pairs: not trained, trained
+        offsets, run_offsets = [0], [0]
         for segments in documents:
-            ids: list[int] = [] if self.bos_id is None else [self.bos_id]
-            trained: list[bool] = [False] * len(ids)
+            run, learning = 0, False
+            if self.bos_id is not None:
+                ids.append(self.bos_id)
+                run = 1
             for segment in segments:
                 part = self._fixed_ids(segment.text) if segment.fixed else next(plain)
+                if segment.trained != learning and part:
+                    runs.append(run)
+                    run, learning = 0, segment.trained
                 ids += part
-                trained += [segment.trained] * len(part)
-            encoded.append(Tokens(tuple(ids), tuple(trained)))
-        return encoded
+                run += len(part)
+            runs += [run] if learning else [run, 0]
+            offsets.append(len(ids))
+            run_offsets.append(len(runs) // 2)
+        return Rendered(
+            np.array(ids, np.int32), np.array(offsets, np.int64),
+            np.array(runs, np.int32).reshape(-1, 2), np.array(run_offsets, np.int64),
+        )  # fmt: skip
 
     def _fixed_ids(self, text: str) -> list[int]:
         if text not in self._fixed:

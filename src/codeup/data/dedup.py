@@ -87,22 +87,62 @@ class Found:
                    "dropped": _shown(dropped), "kept": _shown(kept)}  # fmt: skip
 
 
-def find(spool: Spool, method: Method, threshold: float = 0.8, *, emit: Emit = ignore_event, step: str = "") -> Found:
-    """Which rows of the spool are duplicates, each with the row that stands for it."""
+def find(
+    spool: Spool, method: Method, threshold: float = 0.8, *, signed: Signed | None = None, emit: Emit = ignore_event,
+    step: str = "",
+) -> Found:  # fmt: skip
+    """Which rows of the spool are duplicates, each with the row that stands for it.
+
+    `signed` are the rows' signatures, where they were made while the rows passed by.
+    """
     found = Found()
     if method == "none" or not len(spool):
         return found
-    for first, others in _equal_rows(_keys(spool, emit, step)):
+    signed = signed or _sign_all(spool, method, threshold, emit, step)
+    for first, others in _equal_rows(signed.keys):
         found.clusters[1 + len(others)] += 1
         for row in others:
             found.duplicates[row] = Duplicate(row, first, EXACT, 1.0)
     if method == "near":
-        left = np.array([row for row in range(len(spool)) if row not in found.duplicates], dtype=np.int64)
-        pairs = left[candidates(_bands(spool, left, threshold, emit, step))]
+        unique = np.ones(len(spool), dtype=bool)
+        unique[list(found.duplicates)] = False
+        left = np.flatnonzero(unique)
+        pairs = left[candidates(signed.bands[left].T)]
         found.candidates = len(pairs)
         _near(spool, pairs, threshold, found, emit, step)
         _point_at_kept_rows(found)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What rows are compared by: `keys` (rows, 2) for exact, `bands` (rows, bands) for near; without near 0 bands."""
+
+    keys: NDArray[np.uint64]
+    bands: NDArray[np.uint32]
+
+
+def sign(conversations: Sequence[Conversation], method: Method, threshold: float) -> Signed:
+    """Signatures of some rows. A row's do not depend on the others, so they can be made as rows pass by."""
+    texts = [text_of(each) for each in conversations]
+    keys = np.frombuffer(b"".join(map(_key, texts)), dtype=np.uint64).reshape(-1, 2)
+    if method != "near" or not texts:
+        return Signed(keys, np.zeros((len(texts), band_count(method, threshold)), np.uint32))
+    return Signed(keys, _fold(signatures(_shingles(texts)), band_rows(threshold)))
+
+
+def band_count(method: Method, threshold: float) -> int:
+    """Bands of a row's signature."""
+    return PERMUTATIONS // band_rows(threshold) if method == "near" else 0
+
+
+def _sign_all(spool: Spool, method: Method, threshold: float, emit: Emit, step: str) -> Signed:
+    parts = []
+    for begin in range(0, len(spool), CHUNK):
+        rows = range(begin, min(begin + CHUNK, len(spool)))
+        parts.append(sign(list(spool.read(rows)), method, threshold))
+        emit(Event("progress", step, begin, len(spool), "rows signed"))
+    return Signed(np.concatenate([part.keys for part in parts]), np.concatenate([part.bands for part in parts]))
 
 
 def text_of(conversation: Conversation) -> str:
@@ -115,29 +155,23 @@ def text_of(conversation: Conversation) -> str:
 
 def key_of(conversation: Conversation) -> bytes:
     """16 bytes, equal for rows that are equal but for white space and Unicode composition."""
-    text = text_of(conversation)
+    return _key(text_of(conversation))
+
+
+def _key(text: str) -> bytes:
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
     return hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _keys(spool: Spool, emit: Emit, step: str) -> NDArray[np.uint64]:
-    """(rows, 2)"""
-    keys = np.zeros((len(spool), 2), dtype=np.uint64)
-    for row, conversation in enumerate(spool):
-        keys[row] = np.frombuffer(key_of(conversation), dtype=np.uint64)
-        if row % CHUNK == 0:
-            emit(Event("progress", step, row, len(spool), "rows compared (exact)"))
-    return keys
-
-
 def _equal_rows(keys: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:
-    """Each group of equal keys as its first row and the others."""
+    """Each group of equal keys as its first row and the others, in the order of first rows."""
     order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: rows of one group stay in their order
     same = np.all(keys[order[1:]] == keys[order[:-1]], axis=1)
-    for group in np.split(order, np.flatnonzero(~same) + 1):
-        if len(group) > 1:
-            yield int(group[0]), [int(row) for row in group[1:]]
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+    groups = [order[begin : end + 1].tolist() for begin, end in edges.reshape(-1, 2).tolist()]
+    for first, *others in sorted(groups):
+        yield first, others
 
 
 # --- near ------------------------------------------------------------------------------------------------------------
@@ -156,20 +190,6 @@ def band_rows(threshold: float) -> int:
     return max(fitting, default=1)
 
 
-def _bands(
-    spool: Spool, rows: NDArray[np.int64], threshold: float, emit: Emit, step: str
-) -> NDArray[np.uint32]:  # fmt: skip
-    """(bands, rows): a hash of each part of each row's signature."""
-    size = band_rows(threshold)
-    bands = np.zeros((PERMUTATIONS // size, len(rows)), dtype=np.uint32)
-    for begin in range(0, len(rows), CHUNK):
-        part = rows[begin : begin + CHUNK]
-        shingles = _shingles([text_of(conversation) for conversation in spool.read(part.tolist())])
-        bands[:, begin : begin + len(part)] = _fold(signatures(shingles), size)
-        emit(Event("progress", step, begin, len(rows), "rows signed"))
-    return bands
-
-
 def signatures(shingles: words.Words) -> NDArray[np.uint32]:
     """(rows, 128) MinHash signatures."""
     from rensa import RMinHash
@@ -185,13 +205,13 @@ def _shingles(texts: Sequence[str]) -> words.Words:
 
 
 def _fold(rows: NDArray[np.uint32], size: int) -> NDArray[np.uint32]:
-    """(rows, 128) -> (bands, rows): each band of `size` values as one hash of 32 bits."""
+    """(rows, 128) -> (rows, bands): each band of `size` values as one hash of 32 bits."""
     parts = rows.reshape(len(rows), -1, size).astype(np.uint64)
     folded = np.zeros(parts.shape[:2], dtype=np.uint64)
     for place in range(size):
         folded = (folded ^ parts[:, :, place]) * np.uint64(0x9E3779B97F4A7C15)
         folded ^= folded >> np.uint64(29)
-    return (folded >> np.uint64(32)).astype(np.uint32).T
+    return (folded >> np.uint64(32)).astype(np.uint32)
 
 
 def candidates(bands: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ import difflib
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +54,10 @@ class SourceCount:
     repaired: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     added: int = 0
+    usable: int = 0
+    """Rows that became conversations, those beyond a limit included."""
+    entry: int = 0
+    """Which source of a mix the file belongs to."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, most frequent reason first."""
@@ -72,15 +76,31 @@ class SourceCount:
 class Funnel:
     """The accounts of all files of a dataset, found by the `source` label that their conversations carry."""
 
-    def __init__(self) -> None:
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        """With what `state` gave, the accounts go on from there when their files are added again."""
         self.counts: dict[str, SourceCount] = {}
+        self._saved = {label: SourceCount(**count) for label, count in (saved or {}).items()}
 
-    def add(self, source: str, path: Path) -> str:
+    def state(self) -> dict[str, Any]:
+        """All accounts as plain values."""
+        return {label: asdict(count) for label, count in self.counts.items()}
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> Funnel:
+        """All accounts as `state` gave them, nothing to be added."""
+        funnel = cls(saved)
+        funnel.counts = funnel._saved
+        return funnel
+
+    def add(self, source: str, path: Path, entry: int = 0) -> str:
         """Open the account of a file; its label is unique: `alpaca:rows.json`, a second one `alpaca:rows.json#2`."""
         first = f"{source}:{path.name}"
         numbered = (f"{first}#{number}" for number in itertools.count(2))
         label = next(name for name in itertools.chain([first], numbered) if name not in self.counts)
-        self.counts[label] = SourceCount(source, str(path), sha256_of(path))
+        self.counts[label] = SourceCount(source, str(path), sha256_of(path), entry=entry)
+        before = self._saved.get(label)
+        if before is not None and before.sha256 == self.counts[label].sha256:
+            self.counts[label] = before
         return label
 
     def enter(self, item: Conversation | Drop) -> None:
@@ -173,9 +193,9 @@ def load_mix(
     """Several sources, one after another; with `shuffle`, conversations come last, in an order drawn from the seed."""
     files = [source_files(spec, data_root) for spec in specs]  # every missing file is found before the first is read
     kept: list[Conversation] = []
-    for spec, paths in zip(specs, files, strict=True):
+    for entry, (spec, paths) in enumerate(zip(specs, files, strict=True)):
         read = load_source(
-            spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel, mend=mend
+            spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel, mend=mend, entry=entry
         )
         for item in read:
             if shuffle and isinstance(item, Conversation):
@@ -205,37 +225,41 @@ def load_source(
     seed: int = 0,
     funnel: Funnel | None = None,
     mend: Mend | None = None,
+    entry: int = 0,
 ) -> Iterator[Conversation | Drop]:
     """Every row of the files, as a conversation or as a drop; `funnel` counts along, `mend` applies rules and filters.
 
     `columns` maps a name the source knows to the name in the file. With `limit`, that many of the usable rows are kept,
     drawn evenly over all files by the hash of (seed, file, row), in file order; the others are dropped as "beyond
-    limit". A larger limit keeps a superset. The files are then read twice. Raises `UserError` for a column that the
-    file does not have, for damaged files, and for files in which not one row is usable.
+    limit". A larger limit keeps a superset. The files are then read twice. Rows that the funnel has counted already
+    (in a run that was interrupted) are passed over. Raises `UserError` for a column that the file does not have, for
+    damaged files, and for files in which not one row is usable.
     """
     module = _source(name)
     mapping = _checked_mapping(name, module, columns or {})
     funnel = Funnel() if funnel is None else funnel
-    labels = [funnel.add(name, path) for path in paths]
+    labels = [funnel.add(name, path, entry) for path in paths]
     draws = (
         None
         if limit is None
         else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed, mend)
     )
-    usable = 0
+    usable = sum(funnel.counts[label].usable for label in labels)
     for label, path in zip(labels, paths, strict=True):
-        for item in _convert_file(name, module, mapping, label, path, mend):
-            entry: Conversation | Drop = item
+        count = funnel.counts[label]
+        for item in _convert_file(name, module, mapping, label, path, mend, skip=count.rows_in):
+            result: Conversation | Drop = item
             if isinstance(item, Conversation):
                 usable += 1
+                count.usable += 1
                 if draws is not None and not draws[usable - 1]:
-                    entry = Drop(rows.BEYOND_LIMIT, source=label, row=item.row)
+                    result = Drop(rows.BEYOND_LIMIT, source=label, row=item.row)
                 elif isinstance(item, Repaired):
-                    entry = rows.plain(item, source=label, row=item.row)
+                    result = rows.plain(item, source=label, row=item.row)
                     for repair in item.repairs:
                         funnel.repair(item, repair)
-            funnel.enter(entry)
-            yield entry
+            funnel.enter(result)
+            yield result
     if not usable:
         raise _nothing_usable(name, [funnel.counts[label] for label in labels])
 
@@ -267,13 +291,20 @@ def _hash(text: str) -> int:
 
 
 def _convert_file(
-    name: str, module: ModuleType, mapping: Mapping[str, str], label: str, path: Path, mend: Mend | None = None
+    name: str,
+    module: ModuleType,
+    mapping: Mapping[str, str],
+    label: str,
+    path: Path,
+    mend: Mend | None = None,
+    *,
+    skip: int = 0,
 ) -> Iterator[Conversation | Drop]:
-    """The rows of one file, converted; both kinds of item carry `label` and row."""
+    """The rows of one file after the first `skip`, converted; both kinds of item carry `label` and row."""
     stream = read_rows(path)
     peeked = list(itertools.islice(stream, COLUMN_PEEK_ROWS))
     _check_columns(module, mapping, [row.value for row in peeked if row.value is not None], path)
-    for row in itertools.chain(peeked, stream):
+    for row in itertools.islice(itertools.chain(peeked, stream), skip, None):
         item = _convert_row(name, module, mapping, row)
         if mend is not None and isinstance(item, Conversation):
             item = mend(name, item)

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from codeup import artifacts, models, plugins
 from codeup.errors import UserError
-from codeup.steps import prepare
+from codeup.steps import _lengths, prepare
+from codeup.steps._read import write_line
 from codeup.types import Context, Event, Tokens
 
 if TYPE_CHECKING:
@@ -66,20 +68,21 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
                 yield chosen
                 yield rejected
 
-        store = write_tokens(folder / "all", documents())
+        store = write_tokens(folder / "all", documents(), vocabulary=renderer.vocabulary)
     if not keys:
         raise UserError(f"no pair of data {spec.dataset!r} can be used: {funnel.to_dict()['dropped']}")
     held_out = choose_validation(keys, rows=spec.validation_rows, seed=spec.seed)
     sides = {"train": [key not in held_out for key in keys], "validation": [key in held_out for key in keys]}
     for side, member in sides.items():
-        write_tokens(folder / side, prepare._select(store, [wanted for wanted in member for _ in range(2)]))
+        chosen = np.flatnonzero(np.repeat(member, 2))
+        write_tokens(folder / side, store.take(chosen), vocabulary=renderer.vocabulary)
     summary = {
         "name": spec.dataset,
         **funnel.to_dict(),
         "train_rows": sum(sides["train"]),
         "validation_rows": sum(sides["validation"]),
-        "tokens": prepare._token_counts(open_tokens(folder / "train"), open_tokens(folder / "validation")),
-        "length_histogram": prepare._histogram(store, spec.cutoff),
+        "tokens": prepare.token_counts(open_tokens(folder / "train"), open_tokens(folder / "validation")),
+        "length_histogram": _lengths.histogram(store.lengths, spec.cutoff),
         "cutoff": spec.cutoff,
         "template": spec.template,
         "example_tokens": example,
@@ -98,18 +101,18 @@ def _usable(
     from codeup.data.rows import TOO_LONG, Drop
 
     rows = 0
-    for chunk in prepare._batched(_items(spec, funnel), prepare.CHUNK):
+    for chunk in prepare.batched(_items(spec, funnel)):
         rows += len(chunk)
         pairs = [item for item in chunk if not isinstance(item, Drop)]
         for item in chunk:
             if isinstance(item, Drop):
-                prepare._write_line(dropped, item)
+                write_line(dropped, item)
         both = itertools.chain.from_iterable((pair, pair.rejected_conversation) for pair in pairs)
         rendered = [last_answer_only(tokens) for tokens in renderer.render_many(both)]
         for pair, chosen, rejected in zip(pairs, rendered[::2], rendered[1::2], strict=True):
             if max(len(chosen.ids), len(rejected.ids)) > spec.cutoff:
                 funnel.drop(pair, TOO_LONG)
-                prepare._write_line(dropped, Drop(TOO_LONG, source=pair.source, row=pair.row))
+                write_line(dropped, Drop(TOO_LONG, source=pair.source, row=pair.row))
                 continue
             yield pair, chosen, rejected
         context.emit(Event("progress", context.step, done=rows, unit="rows", values={"kept": funnel.rows_kept}))

@@ -1,37 +1,47 @@
-"""Prepare one training set: read its sources, render to token ids, drop what cannot be used (counted), hold some out.
+"""Prepare one training set: read its sources, take out what repeats or leaks, render to token ids, mix, split.
 
-    rows -> Conversation -> (sifted) -> Tokens -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json,
-                                                        manifest.json, README.md, recipe.yaml
+    rows -> Conversation (_read.py) -> which stay (_sift.py) -> Tokens (_tokenise.py) -> how much of each (_mix.py)
+         -> train/, validation/, conversations.jsonl, dropped.jsonl, funnel.json, manifest.json, README.md, recipe.yaml
 
-A row is read and tokenised once. Memory does not grow with the number of rows beyond 20 bytes for each; near duplicates
-and contamination (_sift.py) take a few hundred more.
+A row is read and tokenised once. Memory does not grow with the number of rows beyond about 60 bytes for each; near
+duplicates take 256 more at most, contamination a few hundred. The work is journalled: killed at any moment, the step
+goes on behind the last SHARD rows and leaves the same bytes.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from codeup import artifacts, models
 from codeup.errors import UserError
-from codeup.types import Context, Conversation, Event, Tokens
+from codeup.steps._read import CHUNK, read, timed
+from codeup.steps._sift import TakenOut
+from codeup.types import Context
 
 if TYPE_CHECKING:
-    from codeup.chat import Renderer
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from codeup.data.journal import Journal
     from codeup.data.load import Funnel
-    from codeup.data.rows import Drop
     from codeup.train.tokens import TokenStore
 
-CODE = ("data", "chat", "train/tokens.py", "steps/prepare.py", "steps/_sift.py", "decontaminate", "provenance")
-CHUNK = 1024
-"""Conversations tokenised in one call."""
-BARS = 24
-"""Bars of the length histogram."""
+CODE = (
+    "data", "chat", "train/tokens.py", "decontaminate", "steps/prepare.py", "steps/_read.py", "steps/_sift.py",
+    "steps/_tokenise.py", "steps/_mix.py", "steps/_lengths.py", "provenance",
+)  # fmt: skip
+BESIDE = (".rows", ".labels", ".keys", ".bands", ".sifted", ".kept", ".groups", ".lengths", ".mixed")
+"""Files that a finished step has no more use for."""
+JOURNAL = "prepare"
 
 
 class Spec(BaseModel):
@@ -59,162 +69,158 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
-    from codeup.chat import load_renderer
-    from codeup.data.content import account
-    from codeup.data.load import Funnel, load_mix
-    from codeup.data.mend import mender
-    from codeup.data.split import choose_validation, group_key
+    from codeup.data.journal import Journal
     from codeup.provenance import manifest
-    from codeup.steps._sift import sift
-    from codeup.train.tokens import open_tokens, write_tokens
 
-    renderer = load_renderer(models.locate(spec.at["base"], spec.at["revision"]), spec.template)
-    funnel, keys, folder = Funnel(), [], context.folder
-    root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
-    mend = mender(spec.rules, spec.filters)
-    items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mend)
-    sifted: dict[str, Any] = {}
-    items = sift(items, spec, funnel, context, sifted)
-    example: list[tuple[str, bool]] = []
-    with (
-        (folder / "conversations.jsonl").open("wb") as kept_file,
-        (folder / "dropped.jsonl").open("wb") as dropped_file,
-    ):
-
-        def documents() -> Iterator[Tokens]:
-            for conversation, tokens in _usable(items, renderer, funnel, spec, dropped_file, context):
-                if not example:
-                    example.extend(renderer.text_pieces(tokens))
-                keys.append(group_key(conversation))
-                _write_line(kept_file, conversation)
-                yield tokens
-
-        store = write_tokens(folder / "all", documents())
-    if not keys:
-        raise UserError(f"no row of data {spec.dataset!r} can be used: {funnel.to_dict()['dropped']}")
-    held_out = choose_validation(keys, rows=spec.validation_rows, seed=spec.seed)
-    sides = {"train": [key not in held_out for key in keys], "validation": [key in held_out for key in keys]}
-    for side, member in sides.items():
-        write_tokens(folder / side, _select(store, member))
-    summary = {
-        "name": spec.dataset,
-        **funnel.to_dict(),
-        "train_rows": sum(sides["train"]),
-        "validation_rows": sum(sides["validation"]),
-        "tokens": _token_counts(open_tokens(folder / "train"), open_tokens(folder / "validation")),
-        "length_histogram": _histogram(store, spec.cutoff),
-        "cutoff": spec.cutoff,
-        "template": spec.template,
-        "example_tokens": example,
-        **sifted,
-    }
-    assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
-    del store
-    shutil.rmtree(folder / "all")
-    summary["content"] = account(folder / "conversations.jsonl", spec.filters)
-    artifacts.write_json(folder / "funnel.json", summary)
-    manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
+    folder = context.folder
+    with Journal(context.folder, JOURNAL) as journal:
+        if not journal.done:
+            _work(spec, context, journal)
+        _tidy(folder)
+        summary: dict[str, Any] = journal.state["summary"]
+        artifacts.write_json(folder / "funnel.json", summary)
+        manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
+        journal.remove()
     return {**summary, "manifest_sha256": artifacts.file_sha256(folder / manifest.MANIFEST)}
 
 
-def _sources(spec: Spec, context: Context) -> list[Any]:
-    from codeup.data.load import SourceSpec
+def _work(spec: Spec, context: Context, journal: Journal) -> None:
+    """All that is left to do, part by part."""
+    from codeup.chat import load_renderer
+    from codeup.steps._tokenise import tokenise
 
-    nano = context.only("nano_data")
-    files = {"instruct": "instruct.json", "math": "math.json", "code": "code.jsonl"}
-    sources = []
-    for source, place in zip(spec.sources, spec.at["paths"], strict=True):
-        if nano is not None and place.startswith("nano:"):
-            place = str(Path(nano.folder).resolve() / files[place.removeprefix("nano:")])
-        sources.append(
-            SourceSpec(source["source"], place, source["rows"], source["columns"], source["revision"]),
-        )
-    return sources
+    renderer = load_renderer(models.locate(spec.at["base"], spec.at["revision"]), spec.template)
+    rows, funnel = read(spec, context, journal)
+    with rows.spool:
+        if journal.state["stage"] == "sift":
+            _sifted(spec, context, journal, rows, funnel)
+        if journal.state["stage"] == "tokenise":
+            tokenise(rows, _taken_out(context.folder), renderer, spec, funnel, context, journal)
+    if journal.state["stage"] == "tokenise":
+        raise UserError(f"no row of data {spec.dataset!r} can be used: {funnel.to_dict()['dropped']}")
+    if journal.state["stage"] == "split":
+        with timed(context, "mix and split"):
+            _split(spec, context, journal, funnel, rows.labels)
+    if journal.state["mixed"] and (context.folder / ".mixed").exists():
+        os.replace(context.folder / ".mixed", context.folder / "conversations.jsonl")
+    journal.save(journal.state, done=True)
 
 
-def _usable(
-    items: Iterator[Conversation | Drop],
-    renderer: Renderer,
-    funnel: Funnel,
-    spec: Spec,
-    dropped: IO[bytes],
-    context: Context,
-) -> Iterator[tuple[Conversation, Tokens]]:
-    """Conversations with their tokens; whatever is dropped on the way is counted and written down."""
-    from codeup.data.fit import shorten
-    from codeup.data.rows import NOTHING_TO_LEARN, TOO_LONG, Drop
+def _sifted(spec: Spec, context: Context, journal: Journal, rows: Any, funnel: Funnel) -> None:
+    from codeup.steps._sift import sift
 
-    def fits(conversation: Conversation) -> bool:
-        return len(renderer.render(conversation).ids) <= spec.cutoff
+    out, summary = sift(rows, list(funnel.counts), spec, context)
+    lines = (json.dumps([row, *out[row]]) + "\n" for row in sorted(out))
+    artifacts.write_bytes(context.folder / ".sifted", "".join(lines).encode())
+    journal.save({**journal.state, "stage": "tokenise", "sifted": summary})
 
-    rows = 0
-    for chunk in _batched(items, CHUNK):
-        rows += len(chunk)
-        conversations = [item for item in chunk if not isinstance(item, Drop)]
-        for item in chunk:
-            if isinstance(item, Drop):
-                _write_line(dropped, item)
-        for conversation, tokens in zip(conversations, renderer.render_many(conversations), strict=True):
-            parts = [(conversation, tokens)]
-            if len(tokens.ids) > spec.cutoff:
-                fitted = shorten(conversation, fits, spec.overlong)
-                if not fitted.parts:
-                    funnel.drop(conversation, TOO_LONG)
-                    _write_line(dropped, Drop(TOO_LONG, source=conversation.source, row=conversation.row))
-                    continue
-                for repair in fitted.repairs:
-                    funnel.repair(conversation, repair)
-                parts = [(part, renderer.render(part)) for part in fitted.parts]
-            learned = [(part, tokens) for part, tokens in parts if any(tokens.trained)]
-            if not learned:
-                funnel.drop(conversation, NOTHING_TO_LEARN)
-                _write_line(dropped, Drop(NOTHING_TO_LEARN, source=conversation.source, row=conversation.row))
+
+def _taken_out(folder: Path) -> TakenOut:
+    with (folder / ".sifted").open(encoding="utf-8") as lines:
+        return {row: (reason, detail) for row, reason, detail in map(json.loads, lines)}
+
+
+def _split(spec: Spec, context: Context, journal: Journal, funnel: Funnel, labels: NDArray[np.uint16]) -> None:
+    """Mix, hold out, write both sides and the summary."""
+    import numpy as np
+
+    from codeup.data.split import choose_validation
+    from codeup.steps import _lengths, _mix
+    from codeup.train.tokens import TokenWriter, open_tokens, write_tokens
+
+    folder, state = context.folder, journal.state
+    if not (folder / "all" / "offsets.npy").exists():
+        TokenWriter(folder / "all", vocabulary=state["vocabulary"], begin=tuple(state["tokens"])).finish()
+    store = open_tokens(folder / "all")
+    numbers, row_of = np.unique(np.fromfile(folder / ".kept", np.int64), return_inverse=True)
+    entries = np.array([count.entry for count in funnel.counts.values()])[labels[numbers]]
+    parts = _mix.shares(np.bincount(entries, minlength=len(spec.sources)).tolist(), spec.sources)
+    rows_taken, row_times = _mix.choose(entries, parts, spec.seed)
+    taken, times = rows_taken[row_of], row_times[row_of]
+    if not taken.all():
+        _leave_out(folder, journal, funnel, ~taken, row_of)
+    keys = _groups(folder)
+    held_out = choose_validation(
+        (key for key, use in zip(keys, taken, strict=True) if use), rows=spec.validation_rows, seed=spec.seed
+    )
+    held = np.fromiter((key in held_out for key in keys), dtype=bool, count=len(store))
+    train, validation = np.flatnonzero(taken & ~held), np.flatnonzero(taken & held)
+    vocabulary = state["vocabulary"]
+    trained = write_tokens(folder / "train", store.take(_mix.repeated(train, times)), vocabulary=vocabulary)
+    evaluated = write_tokens(folder / "validation", store.take(validation), vocabulary=vocabulary)
+    every = np.fromfile(folder / ".lengths", np.int32)
+    summary = {
+        "name": spec.dataset,
+        **funnel.to_dict(),
+        "train_rows": len(train),
+        "validation_rows": len(validation),
+        "tokens": token_counts(trained, evaluated),
+        "length_histogram": _lengths.histogram(store.lengths[taken], spec.cutoff),
+        "lengths": _lengths.quantiles(every),
+        "truncation": _lengths.truncation(every, spec.cutoff),
+        "cutoff": spec.cutoff,
+        "template": spec.template,
+        "example_tokens": state["example"],
+        **state["sifted"],
+    }
+    if _mixes(spec):
+        named = zip(spec.sources, parts, strict=True)
+        summary["mix"] = [{"source": each["source"], **asdict(part)} for each, part in named]
+    assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
+    journal.save({**state, "stage": "publish", "mixed": not bool(taken.all()), "summary": summary})
+
+
+def _mixes(spec: Spec) -> bool:
+    return any(each.get("weight") or each.get("cap") or each.get("epochs", 1) != 1 for each in spec.sources)
+
+
+def _leave_out(
+    folder: Path, journal: Journal, funnel: Funnel, unused: NDArray[np.bool_], row_of: NDArray[np.int64]
+) -> None:
+    """Count and write down rows that the mix has no use for, and copy the others to .mixed."""
+    from codeup.data.rows import Drop
+    from codeup.data.store import from_json
+    from codeup.steps._mix import MIX
+    from codeup.steps._read import write_line
+
+    dropped, last = journal.append("dropped.jsonl"), -1
+    with (folder / "conversations.jsonl").open("rb") as lines, (folder / ".mixed").open("wb") as mixed:
+        for line, leave, row in zip(lines, unused.tolist(), row_of.tolist(), strict=True):
+            if not leave:
+                mixed.write(line)
                 continue
-            funnel.split(conversation, len(learned))
-            yield from learned
-        context.emit(Event("progress", context.step, done=rows, unit="rows", values={"kept": funnel.rows_kept}))
+            conversation = from_json(line)
+            if row == last:  # another part of the same row
+                funnel.split(conversation, 0)
+            else:
+                funnel.drop(conversation, MIX)
+                write_line(dropped, Drop(MIX, source=conversation.source, row=conversation.row))
+            last = row
+        mixed.flush()
+        os.fsync(mixed.fileno())
 
 
-def _batched(items: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
+def _groups(folder: Path) -> list[bytes]:
+    """The group of each row: 16 bytes."""
+    from codeup.data.split import KEY_BYTES
+
+    found = (folder / ".groups").read_bytes()
+    return [found[begin : begin + KEY_BYTES] for begin in range(0, len(found), KEY_BYTES)]
+
+
+def _tidy(folder: Path) -> None:
+    for name in BESIDE:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "all", ignore_errors=True)
+
+
+def batched(items: Iterable[Any], size: int = CHUNK) -> Iterator[tuple[Any, ...]]:
     """As itertools.batched, which Python 3.11 does not have."""
     iterator = iter(items)
     while chunk := tuple(itertools.islice(iterator, size)):
         yield chunk
 
 
-def _write_line(stream: IO[bytes], item: Conversation | Drop) -> None:
-    import orjson
-
-    from codeup.data.mend import SHOWN
-    from codeup.data.store import to_json
-    from codeup.steps._sift import SIFTED
-
-    if isinstance(item, Conversation):
-        stream.write(to_json(item) + b"\n")
-    else:
-        about = {"detail": item.detail} if item.reason in SIFTED or item.reason.startswith(SHOWN) else {}
-        stream.write(orjson.dumps({"source": item.source, "row": item.row, "reason": item.reason, **about}) + b"\n")
-
-
-def _select(store: TokenStore, member: list[bool]) -> Iterator[Tokens]:
-    for index, wanted in enumerate(member):
-        if wanted:
-            ids, trained = store[index]
-            yield Tokens(tuple(ids.tolist()), tuple(bool(mark) for mark in trained.tolist()))
-
-
-def _token_counts(train: TokenStore, validation: TokenStore) -> dict[str, int]:
-    return {
-        "train": len(train.ids),
-        "train_trained": int(train.trained.sum()),
-        "validation": len(validation.ids),
-    }
-
-
-def _histogram(store: TokenStore, cutoff: int) -> list[tuple[int, int, int]]:
-    """[low, high, count] of document lengths in tokens, from 0 to the cutoff."""
-    import numpy as np
-
-    edges = np.unique(np.linspace(0, cutoff, BARS + 1).astype(int))
-    counts, _ = np.histogram(np.diff(store.offsets), bins=edges)
-    return [(int(low), int(high), int(count)) for low, high, count in zip(edges, edges[1:], counts, strict=False)]
+def token_counts(train: TokenStore, validation: TokenStore) -> dict[str, int]:
+    """Tokens of both sides, and how many of the first are learned from."""
+    return {"train": len(train.ids), "train_trained": train.trained_tokens, "validation": len(validation.ids)}
