@@ -68,7 +68,7 @@ class Source(Section):
     )
     cap: int | None = Field(None, ge=1, description="at most this many rows, chosen after all other drops")
     epochs: float = Field(
-        1, ge=1, description="how often a training row of this source comes in one epoch; 1.5: half of them twice"
+        1.0, ge=1, description="how often a training row of this source comes in one epoch; 1.5: half of them twice"
     )
 
 

@@ -73,6 +73,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.provenance import manifest
 
     folder = context.folder
+    for begun in folder.glob(".*.tmp"):  # by a process that was killed while it wrote
+        begun.unlink()
     with Journal(context.folder, JOURNAL) as journal:
         if not journal.done:
             _work(spec, context, journal)
