@@ -73,7 +73,9 @@ def _read(spec: Spec, context: Context, journal: Journal) -> None:
 
     funnel = Funnel(journal.state.get("funnel"))
     root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
-    items = load_mix(_sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mender(spec.rules))
+    items = load_mix(
+        _sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mender(spec.rules, spec.filters)
+    )
     names = ("dropped.jsonl", ".labels", ".keys", ".bands")
     dropped, labels, keys, bands = (journal.append(name) for name in names)
     with Spool(context.folder / ".rows", size=journal.state.get("rows_bytes", 0)) as spool:
@@ -139,7 +141,8 @@ def write_line(stream: IO[bytes], drop: Drop) -> None:
     """A line of dropped.jsonl; the detail only where it names another row or a benchmark's problem."""
     import orjson
 
+    from codeup.data.mend import SHOWN
     from codeup.steps._sift import SIFTED
 
-    about = {"detail": drop.detail} if drop.reason in SIFTED else {}
+    about = {"detail": drop.detail} if drop.reason in SIFTED or drop.reason.startswith(SHOWN) else {}
     stream.write(orjson.dumps({"source": drop.source, "row": drop.row, "reason": drop.reason, **about}) + b"\n")

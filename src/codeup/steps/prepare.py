@@ -69,6 +69,7 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
+    from codeup.data.content import account
     from codeup.data.journal import Journal
     from codeup.provenance import manifest
 
@@ -80,6 +81,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
             _work(spec, context, journal)
         _tidy(folder)
         summary: dict[str, Any] = journal.state["summary"]
+        summary["content"] = account(folder / "conversations.jsonl", spec.filters)
         artifacts.write_json(folder / "funnel.json", summary)
         manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
         journal.remove()
