@@ -164,8 +164,20 @@ def test_verdicts_are_kept_and_not_run_again(pool: Pool, tmp_path: Path) -> None
     with Cache(tmp_path / "c.sqlite") as cache:
         first = prove.prove(answers, pool, cache, share=0.7)
         assert prove.prove(answers, NoPool(), cache, share=0.7) == first  # type: ignore[arg-type]
+        answers.append(("def sub(a, b):\n    return a - b", TESTS.replace("add", "sub")))
         with pytest.raises(AssertionError, match="ran again"):
-            prove.prove(answers, NoPool(), cache, share=0.8)  # type: ignore[arg-type]
+            prove.prove(answers, NoPool(), cache, share=0.7)  # type: ignore[arg-type]
+
+
+def test_the_share_of_mutants_decides_what_is_weak(pool: Pool, tmp_path: Path) -> None:
+    program = "def f(x):\n    if x > 10:\n        return 1\n    return x * 2\n"
+    tests = "assert f(1) == 2\nassert f(2) == 4\nassert f(0) == 0"
+    with Cache(tmp_path / "c.sqlite") as cache:
+        strict, lenient = (prove.prove([(program, tests)], pool, cache, share=share)[0] for share in (0.9, 0.3))
+    assert (strict.reason, lenient.reason) == (prove.WEAK, "")
+    assert strict.survived == lenient.survived
+    assert set(strict.survived) >= {"comparison in line 2", "return in line 3"}
+    assert strict.killed == strict.mutants - len(strict.survived)
 
 
 def test_the_checks_hold_no_name_but_the_candidate_and_the_harmless_ones() -> None:

@@ -10,9 +10,10 @@
     other 4xx                given up: this request is wrong, others may not be
     401 402 403 404 3xx      the run ends: nothing could be answered
 
-A request is given up on after ATTEMPTS. If at least four of five are answered, those given up are recorded as lost and
-the run goes on; otherwise it ends, recording none. Redirects are not followed, so that the key goes nowhere else; it is
-sent in one header and appears in no message, file or event. Not covered: streaming, n > 1, tools.
+A request is given up on after ATTEMPTS. If at least four of five are answered (of a few, all but two, but not none),
+those given up are recorded as lost and the run goes on; otherwise it ends, recording none. Redirects are not followed,
+so that the key goes nowhere else; it is sent in one header and appears in no message, file or event. Not covered:
+streaming, n > 1, tools.
 """
 
 from __future__ import annotations

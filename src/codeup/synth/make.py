@@ -63,6 +63,9 @@ def synthesize(
                 maker.run()
                 manifest = maker.finish()
         stopped = manifest["stopped"]
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+        raise
     finally:
         _log(out, endpoint, begun, stopped)
     emit(Event("finish", step, values={"seconds": time.time() - begun}))

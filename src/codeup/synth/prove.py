@@ -24,12 +24,13 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Job, Pool
 from codeup.synth import checks
 from codeup.synth.cache import Cache
-from codeup.synth.mutants import mutants
+from codeup.synth.mutants import Mutant, mutants
 from codeup.types import Outcome
 
 FEWEST = 3
 """Usable checks that count as tests."""
-LIMITS = Limits(cpu_s=3, wall_s=12, memory_mb=1024)
+LIMITS = Limits(cpu_s=2, wall_s=8, memory_mb=1024)
+"""Of a solution with all its tests. A mutant that needs longer has failed; many never end."""
 CODE = ("synth/checks.py", "synth/mutants.py", "synth/prove.py", "sandbox", "languages/python.py")
 PYTHON: ModuleType = python
 
@@ -64,7 +65,7 @@ class Proof:
         """For the row."""
         status = {"": "passed", WEAK: "weak tests", NO_TESTS: "untested"}.get(self.reason, "failed")
         return {
-            "status": status, "checks": self.checks, "checks_left_out": self.left_out, "runs": 2 if self.checks else 0,
+            "status": status, "checks": self.checks, "checks_left_out": self.left_out, "runs": 2 if self.mutants else 0,
             "mutants": self.mutants, "mutants_killed": self.killed, "survived": list(self.survived),
         }  # fmt: skip
 
@@ -76,29 +77,21 @@ class _Case:
     program: str
     tests: checks.Checks
 
-    def key(self, share: float) -> str:
-        return artifacts.fingerprint(
-            [
-                artifacts.code_version(CODE),
-                asdict(LIMITS),
-                share,
-                self.program,
-                self.tests.entry_point,
-                self.tests.source(),
-            ]
-        )
+    def key(self) -> str:
+        code = [artifacts.code_version(CODE), asdict(LIMITS)]
+        return artifacts.fingerprint([*code, self.program, self.tests.entry_point, self.tests.source()])
 
 
 def prove(answers: Sequence[tuple[str, str]], pool: Pool, cache: Cache, *, share: float) -> list[Proof]:
     """A proof for each (solution, tests), as the model wrote them. `share`: of the small mutants that must fail."""
     cases = [_case(solution, tests) for solution, tests in answers]
-    asked = {case.key(share): case for case in cases if isinstance(case, _Case)}
+    asked = {case.key(): case for case in cases if isinstance(case, _Case)}
     known = {key: cache.verdict(key) for key in asked}
     missing = {key: case for key, case in asked.items() if known[key] is None}
-    for key, value in _run(missing, pool, share):
+    for key, value in _run(missing, pool):
         cache.keep_verdict(key, value)
         known[key] = value
-    return [case if isinstance(case, Proof) else _proof(case, known[case.key(share)] or {}) for case in cases]
+    return [case if isinstance(case, Proof) else _proof(case, known[case.key()] or {}, share) for case in cases]
 
 
 def static(solution: str) -> Proof:
@@ -143,7 +136,7 @@ def _code(tests: str) -> str:
     return "\n".join(found) if found else tests
 
 
-def _run(cases: dict[str, _Case], pool: Pool, share: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def _run(cases: dict[str, _Case], pool: Pool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Both orders, then the mutants of those that passed."""
     keys = list(cases)
     jobs = [_job(str(number), way, cases[key], reverse=bool(way)) for number, key in enumerate(keys) for way in (0, 1)]
@@ -157,7 +150,7 @@ def _run(cases: dict[str, _Case], pool: Pool, share: float) -> Iterator[tuple[st
             yield key, {"reason": FLAKY, "detail": again.detail}
         else:
             alive.append(key)
-    yield from _mutated(alive, cases, pool, share)
+    yield from _mutated(alive, cases, pool)
 
 
 def _job(name: str, index: int, case: _Case, *, reverse: bool = False, program: str = "") -> Job:
@@ -165,31 +158,36 @@ def _job(name: str, index: int, case: _Case, *, reverse: bool = False, program: 
     return Job(name, index, program or case.program, case.tests.entry_point, source, "")
 
 
-def _mutated(
-    keys: Sequence[str], cases: dict[str, _Case], pool: Pool, share: float
-) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
-    """Whether the tests of each program tell it from its mutants."""
-    made = {}
+def _mutated(keys: Sequence[str], cases: dict[str, _Case], pool: Pool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Which mutants of each program its tests let pass."""
+    made: dict[str, list[Mutant]] = {}
     for key in keys:
-        case = cases[key]
-        made[key] = mutants(
-            case.program, case.tests.entry_point, [each.expected for each in case.tests.checks if each.expected]
-        )
+        program, tests = cases[key].program, cases[key].tests
+        made[key] = mutants(program, tests.entry_point, [each.expected for each in tests.checks if each.expected])
     jobs = [_job(key, index, cases[key], program=each.program) for key in keys for index, each in enumerate(made[key])]
     passed = {(each.task_id, each.index) for each in pool.judge(jobs, retry=False) if each.outcome is Outcome.PASSED}
     for key in keys:
-        small = [index for index, each in enumerate(made[key]) if not each.wholesale]
-        survived = [index for index in range(len(made[key])) if (key, index) in passed]
-        killed = sum(index not in survived for index in small)
-        weak = any(made[key][index].wholesale for index in survived) or killed < int(share * len(small))
-        yield key, {
-            "reason": WEAK if weak else "", "mutants": len(made[key]), "killed": len(made[key]) - len(survived),
-            "detail": "", "survived": [made[key][index].change for index in survived],
-        }  # fmt: skip
+        survived = [each for index, each in enumerate(made[key]) if (key, index) in passed]
+        yield (
+            key,
+            {
+                "reason": "",
+                "detail": "",
+                "mutants": len(made[key]),
+                "small": sum(not each.wholesale for each in made[key]),
+                "survived": [each.change for each in survived],
+                "small_survived": sum(not each.wholesale for each in survived),
+            },
+        )
 
 
-def _proof(case: _Case, value: dict[str, Any]) -> Proof:
+def _proof(case: _Case, value: dict[str, Any], share: float) -> Proof:
+    """The verdict as a proof; whether tests are weak is decided here, so that another share needs no other run."""
+    survived, small = value.get("survived", []), value.get("small", 0)
+    small_survived = value.get("small_survived", 0)
+    weak = len(survived) > small_survived or small - small_survived < int(share * small)
     return Proof(
-        value["reason"], value["detail"], case.program, case.tests.entry_point, len(case.tests.checks),
-        case.tests.left_out, value.get("mutants", 0), value.get("killed", 0), tuple(value.get("survived", ())),
+        value["reason"] or (WEAK if weak else ""), value["detail"], case.program, case.tests.entry_point,
+        len(case.tests.checks), case.tests.left_out, value.get("mutants", 0),
+        value.get("mutants", 0) - len(survived), tuple(survived),
     )  # fmt: skip
