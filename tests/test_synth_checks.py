@@ -57,12 +57,24 @@ def test_an_assertion_about_literals_becomes_a_check(test: str, check: str) -> N
         "assert add(1, 2).__class__ == 3",
         "assert math.exp(add(1, 2)) == 3",
         "x = input()\nassert add(x, 1) == 2",
+        "assert add(int, 1) == 2",
+        "assert add(..., 1) == 2",
+        "assert add([int], 1) == 2",
+        "assert add(a=1, a=2) == 3",
     ],
 )
 def test_an_assertion_that_runs_code_of_the_model_is_left_out_and_counted(test: str) -> None:
     found = checks.read(f"{test}\nassert add(0, 0) == 0", ADD)
     assert [each.source for each in found.checks] == ["assert candidate(0, 0) == 0"]
     assert found.left_out == 1
+
+
+def test_tests_and_programs_nested_thousands_deep_are_given_up_without_harm() -> None:
+    deep = "-" * 5000 + "1"
+    assert checks.read(f"assert add({deep}, 1) == 2", ADD).checks == ()
+    program = f"def f(x):\n    return x + {'-' * 3000}1\n"
+    assert checks.read("assert add(1, 1) == 2", program).checks == ()
+    assert all(each.wholesale for each in mutants(f"def f(x):\n    return {'(-' * 90}x{')' * 90}\n", "f", [])[:2])
 
 
 def test_an_assertion_about_another_function_is_no_check() -> None:

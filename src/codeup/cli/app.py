@@ -535,7 +535,7 @@ def data_synth(
         float, typer.Option(min=0, max=1, help="share of small mutants that tests must fail")
     ] = 0.7,
     near: Annotated[
-        float | None, typer.Option(min=0.1, max=1, help="similarity of tasks that are one; 0.6, evol 0.9")
+        float | None, typer.Option(min=0.1, max=1, help="ROUGE-L F of tasks that are one; 0.7, evol 0.9")
     ] = None,
     licence: Annotated[str, typer.Option(help="of the seeds, where they do not say it themselves")] = "",
     seed: Annotated[int, typer.Option(help="seed of all draws")] = 0,

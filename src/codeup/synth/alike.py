@@ -1,66 +1,82 @@
 """Is a new task like one that is kept already? One look-up per task, however many there are.
 
-    kept      "Write a function that doubles every number in a list."
-    new       "Write a function that doubles each number in a list."      Jaccard of word pairs 9/11… -> like it
+    kept      "Write a function that doubles every number in a list."     10 words
+    new       "Write a function that doubles each number of a list."      10 words, 8 of them in the same order
+                                                                          ROUGE-L F = 2 * 8 / 20 = 0.8 -> alike at 0.7
 
-Self-Instruct compares each new task with all earlier ones by ROUGE-L (O(n) each, O(n^2) in all). Here MinHash bands
-propose candidates (data/dedup.py) and the exact Jaccard similarity of runs of SHINGLE words decides, so that nothing is
-refused because of a hash. Memory: the shingles of what is kept, 8 bytes a word, and 256 bytes of bands a task.
+Self-Instruct refuses a task whose ROUGE-L F with any earlier one is above 0.7 (Wang et al. 2023, section 2.2), and
+compares with all of them. F > t means that the two share so many words that the Jaccard similarity of their words is
+about t / (2 - t) or more, so MinHash bands (data/dedup.py) find the candidates, and only they are compared. Signs and
+case do not count. Memory: the words of what is kept, as Python integers, and 64 or fewer bands each.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-
-import numpy as np
+from collections.abc import Sequence
 
 from codeup.data import words
 from codeup.data.dedup import PERMUTATIONS, band_rows, signatures
 
-SHINGLE = 2
+SLACK = 0.8
+"""Candidates are looked for below the exact bound: words that are repeated make it lower."""
 
 
 class Alike:
-    """Texts by their names, and which of them a new one is like."""
+    """Texts by their names, and which of them a new one is like: ROUGE-L F of `threshold` or more."""
 
     def __init__(self, threshold: float) -> None:
-        self.threshold, self.rows = threshold, band_rows(threshold)
+        self.threshold = threshold
+        self.rows = band_rows(SLACK * threshold / (2 - threshold))
         self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-        self._sets: list[words.U64] = []
+        self._texts: list[list[int]] = []
         self._names: list[str] = []
 
     def like(self, text: str) -> tuple[str, float]:
         """The name of the most similar text that reaches the threshold, and how similar it is; ('', 0.0) if none."""
         own, bands = self._shape(text)
         places = {place for each in bands for place in self._buckets.get(each, ())}
-        best = max(((words.jaccard(own, self._sets[place]), -place) for place in places), default=(0.0, 0))
+        best = max(((rouge_l(own, self._texts[place]), -place) for place in places), default=(0.0, 0))
         return (self._names[-best[1]], best[0]) if best[0] >= self.threshold else ("", 0.0)
 
     def add(self, name: str, text: str) -> None:
         """Keep one more."""
         own, bands = self._shape(text)
         for each in bands:
-            self._buckets[each].append(len(self._sets))
-        self._sets.append(own)
+            self._buckets[each].append(len(self._texts))
+        self._texts.append(own)
         self._names.append(name)
 
-    def _shape(self, text: str) -> tuple[words.U64, list[tuple[int, bytes]]]:
-        shingles = shingles_of(text)
-        signature = signatures(shingles)[0]
+    def _shape(self, text: str) -> tuple[list[int], list[tuple[int, bytes]]]:
+        found = words.words([text], words.PROSE)
+        signature = signatures(words.distinct(found))[0]
         parts = signature.reshape(PERMUTATIONS // self.rows, self.rows)
-        return shingles.of(0), [(number, part.tobytes()) for number, part in enumerate(parts)]
-
-
-def shingles_of(text: str) -> words.Words:
-    """Distinct runs of SHINGLE words; signs count as nothing, case and Unicode forms do not matter."""
-    return words.distinct(words.windows(words.words([text], words.PROSE), SHINGLE))
+        return found.of(0).tolist(), [(number, part.tobytes()) for number, part in enumerate(parts)]
 
 
 def similarity(a: str, b: str) -> float:
-    """The exact Jaccard similarity of two texts."""
-    return words.jaccard(shingles_of(a).of(0), shingles_of(b).of(0))
+    """ROUGE-L F of two texts."""
+    found = words.words([a, b], words.PROSE)
+    return rouge_l(found.of(0).tolist(), found.of(1).tolist())
 
 
-def empty(text: str) -> bool:
-    """No word in it."""
-    return not np.any(shingles_of(text).counts())
+def rouge_l(a: Sequence[int], b: Sequence[int]) -> float:
+    """2 * LCS / (len(a) + len(b)), in [0, 1] (Lin 2004); 0 where one is empty.
+
+    >>> rouge_l([1, 2, 3, 4], [1, 3, 4, 5])
+    0.75
+    """
+    return 2 * common(a, b) / (len(a) + len(b)) if a and b else 0.0
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the longest common subsequence, all of `a` at once as bits of one integer (Crochemore et al. 2001)."""
+    places: dict[int, int] = defaultdict(int)
+    for place, word in enumerate(a):
+        places[word] |= 1 << place
+    full = (1 << len(a)) - 1
+    free = full
+    for word in b:
+        matched = free & places.get(word, 0)
+        free = ((free + matched) | (free - matched)) & full
+    return len(a) - free.bit_count()

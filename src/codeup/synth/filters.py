@@ -104,7 +104,7 @@ class Filters:
         program = "".join((proof.program or candidate.answer).split())
         other, similarity = self.alike.like(candidate.instruction)
         if other:
-            candidate.drop, candidate.detail = NEAR_DUPLICATE, f"{other}, similarity {similarity:.3f}"
+            candidate.drop, candidate.detail = NEAR_DUPLICATE, f"{other}, ROUGE-L {similarity:.3f}"
         elif program in self.programs:
             candidate.drop = SAME_PROGRAM
         elif self.kept >= self.settings.rows:

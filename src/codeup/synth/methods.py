@@ -48,7 +48,7 @@ WAVE = 128
 """Requests, or parents, between one look at the rows and the next."""
 FIRST_YIELD, LEAST_YIELD = 0.5, 0.05
 UNCHANGED = 0.95
-"""Jaccard similarity of word pairs from which an evolved task is its parent."""
+"""ROUGE-L F from which an evolved task is its parent."""
 
 NO_CHANGE = "no change from its parent"
 LEAKED = "talks about the rewriting"

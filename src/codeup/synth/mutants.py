@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,22 +48,33 @@ def mutants(program: str, entry_point: str, expected: Sequence[str]) -> list[Mut
     tree = python.parse(program)
     assert tree is not None, "mutants of a program that does not parse"
     found = list(_wholesale(program, entry_point, expected))
-    seen = {ast.unparse(tree)}
-    by_kind: dict[str, list[Mutant]] = {}
+    try:
+        return found + list(_small(tree, program))
+    except RecursionError:  # nested thousands deep
+        return found
+
+
+def _small(tree: ast.Module, program: str) -> Iterator[Mutant]:
+    """Up to MOST different programs with one change, the kinds of change by turns."""
+    places: dict[str, list[int]] = {}
     for kind, place in _places(tree):
+        places.setdefault(kind, []).append(place)
+    draw = random.Random(program)
+    for each in places.values():
+        draw.shuffle(each)
+    by_turns = itertools.zip_longest(*([(kind, place) for place in each] for kind, each in places.items()))
+    seen = {ast.unparse(tree)}
+    for kind, place in (chosen for turn in by_turns for chosen in turn if chosen):
         changed = copy.deepcopy(tree)
-        node = list(ast.walk(changed))[place]
+        node = next(itertools.islice(ast.walk(changed), place, None))
         line = getattr(node, "lineno", 0)
         _change(kind, node)
         text = ast.unparse(ast.fix_missing_locations(changed))
         if text not in seen:
             seen.add(text)
-            by_kind.setdefault(kind, []).append(Mutant(text, f"{kind} in line {line}"))
-    draw = random.Random(program)
-    for each in by_kind.values():
-        draw.shuffle(each)
-    turns = [each[turn] for turn in range(MOST) for each in by_kind.values() if turn < len(each)]
-    return found + turns[:MOST]
+            yield Mutant(text, f"{kind} in line {line}")
+        if len(seen) > MOST:
+            return
 
 
 def _wholesale(program: str, entry_point: str, expected: Sequence[str]) -> Iterator[Mutant]:

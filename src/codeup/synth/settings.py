@@ -19,8 +19,8 @@ from codeup.errors import UserError
 METHODS = ("self-instruct", "evol", "oss-instruct")
 TESTS = ("require", "optional", "none")
 WEAK_TESTS = ("drop", "mark")
-NEAR = {"self-instruct": 0.6, "oss-instruct": 0.6, "evol": 0.9}
-"""Similarity from which two tasks are one. An evolved task says most of what its parent says."""
+NEAR = {"self-instruct": 0.7, "oss-instruct": 0.7, "evol": 0.9}
+"""ROUGE-L F from which two tasks are one. An evolved task says most of what its parent says."""
 
 
 @dataclass(frozen=True, slots=True)
