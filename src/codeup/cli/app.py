@@ -555,3 +555,23 @@ def data_synth(
         near=near, licence=licence, seed=seed, timeout_s=timeout_s, workers=workers, allow_unsafe=allow_unsafe,
         json=json,
     )  # fmt: skip
+
+
+@export_app.command("gguf")
+@guarded
+def export_gguf(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="model folder, run folder, Hub id, or nano-base")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: MODEL-QUANT.gguf here")] = None,
+    quant: Annotated[str, typer.Option(help="f32, bf16, f16, q8_0, q4_0, or q4_k_m (needs llama-quantize)")] = "f16",
+    adapter: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a PEFT adapter of this model, written beside it as GGUF LoRA")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="compare tokens with llama.cpp first; on a difference nothing is published")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """A model as one GGUF file, for llama.cpp and tools built on it."""
+    from codeup.cli import gguf
+
+    gguf.export(model, out=out, quant=quant, adapter=adapter, verify=verify, json=json)

@@ -1,0 +1,98 @@
+"""llama.cpp in this process: a GGUF file behind a loopback port that only we can use.
+
+    with LlamaServer(Path("model.gguf")) as server:
+        server.tokenize("def f")                    -> [296, 292]
+        server.complete([0, 5, 6], 8)               -> [236, 35, 31, ...]      greedy ids
+
+The package xllamacpp starts llama.cpp's own server inside our process, on a port the system chooses, and it answers
+only with a key made here. Its logs go to stderr, warnings and errors only. Not covered: streaming, GPUs.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codeup.errors import UserError, WorkFailed
+
+TIMEOUT_S = 600.0
+
+
+class LlamaServer:
+    """A loaded GGUF model with `loras` (GGUF adapter files), which are off unless a request gives them a scale.
+
+    Raises UserError where xllamacpp is not installed, and for a file that llama.cpp cannot load.
+    """
+
+    def __init__(
+        self, model: Path, *, loras: Sequence[Path] = (), context: int = 4096, slots: int = 1, threads: int = 0
+    ) -> None:
+        try:
+            import xllamacpp
+        except ImportError:
+            raise UserError("the package xllamacpp is not installed", mend="pip install 'codeup[cpu]'") from None
+        if not model.is_file():
+            raise UserError("there is no such file", where=str(model))
+        self._key = secrets.token_urlsafe(24)
+        given = xllamacpp.CommonParams()
+        given.model.path = str(model)
+        given.n_ctx, given.n_parallel = context * slots, slots
+        given.api_keys, given.cors_origins = [self._key], "localhost"
+        given.verbosity, given.warmup = 1, False
+        if threads:
+            given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+        given.lora_init_without_apply = True
+        given.lora_adapters = [_lora(xllamacpp, path) for path in loras]
+        self.loras = len(loras)
+        try:
+            self._server = xllamacpp.Server(given)
+        except RuntimeError as error:
+            files = ", ".join(str(path) for path in (model, *loras))
+            raise UserError(f"llama.cpp cannot load this ({error})", where=files) from None
+        self.address = self._server.listening_address
+
+    def __enter__(self) -> LlamaServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server's threads and free the model."""
+        self._server = None
+
+    def tokenize(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
+        """Token ids of a text; with `special`, the names of control tokens in it become those tokens."""
+        asked = {"content": text, "add_special": begin, "parse_special": special}
+        return list(self.post("/tokenize", asked)["tokens"])
+
+    def complete(self, prompt: Sequence[int], most: int, *, lora_scales: Sequence[float] = ()) -> list[int]:
+        """Greedy continuation of token ids, at most `most`, with the token that ended it where one did."""
+        asked = {
+            "prompt": list(prompt), "n_predict": most, "temperature": 0.0, "return_tokens": True,
+            "cache_prompt": False, "lora": [{"id": at, "scale": scale} for at, scale in enumerate(lora_scales)],
+        }  # fmt: skip
+        return list(self.post("/completion", asked)["tokens"])
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """One request to llama.cpp's server; WorkFailed with its words where it refuses."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise WorkFailed(f"llama.cpp refused {path}: {error.read().decode(errors='replace')[:400]}") from None
+
+
+def _lora(xllamacpp: Any, path: Path) -> Any:
+    if not path.is_file():
+        raise UserError("there is no such file", where=str(path))
+    info = xllamacpp.CommonAdapterLoraInfo()
+    info.path, info.scale = str(path), 0.0
+    return info
