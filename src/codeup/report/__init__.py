@@ -17,6 +17,9 @@ The study, of which every part may be absent (a score must have model, benchmark
                     data_version, data_sha256, sandbox, engine, temperature,
                     prompt0, prompt0_ids, prompt0_tokens: [decoded text of each id]}]
     comparisons   [{a, b, benchmark, form_a, form_b, both, only_a, only_b, neither, p_value, difference, low, high}]
+    table         rows and columns of the study with intervals, tests and cost; the shape is in table.py
+    claims        [{claim, benchmark, a, b, difference, low, high, p_value, p_holm, detectable, verdict, text}]: which
+                  sentences the tests support (claims.py); claims_summary says how many
     stages        [{name, model, summary: {..}, metrics: [{step, loss} or {step, eval_loss}, ...]}]
     merges        [{name, summary: {..}}]
     data          [{name, summary: {sources: [{source, path, sha256, rows_in, kept, dropped: {reason: n}}], rows_in,

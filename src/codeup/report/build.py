@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from codeup.report import explorer, numbers, png, sections, view
+from codeup.report import explorer, numbers, png, sections, table_files, view
 
 HERE = Path(__file__).parent
 
@@ -57,6 +57,7 @@ def render(study: Mapping[str, Any], answers: Iterable[Mapping[str, Any]] = ()) 
         "hero": view.hero(study, called, found),
         "keys": view.key_numbers(study, called),
         "table": view.study_table(study, called, found),
+        "tested": table_files.shown(study),
         "comparisons": view.comparison_groups(called, found),
         "forest": view.forest(study, called),
         "outcomes": view.outcomes(study, called),

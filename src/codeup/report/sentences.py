@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codeup.repeats import holm
 from codeup.report import numbers
 
 ALPHA = 0.05
@@ -103,20 +104,6 @@ def measured_difference(found: Finding) -> str:
     digits = 3 if touches_zero else 2
     low, high = numbers.fixed(found.low, digits), numbers.fixed(found.high, digits)
     return f"{numbers.signed(found.difference, digits)} [{low}, {high}]"
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment for several tests (Holm 1979): sorted p times (m - rank), made monotone, at most 1.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, p_values[place] * (len(p_values) - rank)))
-        adjusted[place] = running
-    return adjusted
 
 
 def conclusion(found: Sequence[Finding]) -> str:

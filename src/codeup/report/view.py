@@ -76,6 +76,8 @@ def hero(study: Study, called: Names, found: Sequence[Finding]) -> dict[str, str
         return {"title": f"{done}; nothing was evaluated", "sentence": ""}
     benchmark = scores[0]["benchmark"]
     title = called.benchmark(benchmark)
+    if (study.get("table") or {}).get("seeds"):
+        return _hero_of_table(study, title, benchmark)
     main = _main_finding(called, [f for f in found if f.benchmark == benchmark])
     if main is None:
         best = next((s for s in scores if s["model"] == called.final), scores[0])
@@ -92,6 +94,19 @@ def hero(study: Study, called: Names, found: Sequence[Finding]) -> dict[str, str
         between = f"{numbers.fixed(before)} and {numbers.fixed(after)}"
     joint = " " if main.direction == "unclear" else " from "
     return {"title": f"{title} {metric} {verb}{joint}{between}", "sentence": sentence(main, called.forms, on=title)}
+
+
+def _hero_of_table(study: Study, title: str, benchmark: str) -> dict[str, str]:
+    """With several seeds the headline is the row of most stages against the base, as the table's claims have it."""
+    rows = {row["name"]: row for row in study["table"]["rows"]}
+    final = max(reversed(list(rows)), key=lambda name: len(rows[name]["stages"]))
+    base = next((name for name, row in rows.items() if not row["stages"]), "")
+    claim = next(c for c in study["claims"] if (c["a"], c["b"], c["benchmark"]) == (final, base, benchmark))
+    before, after = (rows[name]["cells"][benchmark]["value"] for name in (base, final))
+    verb = {"supported": "rises from", "contradicted": "falls from", "open": "shows no difference:"}[claim["verdict"]]
+    joint = "and" if claim["verdict"] == "open" else "to"
+    text = f"{title} pass@1 {verb} {numbers.fixed(before)} {joint} {numbers.fixed(after)}"
+    return {"title": text, "sentence": claim["text"]}
 
 
 def _sides(found: Finding) -> list[tuple[str, str]]:

@@ -62,11 +62,23 @@ LABELS = {
 
 def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     """The study as plain JSON; the shape is described in report/__init__.py."""
+    from codeup.report.claims import study_tables
+
     inputs = list(context.inputs.values())
     judged = [artifact for artifact in inputs if artifact.kind == "judge"]
     trained = [artifact for artifact in inputs if artifact.kind in ("sft", "dpo")]
     recipe = yaml.safe_load(spec.recipe)
+    best = _best_forms(judged)
+    seeded = len({training["seed"] for training in spec.trainings.values()}) > 1
     return {
+        **study_tables(
+            {row: (spec.models[models[0]], models) for row, models in spec.variants.items()},
+            {key: rates for key, (_, rates) in best.items()},
+            {key: score["form"] for key, (score, _) in best.items()},
+            [{**spec.trainings[artifact.step], **_spent(artifact)} for artifact in trained],
+            compare_to=spec.compare_to,
+            labels=LABELS,
+        ),
         "name": recipe["name"],
         "title": spec.title,
         "labels": LABELS,
@@ -79,7 +91,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
         "machine": _machine(),
         "models": [{"name": name, "stages": stages} for name, stages in spec.models.items()],
         "scores": [score for artifact in judged for score in artifact.summary["scores"]],
-        "comparisons": list(_comparisons(judged, list(spec.models))),
+        "comparisons": list(_comparisons(best, list(spec.models), to_base_only=seeded)),
         "stages": [
             {
                 "name": spec.trainings[artifact.step]["chain"][-1],
@@ -107,35 +119,55 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     }
 
 
-def _comparisons(judged: list[Artifact], models: list[str]) -> Iterator[dict[str, Any]]:
-    """Every later model against every earlier one on the same benchmark or suite; the base in its better form."""
-    best: dict[tuple[str, str], tuple[dict[str, Any], dict[str, bool]]] = {}
+Scored = dict[tuple[str, str], tuple[dict[str, Any], dict[str, float]]]
+"""(model, benchmark or suite) -> its pass@1, and of each problem the share of answers that passed."""
+
+
+def _best_forms(judged: list[Artifact]) -> Scored:
+    """Every model on every benchmark or suite; the base in the prompt form that it does better in."""
+    best: Scored = {}
     for artifact in judged:
-        for score, passed in _passed(artifact):
+        for score, rates in _rates(artifact):
             key = (score["model"], score["benchmark"])
             if key not in best or score["value"] > best[key][0]["value"]:
-                best[key] = score, passed
+                best[key] = score, rates
+    return best
+
+
+def _comparisons(best: Scored, models: list[str], *, to_base_only: bool) -> Iterator[dict[str, Any]]:
+    """Every later model against every earlier one on the same benchmark or suite, by its first answer to each problem;
+    with several seeds against the base only: between variants the table's tests stand, which hold the seeds."""
     for benchmark in dict.fromkeys(benchmark for _, benchmark in best):
         chosen = [best[model, benchmark] for model in models if (model, benchmark) in best]
         for (two, b), (one, a) in itertools.combinations(chosen, 2):
+            if to_base_only and two["model"] != models[0]:
+                continue
             shared = sorted(a.keys() & b.keys())
-            pair = stats.compare_paired([a[task] for task in shared], [b[task] for task in shared])
+            pair = stats.compare_paired([a[task] == 1 for task in shared], [b[task] == 1 for task in shared])
             sides = {"a": one["model"], "b": two["model"], "form_a": one["form"], "form_b": two["form"]}
             yield {**sides, "benchmark": benchmark, **asdict(pair)}
 
 
-def _passed(judged: Artifact) -> Iterator[tuple[dict[str, Any], dict[str, bool]]]:
-    """Each pass@1 of a judgement with its problems: did the first answer pass, in a suite also those before it."""
-    rows = [row for row in _lines(Path(judged.folder) / "verdicts.jsonl") if row["index"] == 0]
+def _rates(judged: Artifact) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
+    """Each pass@1 of a judgement, and of each problem the share of answers that passed, suites before included."""
+    rows = _lines(Path(judged.folder) / "verdicts.jsonl")
     statuses = [key for key in rows[0] if key.endswith("_status")] if rows else []
     for score in judged.summary["scores"]:
         if score["metric"] != "pass@1":
             continue
-        if "suite" not in score:
-            yield score, {row["task_id"]: row["outcome"] == "PASSED" for row in rows}
-            continue
-        needed = statuses[: statuses.index(f"{score['suite']}_status") + 1]
-        yield score, {row["task_id"]: all(row[key] == "pass" for key in needed) for row in rows}
+        needed = statuses[: statuses.index(f"{score['suite']}_status") + 1] if "suite" in score else []
+        passed: dict[str, list[bool]] = {}
+        for row in rows:
+            good = all(row[key] == "pass" for key in needed) if needed else row["outcome"] == "PASSED"
+            passed.setdefault(row["task_id"], []).append(good)
+        yield score, {task: sum(each) / len(each) for task, each in passed.items()}
+
+
+def _spent(trained: Artifact) -> dict[str, Any]:
+    """What a training took, interruptions included."""
+    summary = trained.summary
+    seconds = summary["training_seconds"] + (summary.get("evaluation_seconds") or 0)
+    return {"seconds": seconds, **{key: summary[key] for key in ("threads", "device", "tokens", "trained_tokens")}}
 
 
 def _failures(judged: Artifact, per_kind: int) -> Iterator[dict[str, Any]]:
