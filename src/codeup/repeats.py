@@ -207,7 +207,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def student_t_tail(t: float, df: float) -> float:
     """P(T > t) for t >= 0: half the regularised incomplete beta function of df / (df + t^2) at (df / 2, 1 / 2)."""
-    if t * t < df:  # the complement: here the argument itself would lose its last digits
+    if t < 1:  # the complement: here the argument itself would lose its last digits
         return 0.5 - 0.5 * _incomplete_beta(t * t / (df + t * t), 0.5, df / 2)
     return 0.5 * _incomplete_beta(df / (df + t * t), df / 2, 0.5)
 
