@@ -169,7 +169,7 @@ def other_engine(path: Path, model: Any) -> Engine:
 
 
 def test_absolute_positions_and_sliding_windows_are_right_too(engine: Engine, tmp_path: Path) -> None:
-    """GPT-2's positions are absolute; a model with sliding windows cannot take new rows and waits for an empty batch."""
+    """GPT-2's positions are absolute; with sliding windows, new rows wait for an empty batch."""
     torch.manual_seed(2)
     size = len(engine.tokenizer)
     gpt2 = GPT2LMHeadModel(
@@ -220,7 +220,7 @@ def test_each_adapter_answers_as_it_does_alone_and_the_base_as_without_any(tmp_p
 
 
 def test_memory_is_let_go_of_and_the_window_stays_as_narrow_as_the_longest(engine: Engine) -> None:
-    """200 short requests beside one long one: the room is bounded by rows times the longest, not by all that was said."""
+    """200 short requests beside a long one: the room is bounded by rows times the longest, not by all that was said."""
     scheduler = engine.live(max_batch=4, max_queue=300)
     scheduler.submit([Request(prompts(engine, 1)[0][:5], 400)])
     scheduler.submit([Request(prompt[:9], 4, key=n) for n, prompt in enumerate(prompts(engine, 200))])

@@ -107,7 +107,7 @@ def prepare(
     guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow, more_routes=more_routes)
     server = uvicorn.Server(uvicorn.Config(
         guarded, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=5, lifespan="on", limit_concurrency=1024, http="h11",
-        h11_max_incomplete_event_size=64 << 10,
+        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=5, lifespan="on", limit_concurrency=1024,
+        http="h11", h11_max_incomplete_event_size=64 << 10,
     ))  # fmt: skip
     return server, desk
