@@ -176,6 +176,12 @@ def generate(
     limit: Annotated[int | None, typer.Option(help="only the first problems")] = None,
     seed: Annotated[int, typer.Option(help="seed of the sampling")] = 0,
     prompt: Annotated[str, typer.Option(help="prompt style: default, codeup-2024 or evalplus")] = "default",
+    engine: Annotated[str, typer.Option(help="a name of `codeup list engines`")] = "hf",
+    url: Annotated[
+        str, typer.Option(help="let the model of an OpenAI-compatible server answer; --model gives its tokenizer")
+    ] = "",
+    url_model: Annotated[str, typer.Option(help="which of the server's models; default: the first")] = "",
+    token_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable with the server's token")] = "",
     json: Json = False,
 ) -> None:
     """Let a model answer a benchmark; continues an unfinished file."""
@@ -183,7 +189,8 @@ def generate(
 
     scoring.generate(
         model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
-        max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json,
+        max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json, engine=engine,
+        url=url, url_model=url_model, token_env=token_env,
     )  # fmt: skip
 
 
@@ -267,14 +274,20 @@ def merge(
 @app.command()
 @guarded
 def chat(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id or nano-base")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base, or the URL of a server")
+    ],
+    name: Annotated[str, typer.Option("--model", help="at a URL: which of its models; default: the first")] = "",
     max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    token_env: Annotated[
+        str, typer.Option(metavar="VAR", help="at a URL: environment variable that holds its token")
+    ] = "",
 ) -> None:
     """Talk to a model in the terminal; one instruction per line, Ctrl-D ends."""
     from codeup.cli import talking
 
-    talking.chat(model, max_new_tokens=max_new_tokens, temperature=temperature)
+    talking.chat(model, name=name, max_new_tokens=max_new_tokens, temperature=temperature, token_env=token_env)
 
 
 @app.command()

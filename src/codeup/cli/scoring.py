@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from codeup import models, plugins
 from codeup.cli.progress import display
@@ -25,15 +25,18 @@ def generate(
     seed: int,
     prompt_style: str,
     json: bool,
+    engine: str = "hf",
+    url: str = "",
+    url_model: str = "",
+    token_env: str = "",
 ) -> None:
-    """Answer a benchmark with a model and append the answers to `out`."""
+    """Answer a benchmark with a model and append the answers to `out`; with a url, the model behind it answers."""
     if form not in ("base", "chat"):
         raise UserError(f"--form is {form!r}", mend="use chat, or base")
     module = plugins.load("benchmarks", benchmark)
     folder = models.locate(model)
 
     from codeup.chat import load_renderer
-    from codeup.engines.hf import Engine
     from codeup.evaluate.generate import generate_samples
     from codeup.evaluate.subset import first
 
@@ -41,9 +44,16 @@ def generate(
         raise UserError(
             "this model does not say in which template it is chatted to", where=model, mend="use --form base"
         )
+    if url:
+        from codeup.cli.serving import read_token
+        from codeup.engines.openai import Engine as Remote
+
+        answering: Any = Remote(url, tokenizer=folder, model=url_model, key=read_token(token_env))
+    else:
+        answering = plugins.load("engines", engine).Engine(folder)
     with display() as emit:
         summary = generate_samples(
-            Engine(folder),
+            answering,
             load_renderer(folder) if form == "chat" else None,
             module,
             first(module.load(data), limit),
@@ -53,7 +63,7 @@ def generate(
             temperature=temperature,
             max_new_tokens=max_new_tokens,
             seed=seed,
-            model=models.identity(model),
+            model=f"{answering.model} at {url}" if url else models.identity(model),
             prompt_style=prompt_style,
             emit=emit,
         )
