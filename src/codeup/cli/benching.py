@@ -12,6 +12,7 @@ from codeup.errors import UserError
 if TYPE_CHECKING:
     from codeup.bench import train as training
     from codeup.bench.evaluate import Agreement, Comparison
+    from codeup.bench.generate import Comparison as Generation
 
 SHOWN_DIFFERENCES = 40
 
@@ -119,4 +120,31 @@ def training_lines(result: training.Comparison) -> list[str]:
             f"{each.tool:<16}{each.seconds:>9.1f}{each.time.wall_s:>11.1f}{each.tokens_per_s:>10,.0f}"
             f"{each.utilisation:>9.1%}{peak:>10}{each.loss:>9.4f}{result.ratio(each):>7.1f}"
         )
+    return found
+
+
+def generate(model: str, *, json: bool, **settings: Any) -> None:
+    """Print the seconds of each way, and how many times faster ours are."""
+    from codeup import models
+    from codeup.bench import generate as bench
+
+    with display() as emit:
+        result = bench.compare(models.locate(model), name=model, emit=emit, **settings)
+    print(jsonlib.dumps(result.as_json()) if json else "\n".join(generation_lines(result)))
+
+
+def generation_lines(result: Generation) -> list[str]:
+    """The comparison as text, a row per way."""
+    found = [
+        f"{result.problems} problems, up to {result.max_new_tokens} tokens each, batches of {result.batch_size}; "
+        f"{result.engine}, {result.threads} threads; median of {result.rounds} rounds",
+        f"{'way':<12}{'seconds':>9}{'cpu s':>9}{'tokens/s':>10}{'same':>6}{'x loop':>8}{'x batched':>11}",
+    ]
+    for each in result.times:
+        found.append(
+            f"{each.way:<12}{each.seconds:>9.2f}{each.cpu_s:>9.2f}{each.tokens_per_s:>10,.0f}{each.same:>6}"
+            f"{result.ratio(each.way, 'loop'):>8.2f}{result.ratio(each.way, 'batched'):>11.2f}"
+        )
+    speeds = ", ".join(f"{speed:,.0f} tokens/s at batch {size}" for size, speed in result.speeds.items())
+    found.append(f"streaming: first token after {result.first_token_s * 1000:.0f} ms (128 tokens read), {speeds}")
     return found
