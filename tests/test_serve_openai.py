@@ -239,3 +239,94 @@ def test_fields_that_ask_for_nothing_are_accepted_and_others_are_named(client: o
         with pytest.raises(openai.BadRequestError, match=f"does not support the field '{field}'") as refused:
             client.chat.completions.create(model="tiny", messages=ASK, extra_body={field: value})
         assert refused.value.param == field
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"enum": ["ab", "cd"]}, "n": {"type": "integer", "minimum": 3, "maximum": 9},
+                   "tags": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2}},
+    "required": ["name", "n", "tags"], "additionalProperties": False,
+}  # fmt: skip
+
+
+def test_json_answers_follow_their_schema_and_plain_ones_do_not(client: openai.OpenAI) -> None:
+    import jsonschema
+
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA, "strict": True}}
+    settings: dict[str, Any] = {"model": "tiny", "messages": ASK, "max_tokens": 200, "seed": 1, "n": 6}
+    for _ in range(2):
+        answers = client.chat.completions.create(**settings, response_format=form)
+        for choice in answers.choices:
+            assert choice.finish_reason == "stop"
+            jsonschema.validate(json.loads(choice.message.content or ""), SCHEMA)
+    assert len({choice.message.content for choice in answers.choices}) > 1
+    for choice in client.chat.completions.create(**settings).choices:
+        with pytest.raises(ValueError, match=r"Expecting|Extra|Invalid|Unterminated"):
+            json.loads(choice.message.content or "")
+    streamed = client.chat.completions.create(**settings, response_format=form, stream=True)
+    texts = [""] * 6
+    for chunk in streamed:
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert texts == [choice.message.content for choice in answers.choices]
+
+
+def test_any_json_object_is_an_object_unless_it_was_cut_off(client: openai.OpenAI) -> None:
+    answers = client.chat.completions.create(
+        model="tiny",
+        messages=ASK,
+        max_tokens=120,
+        seed=2,
+        n=8,
+        temperature=1.5,
+        response_format={"type": "json_object"},
+    )
+    ended = [choice for choice in answers.choices if choice.finish_reason == "stop"]
+    assert ended
+    for choice in ended:
+        assert isinstance(json.loads(choice.message.content or ""), dict)
+    for choice in answers.choices:
+        assert (choice.message.content or "").lstrip().startswith("{")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": 7}},
+     {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}, {"type": "text", "x": 1},
+     {"type": "json_object", "schema": {}}, {"type": "json_schema", "json_schema": {"schema": {}, "x": 1}}, {},
+     {"type": "json_schema", "json_schema": {"schema": {"$ref": "http://10.0.0.1/schema"}}}],
+    ids=str,
+)  # fmt: skip
+def test_a_format_that_cannot_be_kept_is_refused(client: openai.OpenAI, form: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="tiny", messages=ASK, max_tokens=2, response_format=form)
+    assert refused.value.param == "response_format"
+
+
+def test_infilling_needs_tokens_for_it(client: openai.OpenAI, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(openai.BadRequestError, match="has no tokens for infilling") as refused:
+        client.completions.create(model="tiny", prompt="def f(", suffix=")", max_tokens=2)
+    assert refused.value.param == "suffix"
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    marks = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
+    engine = Engine(folder)
+    engine.tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    engine.tokenizer.save_pretrained(tmp_path)
+    engine.model.resize_token_embeddings(len(engine.tokenizer), mean_resizing=False)
+    torch.manual_seed(3)
+    torch.nn.init.normal_(engine.model.get_input_embeddings().weight[-3:], std=0.3)
+    engine.model.save_pretrained(tmp_path)
+    filling = Engine(tmp_path)
+    before, after, middle = filling.tokenizer.convert_tokens_to_ids(marks)
+    text = [filling.tokenizer.encode(part, add_special_tokens=False) for part in ("def f(", "): <|fim_middle|>")]
+    plain = filling.tokenizer.encode("): <|fim_middle|>", add_special_tokens=False, split_special_tokens=True)
+    assert plain != text[1], "a mark that is typed is text"
+    ids = [filling.bos_id or 0, before, *text[0], after, *plain, middle]
+    wanted = filling.generate([ids], max_new_tokens=9, end_ids=[filling.tokenizer.eos_token_id])[0].text
+    with served(tmp_path, name="fills") as running:
+        other = openai.OpenAI(base_url=f"{running.base}/v1", api_key="none", max_retries=0)
+        reply = other.completions.create(
+            model="fills", prompt="def f(", suffix="): <|fim_middle|>", max_tokens=9, temperature=0
+        )
+        assert reply.choices[0].text == wanted
+        assert reply.usage is not None and reply.usage.prompt_tokens == len(ids)

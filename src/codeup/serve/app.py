@@ -31,7 +31,7 @@ from codeup.serve.guard import Guard
 from codeup.serve.metrics import CONTENT_TYPE
 from codeup.serve.refusal import Refusal
 from codeup.serve.replies import ChatForm, Reply, TextForm, Usage
-from codeup.serve.requests import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse
+from codeup.serve.requests import MAX_BODY_BYTES, ChatRequest, CompletionRequest, parse, response_schema
 from codeup.serve.voices import Voice
 from codeup.types import Message
 
@@ -84,7 +84,7 @@ class Api:
             raise Refusal(400, error.what, param="messages", code="invalid_messages") from None
         new = self._room(len(ids), asked.max_completion_tokens or asked.max_tokens, "messages")
         wanted = (asked.top_logprobs or 0) if asked.logprobs else None
-        constraint = self._constraint(asked.response_format, voice)
+        constraint = await self._constraint(asked.response_format, voice)
         one = Request(
             tuple(ids), new, frozenset(voice.prompter.end_ids), tuple(asked.stop), asked.temperature, asked.top_p,
             fresh_seed() if asked.seed is None else asked.seed, 0, wanted, voice.adapter,
@@ -96,17 +96,15 @@ class Api:
     async def complete(self, request: HttpRequest) -> Answering:
         asked = parse(await read_body(request), CompletionRequest)
         loaded, voice = self.desk.loaded, self._voice(asked.model)
-        if asked.suffix is not None:
-            raise Refusal(400, f"the tokenizer of {voice.name} has no tokens for infilling", param="suffix",
-                          code="unsupported_field")  # fmt: skip
-        prompts = await self._off_loop(_prompt_ids, asked.prompt, voice)
+        prompts = await self._off_loop(_prompt_ids, asked.prompt, asked.suffix, voice)
         limit = 16 if asked.max_tokens is None else asked.max_tokens  # the protocol's default
         seed = fresh_seed() if asked.seed is None else asked.seed
+        ends = voice.text_end_ids if asked.suffix is None else voice.infill_end_ids
         requests: list[Request] = []
         for ids in prompts:
             new = self._room(len(ids), limit, "prompt")
             one = Request(
-                tuple(ids), new, voice.text_end_ids, tuple(asked.stop), asked.temperature, asked.top_p, seed, 0,
+                tuple(ids), new, ends, tuple(asked.stop), asked.temperature, asked.top_p, seed, 0,
                 asked.logprobs, voice.adapter,
             )  # fmt: skip
             requests += [dataclasses.replace(one, key=len(requests) + choice) for choice in range(asked.n)]
@@ -150,13 +148,22 @@ class Api:
                           param=param if left < 1 else "max_tokens", code="context_length_exceeded")  # fmt: skip
         return asked or min(value for value in (left, most, 4096 if left is None else None) if value is not None)
 
-    def _constraint(self, response_format: dict[str, Any], voice: Voice) -> Callable[[], Any]:
-        kind = response_format.get("type")
-        if kind == "text" and len(response_format) == 1:
+    async def _constraint(self, response_format: dict[str, Any], voice: Voice) -> Callable[[], Any]:
+        """A maker of constraints, one for each choice."""
+        kind, schema = response_schema(response_format)
+        if kind == "text":
             return lambda: None
-        raise Refusal(
-            400, f"response_format {kind!r} is not supported", param="response_format", code="unsupported_field"
-        )
+        if self.desk.loaded.constrain is None:
+            raise Refusal(400, f"response_format {kind!r} is not supported by this engine", param="response_format",
+                          code="unsupported_field")  # fmt: skip
+        try:
+            ends = frozenset(voice.prompter.end_ids)
+            maker: Callable[[], Any] = await self._off_loop(self.desk.loaded.constrain, schema, ends)
+        except UserError as error:
+            raise Refusal(400, f"response_format: {error.what}"
+                          + (f" ({error.mend})" if error.mend else ""), param="response_format",
+                          code="unsupported_field") from None  # fmt: skip
+        return maker
 
     async def _off_loop(self, what: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokenising, what, *values)
@@ -208,8 +215,16 @@ async def read_body(request: HttpRequest) -> bytes:
     return bytes(body)
 
 
-def _prompt_ids(prompt: Any, voice: Voice) -> list[list[int]]:
-    """Token ids of each prompt: text, ids, or a list of either. Raises Refusal."""
+def _prompt_ids(prompt: Any, suffix: str | None, voice: Voice) -> list[list[int]]:
+    """Token ids of each prompt: text, ids, or a list of either; with a suffix, text to fill in. Raises Refusal."""
+    if suffix is not None:
+        if voice.infill is None:
+            raise Refusal(400, f"the tokenizer of {voice.name} has no tokens for infilling", param="suffix",
+                          code="unsupported_field")  # fmt: skip
+        texts = [prompt] if isinstance(prompt, str) else prompt
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise Refusal(400, "prompt: with a suffix, text or a list of texts", param="prompt", code="invalid_prompt")
+        return [voice.infill_ids(text, suffix) for text in texts]
     prompts = (
         [prompt]
         if isinstance(prompt, str) or (isinstance(prompt, list) and prompt and type(prompt[0]) is int)

@@ -148,3 +148,25 @@ def _consistent(asked: _Asked) -> None:
             raise Refusal(400, "top_logprobs needs logprobs: true", param="top_logprobs")
         if asked.max_tokens and asked.max_completion_tokens and asked.max_tokens != asked.max_completion_tokens:
             raise Refusal(400, "max_tokens and max_completion_tokens differ", param="max_tokens")
+
+
+def response_schema(response_format: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """("text" | "json_object" | "json_schema", the schema of the last). Raises Refusal naming what is wrong."""
+
+    def wrong(what: str) -> Refusal:
+        return Refusal(400, f"response_format: {what}", param="response_format", code="invalid_format")
+
+    kind = response_format.get("type")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise wrong(f"type {str(kind)[:80]!r} is none of text, json_object, json_schema")
+    extra = set(response_format) - {"type"} - ({"json_schema"} if kind == "json_schema" else set())
+    if extra:
+        raise wrong(f"{sorted(extra)[0][:80]!r} is not a field of {kind}")
+    if kind != "json_schema":
+        return kind, None
+    given = response_format.get("json_schema")
+    if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
+        raise wrong("json_schema needs an object with a schema")
+    if extra := set(given) - {"name", "description", "schema", "strict"}:
+        raise wrong(f"{sorted(extra)[0][:80]!r} is not a field of json_schema")
+    return kind, given["schema"]

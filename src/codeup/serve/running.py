@@ -73,9 +73,26 @@ def hf_loader(
             name, folder, adapters, template=template, engine_tokenizer=engine.tokenizer, end_ids=ends
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
-        return Loaded(server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description)
+        return Loaded(
+            server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description,
+            _constrainer(voices[name].tokenizer, engine.model.config),
+        )  # fmt: skip
 
     return load
+
+
+def _constrainer(tokenizer: Any, config: Any) -> Callable[[Any, frozenset[int]], Any]:
+    """JSON answers, made ready when the first one is asked for."""
+    grammars: list[Any] = []
+
+    def constrain(schema: Any, end_ids: frozenset[int]) -> Any:
+        from codeup.engines._constrained import JsonGrammars
+
+        if not grammars:
+            grammars.append(JsonGrammars(tokenizer, config.get_text_config().vocab_size))
+        return grammars[0].prepare(schema, end_ids)
+
+    return constrain
 
 
 def serve(listening: socket.socket, load: Callable[[], Loaded], **settings: Any) -> None:

@@ -37,6 +37,7 @@ class Voice:
     adapter: str
     prompter: Prompter
     tokenizer: Any
+    infill: Infill | None = None
 
     def chat_ids(self, messages: Sequence[Message]) -> list[int]:
         """The prompt of a conversation. Raises UserError on turns out of order."""
@@ -46,11 +47,53 @@ class Voice:
         """The prompt of a raw completion: one BOS if the tokenizer has one, then plain text."""
         return base_prompt_ids(self.tokenizer, text)
 
+    def infill_ids(self, before: str, after: str) -> list[int]:
+        """The prompt for what stands between two texts: prefix, suffix, then the middle is written."""
+        assert self.infill is not None
+        begin = self.text_ids("")
+        first, second = (self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+                         for text in (before, after))  # fmt: skip
+        return [*begin, self.infill.prefix, *first, self.infill.suffix, *second, self.infill.middle]
+
+    @property
+    def infill_end_ids(self) -> frozenset[int]:
+        return self.text_end_ids | (self.infill.ends if self.infill else frozenset())
+
     @property
     def text_end_ids(self) -> frozenset[int]:
         """A raw completion ends at the end of the text; a tuned model may also end its turn."""
         eos = self.tokenizer.eos_token_id
         return frozenset([*self.prompter.end_ids, *([] if eos is None else [eos])])
+
+
+@dataclass(frozen=True, slots=True)
+class Infill:
+    """The tokens of a tokenizer that mark a gap, as ids, and those that may end what fills it."""
+
+    prefix: int
+    suffix: int
+    middle: int
+    ends: frozenset[int]
+
+
+INFILL_TOKENS: tuple[tuple[str, str, str], ...] = (
+    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen2.5-Coder, Granite, StarCoder's heirs
+    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, StarCoder2
+    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
+    ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
+    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek-Coder: the same order under other names
+)
+INFILL_ENDS = ("<|fim_pad|>", "<|file_sep|>", "<|repo_name|>", "<file_sep>", "▁<EOT>", "<|endoftext|>")
+
+
+def find_infill(tokenizer: Any) -> Infill | None:
+    """How a tokenizer marks a gap; None where it has no such tokens."""
+    known = tokenizer.get_vocab()
+    for prefix, suffix, middle in INFILL_TOKENS:
+        if prefix in known and suffix in known and middle in known:
+            ends = frozenset(known[token] for token in INFILL_ENDS if token in known)
+            return Infill(known[prefix], known[suffix], known[middle], ends)
+    return None
 
 
 class JinjaPrompter:
@@ -90,9 +133,10 @@ def load_voices(
         )
     tokenizer = copy.deepcopy(engine_tokenizer)  # decoding in the engine's thread must not meet encoding here
     prompter = load_prompter(folder, template, tokenizer, end_ids)
-    voices = {name: Voice(name, "", prompter, tokenizer)}
+    infill = find_infill(tokenizer)
+    voices = {name: Voice(name, "", prompter, tokenizer, infill)}
     for adapter in adapters:
-        voices[adapter] = Voice(adapter, adapter, prompter, tokenizer)
+        voices[adapter] = Voice(adapter, adapter, prompter, tokenizer, infill)
     return voices
 
 
