@@ -55,13 +55,16 @@ def alone(engine: Engine, request: Request) -> tuple[tuple[int, ...], str, str]:
     return answer.ids, answer.text, answer.finish
 
 
+KINDS: list[dict[str, Any]] = [
+    {}, {"temperature": 0.9}, {"temperature": 1.3, "top_p": 0.8}, {"stop_strings": ("e", "qu")},
+]  # fmt: skip
+
+
 def mixed(engine: Engine, count: int) -> list[Request]:
     """Greedy, sampled and nucleus-sampled requests of many lengths, with end ids and stop strings."""
     found = []
     for number, prompt in enumerate(prompts(engine, count)):
-        settings: dict[str, Any] = [
-            {}, {"temperature": 0.9}, {"temperature": 1.3, "top_p": 0.8}, {"stop_strings": ("e", "qu")},
-        ][number % 4]  # fmt: skip
+        settings = KINDS[number % 4]
         ends = frozenset(range(40)) if number % 3 else frozenset()
         found.append(Request(prompt, 5 + 7 * (number % 6), ends, seed=number // 2, key=number, **settings))
     return found
@@ -90,7 +93,8 @@ def test_mixed_requests_answer_as_they_would_alone(
 def test_who_comes_late_joins_between_two_steps_and_moves_nobody(engine: Engine) -> None:
     first, *late = [Request(prompt, 30, key=n) for n, prompt in enumerate(prompts(engine, 4, seed=3))]
     scheduler = engine.live(max_batch=4)
-    tickets, told = [*scheduler.submit([first])], {}
+    tickets = [*scheduler.submit([first])]
+    told: dict[int, list[Piece]] = {}
     for request in late:
         for _ in range(3):
             for row, piece in scheduler.step():
