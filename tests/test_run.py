@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,3 +118,83 @@ def test_a_run_folder_that_cannot_be_made_is_a_clear_error(log: Path, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot create the folder"):
         engine.run(chain(log), tmp_path / "file" / "run")
+
+
+# ------------------------------------------------------------------------------------------------ damage and ownership
+
+
+def finished_folder(run_dir: Path, step: str) -> Path:
+    return next(path for path in (run_dir / "steps").glob(f"{step}-*"))
+
+
+def lose(folder: Path) -> None:
+    (folder / "partial").unlink()
+
+
+def shorten(folder: Path) -> None:
+    (folder / "partial").write_bytes(b"")
+
+
+def truncate_marker(folder: Path) -> None:
+    marker = folder / "artifact.json"
+    marker.write_text(marker.read_text()[:40])
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lose, "partial: 1 bytes when it was written, gone now"),
+        (shorten, "partial: 1 bytes when it was written, 0 now"),
+        (truncate_marker, "artifact.json: damaged marker"),
+    ],
+)
+def test_a_damaged_step_is_named_before_anything_runs_and_force_mends_it(
+    log: Path, tmp_path: Path, harm: Callable[[Path], None], told: str
+) -> None:
+    run_dir = tmp_path / "run"
+    engine.run(chain(log), run_dir)
+    ran(log)
+    harm(finished_folder(run_dir, "b"))
+    before = sorted(path for path in run_dir.rglob("*"))
+    with pytest.raises(UserError) as caught:
+        engine.run(chain(log), run_dir)
+    assert "1 finished step is damaged" in str(caught.value)
+    assert told in str(caught.value)
+    assert "--force b" in str(caught.value)
+    assert ran(log) == [], "nothing ran"
+    assert sorted(path for path in run_dir.rglob("*")) == before, "nothing was changed"
+    assert {item.step.name: item.state for item in engine.plan(chain(log), run_dir)}["b"] == "damaged"
+    assert set(engine.run(chain(log), run_dir, only="a")) == {"a"}, "what does not need it still runs"
+    engine.run(chain(log), run_dir, force="b")
+    assert ran(log) == ["b", "c"]
+    engine.run(chain(log), run_dir)
+    assert ran(log) == []
+
+
+def test_every_damaged_step_is_named_at_once(log: Path, tmp_path: Path) -> None:
+    engine.run(chain(log), tmp_path / "run")
+    lose(finished_folder(tmp_path / "run", "a"))
+    lose(finished_folder(tmp_path / "run", "d"))
+    with pytest.raises(UserError, match=r"2 finished steps are damaged:\n  a: [^\n]*\n  d: "):
+        engine.run(chain(log), tmp_path / "run")
+
+
+def test_a_run_folder_of_another_study_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    engine.claim(run_dir, name="one", recipe_file="one.yaml")
+    engine.claim(run_dir, name="one", recipe_file="moved.yaml")
+    before = (run_dir / engine.OWNER).read_bytes()
+    with pytest.raises(UserError, match=r"run folder of the study 'one' \(moved.yaml\), and this recipe is 'two'"):
+        engine.claim(run_dir, name="two", recipe_file="two.yaml")
+    assert (run_dir / engine.OWNER).read_bytes() == before
+
+
+def test_a_finished_run_without_that_file_is_known_by_its_record(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"name": "one", "recipe_file": "one.yaml"}')
+    with pytest.raises(UserError, match="of the study 'one'"):
+        engine.claim(tmp_path, name="two", recipe_file="two.yaml")
+
+
+def test_looking_only_writes_nothing(tmp_path: Path) -> None:
+    engine.claim(tmp_path / "run", name="one", recipe_file="one.yaml", look_only=True)
+    assert not (tmp_path / "run").exists()

@@ -237,3 +237,61 @@ def test_two_chains_of_one_name_are_refused() -> None:
     with pytest.raises(UserError, match="b-c and b → c would share the name b-c"):
         recipes.parse(clash)
     assert recipes.parse(text.replace("{}", "variants: {x: [b-c], y: [c]}")).chains()
+
+
+# ------------------------------------------------------------------------------------------- what repeats a training
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["checkpoint_seconds=7", "keep_last=5", "activation_checkpointing=true", "evals_per_epoch=1", "eval_rows=9"],
+)
+def test_settings_that_change_nothing_learned_repeat_nothing(
+    recipe: recipes.Recipe, tmp_path: Path, setting: str
+) -> None:
+    changed = recipes.parse(RECIPE, overrides=[f"data_root={tmp_path}", f"stages.a.{setting}"])
+    assert fingerprints(changed)["train-a"] == fingerprints(recipe)["train-a"]
+    train = next(step for step in study.compile_recipe(changed) if step.name == "train-a")
+    key, value = setting.split("=")
+    assert str(train.spec["at"]["running"][key]).lower().removesuffix(".0") == value, "and still reach the step"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["learning_rate=0.5"],
+        ["epochs=1"],
+        ["lora.r=4"],
+        ["pack_length=2048"],
+        ["micro_batch_tokens=4096"],  # the default has dropout, which draws anew in each pass
+    ],
+)
+def test_settings_that_change_what_is_learned_repeat_it(
+    recipe: recipes.Recipe, tmp_path: Path, settings: list[str]
+) -> None:
+    root = f"data_root={tmp_path}"
+    before = recipes.parse(RECIPE, overrides=[root, "stages.a.micro_batch_tokens=8192"])
+    after = recipes.parse(
+        RECIPE, overrides=[root, "stages.a.micro_batch_tokens=8192", *(f"stages.a.{s}" for s in settings)]
+    )
+    assert fingerprints(after)["train-a"] != fingerprints(before)["train-a"]
+
+
+def test_the_size_of_a_pass_counts_only_where_something_is_drawn_in_it(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    def print_of(*more: str) -> str:
+        made = recipes.parse(RECIPE, overrides=[f"data_root={tmp_path}", *(f"stages.a.{each}" for each in more)])
+        return fingerprints(made)["train-a"]
+
+    plain = ("lora.dropout=0.0",)
+    assert print_of(*plain, "micro_batch_tokens=8192") == print_of(*plain)
+    noisy = (*plain, "neftune_alpha=5")
+    assert print_of(*noisy, "micro_batch_tokens=8192") != print_of(*noisy)
+
+
+def test_evaluations_count_where_a_step_is_chosen_by_them(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    def print_of(*more: str) -> str:
+        made = recipes.parse(RECIPE, overrides=[f"data_root={tmp_path}", *(f"stages.a.{each}" for each in more)])
+        return fingerprints(made)["train-a"]
+
+    assert print_of("select_by=eval_loss", "eval_rows=9") != print_of("select_by=eval_loss")
+    assert print_of("early_stop=2", "evals_per_epoch=9") != print_of("early_stop=2")

@@ -302,3 +302,39 @@ def test_a_finished_training_is_not_done_again(
     monkeypatch.setattr(loop, "train_step", never)
     assert train_sft(**inputs, out=uninterrupted, **SETTINGS)["steps"] == STEPS
     assert not (uninterrupted / "checkpoints").exists()
+
+
+def test_a_finished_adapter_is_not_replaced_by_a_training_with_other_settings(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    train_sft(**inputs, out=tmp_path, **SETTINGS)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for other in ({"learning_rate": 2e-2}, {"seed": 5}, {"micro_batch_tokens": 128}):
+        with pytest.raises(UserError, match="holds a finished training with other settings"):
+            train_sft(**inputs, out=tmp_path, **SETTINGS | other)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_settings_that_change_nothing_learned_find_the_finished_adapter_again(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    plain = SETTINGS | {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}}
+    first = train_sft(**inputs, out=tmp_path, **plain)
+    before = adapter_bytes(tmp_path)
+    other = {"micro_batch_tokens": 128, "evals_per_epoch": 1, "keep_last": 5, "checkpoint_every_s": 9.0}
+    assert train_sft(**inputs, out=tmp_path, **plain | other) == first
+    assert adapter_bytes(tmp_path) == before
+
+
+def test_the_size_of_a_pass_does_not_change_what_is_learned_without_dropout(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    plain = SETTINGS | {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}}
+    learned = []
+    for size in (64, 128):
+        train_sft(**inputs, out=tmp_path / str(size), **plain | {"micro_batch_tokens": size})
+        learned.append(load_file(tmp_path / str(size) / "adapter" / "adapter_model.safetensors"))
+    for name, weights in learned[0].items():
+        torch.testing.assert_close(weights, learned[1][name], rtol=1e-3, atol=1e-5)

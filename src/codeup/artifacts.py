@@ -116,6 +116,29 @@ def read_artifact(folder: Path) -> Artifact | None:
     return artifact if whole else None
 
 
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that was marked complete: an unreadable marker, a lost or shortened file. None where
+    it is whole, or was never complete.
+
+    `weights.bin: 5 bytes when it was written, gone now`
+    """
+    marker = folder / MARKER
+    if not marker.is_file():
+        return None
+    try:
+        read_artifact(folder)
+        files = json.loads(marker.read_text(encoding="utf-8"))["files"]
+    except UserError as error:
+        return f"{MARKER}: {error.what}"
+    for name, size in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name}: {size:,} bytes when it was written, gone now"
+        if path.stat().st_size != size:
+            return f"{name}: {size:,} bytes when it was written, {path.stat().st_size:,} now"
+    return None
+
+
 def finish(
     folder: Path, step: Step, print_: str, inputs: Mapping[str, str], summary: Mapping[str, Any], seconds: float
 ) -> Artifact:

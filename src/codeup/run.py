@@ -12,6 +12,7 @@ Interrupted work is not lost: the step's folder stays, and a step that can conti
 from __future__ import annotations
 
 import fcntl
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,16 +27,20 @@ from codeup.types import Artifact, Context, Emit, Event, Step, ignore_event
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A step with its fingerprint, its folder, and the artifact if it is already finished."""
+    """A step with its fingerprint, its folder, and the artifact if it is already finished; `damage` says what is wrong
+    with one that was finished and is no longer whole."""
 
     step: Step
     fingerprint: str
     folder: Path
     artifact: Artifact | None
+    damage: str | None = None
 
     @property
     def state(self) -> str:
-        """done, started (a folder that can be continued) or new."""
+        """done, damaged, started (a folder that can be continued) or new."""
+        if self.damage:
+            return "damaged"
         return "done" if self.artifact else "started" if self.folder.is_dir() else "new"
 
 
@@ -48,7 +53,8 @@ def plan(steps: Sequence[Step], run_dir: Path) -> list[Planned]:
         print_ = artifacts.step_fingerprint(step, [prints[name] for name in step.inputs], code)
         prints[step.name] = print_
         folder = artifacts.step_folder(run_dir, step, print_)
-        planned.append(Planned(step, print_, folder, artifacts.read_artifact(folder)))
+        damage = artifacts.damage(folder)
+        planned.append(Planned(step, print_, folder, None if damage else artifacts.read_artifact(folder), damage))
     return planned
 
 
@@ -63,7 +69,8 @@ def run(
     """Run what is not finished and return every wanted step's artifact by name.
 
     `only` limits the work to one step and what it still needs; `force` runs a step again, and with it everything that
-    builds on it (the old folders are kept beside, renamed). Raises UserError for an unknown step or a folder in use.
+    builds on it (the old folders are kept beside, renamed). Raises UserError for an unknown step, a folder in use, and
+    a finished step that is damaged: hours of work are not repeated without a word.
     """
     for name in (only, force):
         if name is not None and name not in {step.name for step in steps}:
@@ -73,9 +80,9 @@ def run(
         wanted = {step.name for step in steps} if only is None else _needed(steps, only)
         stale = set() if force is None else _dependents(steps, force)
         done: dict[str, Artifact] = {}
-        for item in plan(steps, run_dir):
-            if item.step.name not in wanted:
-                continue
+        planned = [item for item in plan(steps, run_dir) if item.step.name in wanted]
+        _refuse_damaged([item for item in planned if item.damage and item.step.name not in stale])
+        for item in planned:
             if item.artifact and item.step.name not in stale:
                 emit(Event("skip", item.step.name, values={"seconds": item.artifact.seconds}))
                 done[item.step.name] = item.artifact
@@ -84,6 +91,39 @@ def run(
                 item.folder.rename(item.folder.with_name(f"{item.folder.name}.replaced-{time.time_ns()}"))
             done[item.step.name] = _run_step(item, {name: done[name] for name in item.step.inputs}, emit)
         return done
+
+
+OWNER = "study.json"
+"""File of a run folder that says whose it is."""
+
+
+def claim(run_dir: Path, *, name: str, recipe_file: str, look_only: bool = False) -> None:
+    """Note in a run folder which study it belongs to. Raises UserError, and changes nothing, where it is another's."""
+    for file in (OWNER, "run.json"):  # run.json is there when a study has ended
+        try:
+            owner = json.loads((run_dir / file).read_text(encoding="utf-8"))
+            other, wrote = str(owner["name"]), str(owner["recipe_file"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if other != name:
+            raise UserError(
+                f"is the run folder of the study {other!r} ({wrote}), and this recipe is {name!r}; nothing was changed",
+                where=str(run_dir),
+                mend="choose another run_dir",
+            )
+    if not look_only:
+        _make_folder(run_dir)
+        artifacts.write_json(run_dir / OWNER, {"name": name, "recipe_file": recipe_file})
+
+
+def _refuse_damaged(found: Sequence[Planned]) -> None:
+    if found:
+        told = "\n".join(f"  {item.step.name}: {item.folder.name}/{item.damage}" for item in found)
+        first = found[0].step.name
+        raise UserError(
+            f"{len(found)} finished step{'s are' if len(found) > 1 else ' is'} damaged:\n{told}",
+            mend=f"put the file back, or run {first} again with what builds on it: --force {first}",
+        )
 
 
 def _run_step(item: Planned, inputs: Mapping[str, Artifact], emit: Emit) -> Artifact:

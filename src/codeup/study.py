@@ -231,8 +231,9 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int |
     stage, name = recipe.stage(chain[-1]), chain_name(chain, seed)
     before = (merge_name(chain[:-1], seed),) if len(chain) > 1 else ()
     model: dict[str, Any] = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
+    running = stage.model_dump(mode="json", include=running_settings(stage))
     train = {
-        "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json"),
+        "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json", exclude=set(running)),
         "select": _selection(recipe, stage),
         "template": recipe.model.template,
         "dtype": recipe.model.dtype,
@@ -242,6 +243,7 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int |
         "at": {
             **model["at"],
             **_selection_at(recipe, stage),
+            "running": running,
             "report_to": recipe.trackers(),
             "project": recipe.name,
         },
@@ -251,6 +253,20 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int |
         Step(stage.kind, f"train-{name}", train, (f"data-{stage.data}", *before)),
         Step("merge", merge_name(chain, seed), merge, (f"train-{name}", *before)),
     ]
+
+
+def running_settings(stage: recipes.Stage) -> set[str]:
+    """Settings of a stage that do not change what it learns, so that changing them repeats nothing.
+
+    How often it saves and how memory is used; how many tokens go through at a time, unless something is drawn at random
+    in each pass (dropout, noise); what is evaluated on the way, unless a step is chosen or the stage stopped by it.
+    """
+    found = {"checkpoint_seconds", "keep_last", "activation_checkpointing"}
+    if not stage.lora.dropout and not stage.neftune_alpha:
+        found.add("micro_batch_tokens")
+    if stage.select_by == "last" and not stage.early_stop:
+        found |= {"evals_per_epoch", "eval_rows", "eval_share"}
+    return found
 
 
 def _selection(recipe: recipes.Recipe, stage: recipes.Stage) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ def run(
     """Run a recipe (or print its plan) and return the thresholds that were missed, in words."""
     recipe = recipes.load(path, settings)
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
+    engine.claim(folder, name=recipe.name, recipe_file=path, look_only=dry_run)
     if dry_run:
         _print_plan(path, recipe, engine.plan(steps, folder), json)
         return []
@@ -62,6 +63,7 @@ def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> No
         known = ", ".join(s.name for s in recipe.stages)
         raise UserError(f"the recipe has no stage {stage!r} in a variant", where=path, mend=f"--stage one of: {known}")
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
+    engine.claim(folder, name=recipe.name, recipe_file=path)
     first_seed = recipe.seeds[0] if recipe.seeds else None
     name = "train-" + study.chain_name(chains[0][: chains[0].index(stage) + 1], first_seed)
     with display() as emit:

@@ -176,7 +176,7 @@ def _chain(run: Path, merge: Path) -> Iterator[Stage]:
 
 def _stage(run: Path, folder: Path) -> Stage:
     marker = _marker(folder)
-    settings = marker["spec"]["stage"]
+    settings = {**marker["spec"]["stage"], **marker["spec"]["at"].get("running", {})}
     name, mark = next((n, m) for n, m in marker["inputs"].items() if n.startswith("data-"))
     adapter = folder / "adapter"
     return Stage(

@@ -20,8 +20,9 @@ CODE = ("train", "chat", "steps/sft.py")
 
 
 class Spec(BaseModel):
-    """A stage of the recipe; `base` identifies the base model when no merge comes before; `select` are the problems
-    that its step is chosen by (study.py), where it is chosen by pass@1."""
+    """A stage of the recipe, with the settings that do not change what is learned apart, in `at.running` (study.py);
+    `base` identifies the base model when no merge comes before; `select` are the problems that its step is chosen by,
+    where it is chosen by pass@1."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +50,7 @@ def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) ->
     """What every kind of stage hands to the training, flat."""
     from codeup.chat import load_renderer
 
-    stage, start, scorer = spec.stage, start_model(context, spec.at), None
+    stage, start, scorer = spec.stage.model_copy(update=spec.at["running"]), start_model(context, spec.at), None
     renderer = load_renderer(start, spec.template)
     if spec.select is not None:
         from codeup.steps._scorer import make_scorer

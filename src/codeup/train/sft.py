@@ -154,7 +154,8 @@ def train_sft(
         early_stop=early_stop,
         group=objective.group,
     )
-    identity = _identity(facts)
+    drawn = neftune_alpha > 0 or (method == "lora" and settings["dropout"] > 0)
+    identity = _identity(_of_the_result(facts, drawn=drawn, watched=select_by != selection.LAST or early_stop > 0))
     artifacts.make_folder(out)
     finished = _finished(out, identity)
     if finished is not None:
@@ -209,6 +210,17 @@ def train_sft(
         artifacts.write_json(out / "train.json", {"identity": identity, "summary": summary})
     _tidy(out, keep_checkpoints)
     return summary
+
+
+def _of_the_result(facts: Mapping[str, Any], *, drawn: bool, watched: bool) -> dict[str, Any]:
+    """Facts that what is learned depends on: not how many tokens go through at a time, unless something is `drawn` at
+    random in each pass; not what is evaluated on the way, unless a step is chosen or the training stopped by it."""
+    kept = dict(facts)
+    if not drawn:
+        kept["optimiser"] = {key: value for key, value in facts["optimiser"].items() if key != "micro_batch_tokens"}
+    if not watched:
+        del kept["evaluation"]
+    return kept
 
 
 def _identity(facts: Mapping[str, Any]) -> str:
@@ -361,8 +373,12 @@ def _finished(out: Path, identity: str) -> dict[str, Any] | None:
         mend = "delete that file; the training then goes on from its last checkpoint"
         raise UserError(f"damaged summary ({error})", where=str(path), mend=mend) from None
     if not same:
-        path.unlink()
-    return summary if same else None
+        raise UserError(
+            "holds a finished training with other settings, data or base",
+            where=str(out),
+            mend="name another folder; this one is left as it is",
+        )
+    return dict(summary)
 
 
 @contextlib.contextmanager
