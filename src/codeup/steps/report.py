@@ -42,11 +42,14 @@ class Spec(BaseModel):
 
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
-    """Write report.html, report.json and charts/."""
-    from codeup.report.build import build_report
+    """Write report.html, report.json, charts/ and table.json, .csv, .md and .txt."""
+    from codeup.report.build import build_report, replace
+    from codeup.report.table_files import written
 
     study = assemble(spec, context)
     build_report(study, context.folder, itertools.islice(_answers(context), MOST_ANSWERS))
+    for name, text in written(study).items():
+        replace(context.folder / name, text.encode())
     return {"scores": len(study["scores"]), "comparisons": len(study["comparisons"])}
 
 
