@@ -117,6 +117,8 @@ def run_folder(recipe: recipes.Recipe) -> Path:
 
 
 def _used_data(recipe: recipes.Recipe, chains: dict[str, tuple[str, ...]]) -> list[str]:
+    if not recipe.stages:
+        return list(recipe.data)
     used = {stage for chain in chains.values() for stage in chain}
     return list(dict.fromkeys(stage.data for stage in recipe.stages if stage.name in used))
 

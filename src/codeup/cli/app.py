@@ -476,6 +476,21 @@ def export_hub(
     )  # fmt: skip
 
 
+@data_app.command("prepare")
+@guarded
+def data_prepare(
+    recipe: RecipeFile,
+    settings: Settings = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="only this entry of data; repeatable")] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="show what salvage rules changed")] = False,
+    json: Json = False,
+) -> None:
+    """Only the data steps of a recipe, and what became of every row; `codeup run` goes on from there."""
+    from codeup.cli import preparing
+
+    preparing.prepare(recipe, settings or [], datasets=dataset or [], examples=examples, json=json)
+
+
 @data_app.command("decontaminate")
 @guarded
 def data_decontaminate(

@@ -1,4 +1,4 @@
-"""`codeup data …`: training data looked at and cleaned outside of any run."""
+"""`codeup data …`: training data prepared, and cleaned outside of any run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from codeup.cli.funnels import lines as funnel_lines
 from codeup.cli.progress import display
 from codeup.errors import UserError
+
+
+def prepare(path: str, settings: list[str], *, datasets: Sequence[str], examples: bool, json: bool) -> None:
+    """Run the data steps of a recipe and print their accounts."""
+    from codeup import recipe as recipes
+    from codeup import run as engine
+    from codeup import study
+
+    recipe = recipes.load(path, settings)
+    steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
+    names = {step.name.removeprefix("data-"): step.name for step in steps if step.kind in ("prepare", "pairs")}
+    for wanted in datasets:
+        if wanted not in names:
+            known = ", ".join(names) or "it has none"
+            what = "no stage of a variant uses it" if wanted in recipe.data else "the recipe has no such data"
+            raise UserError(f"--dataset {wanted}: {what}", where=path, mend=f"one of: {known}")
+    if not names:
+        raise UserError("the recipe has no data", where=path, mend="add data: {NAME: {sources: [...]}}")
+    accounts = []
+    for name in datasets or names:
+        with display() as emit:
+            artifact = engine.run(steps, folder, emit=emit, only=names[name])[names[name]]
+        accounts.append({**artifact.summary, "folder": artifact.folder, "seconds": artifact.seconds})
+        if not json:
+            print("\n".join(funnel_lines(accounts[-1], examples=examples)), end="\n\n")
+    if json:
+        print(jsonlib.dumps({"datasets": accounts}))
 
 
 def decontaminate(

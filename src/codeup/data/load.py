@@ -301,7 +301,7 @@ def _convert_file(
     skip: int = 0,
 ) -> Iterator[Conversation | Drop]:
     """The rows of one file after the first `skip`, converted; both kinds of item carry `label` and row."""
-    stream = read_rows(path)
+    stream = module.read(path, mapping) if "read" in vars(module) else read_rows(path)
     peeked = list(itertools.islice(stream, COLUMN_PEEK_ROWS))
     _check_columns(module, mapping, [row.value for row in peeked if row.value is not None], path)
     for row in itertools.islice(itertools.chain(peeked, stream), skip, None):

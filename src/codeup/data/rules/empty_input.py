@@ -2,7 +2,7 @@
 
     input "<noinput>"   ->   no input, and so the prompt without the "### Input:" part
 
-Done by the source `alpaca`. Switched off, the words stay in the prompt.
+Done by the sources `alpaca` and `code_alpaca`. Switched off, the words stay in the prompt.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from codeup.data import rows
 
 ON = True
-SOURCES = frozenset({"alpaca"})
+SOURCES = frozenset({"alpaca", "code_alpaca"})
 REPAIRS = (rows.NO_INPUT_EMPTIED,)
 DROPS: tuple[str, ...] = ()
 apply = None

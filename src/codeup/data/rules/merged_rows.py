@@ -16,7 +16,7 @@ from codeup.data.mend import repaired
 from codeup.types import Conversation
 
 ON = True
-SOURCES = frozenset({"alpaca", "evol_codealpaca_v1"})
+SOURCES = frozenset({"alpaca", "code_alpaca", "evol_codealpaca_v1"})
 CUT = "following rows in an answer cut"
 REPAIRS = (CUT,)
 DROPS: tuple[str, ...] = ()
