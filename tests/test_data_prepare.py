@@ -132,7 +132,7 @@ SPOILT: list[tuple[Callable[[Case], None], str]] = [
     (cut_zstd, "the zstd data is cut short"),
     (not_gzip, "the gzip data is damaged"),
     (cut_array, "the file ends at byte"),
-    (bad_line, "row 3 (line 4) is not valid JSON: Expecting value at byte 181"),
+    (bad_line, "row 3 (line 4) is not valid JSON: Expecting value at byte 184"),
     (empty, "the file is empty"),
     (blank, "nothing but white space"),
     (wrapped, "the rows are wrapped in an object, under 'data'"),
@@ -203,7 +203,7 @@ def test_a_line_of_a_hundred_megabytes_is_a_counted_drop(tmp_path: Path) -> None
     with (tmp_path / case.name).open("ab") as file:
         file.write(b'{"instruction": "long", "output": "' + b"word 1234 " * 10_000_000 + b'"}\n')
     done = case.run("--json")
-    assert account(done)["dropped"] == {"too long": 1}
+    assert account(done)["dropped"] == {"more than 4,000,000 characters": 1}
 
 
 def test_the_account_is_printed_and_a_second_time_the_step_is_not_run_again(tmp_path: Path) -> None:

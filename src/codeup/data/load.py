@@ -30,10 +30,13 @@ from codeup.data.files import Row, read_rows, sha256_of
 from codeup.data.mend import SHOWN, Mend, example
 from codeup.data.resolve import resolve
 from codeup.data.rows import Drop, Repaired
+from codeup.data.suggest import suggest
 from codeup.errors import UserError
 from codeup.types import Conversation
 
 COLUMN_PEEK_ROWS = 64
+MOST_CHARACTERS = 4_000_000
+"""A conversation of more is no training example: about a million tokens, and rules would take minutes over it."""
 EXAMPLES = 5
 """Examples kept of each repair."""
 
@@ -322,6 +325,9 @@ def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row:
     problem = rows.shape_problem(item.messages)
     if problem is not None:
         raise UserError(f"source {name!r} made a conversation of row {row.number} that is wrong: {problem}")
+    size = sum(len(turn.content) + len(turn.input) for turn in item.messages)
+    if size > MOST_CHARACTERS:
+        return Drop(rows.TOO_LARGE, f"{size} characters")
     return item if rows.is_valid_unicode(item) else Drop(rows.BAD_UNICODE)
 
 
@@ -352,15 +358,21 @@ def _check_columns(
 ) -> None:
     """A column that the user named or the source needs, and that none of the first rows has, is a mistake."""
     found = list(dict.fromkeys(column for row in first for column in row))
-    for wanted, use in module.COLUMNS.items():
-        column = mapping.get(wanted, wanted)
-        needed = use == rows.REQUIRED or (wanted in mapping and use != rows.IN_EACH_TURN)
-        if first and needed and column not in found:
-            raise UserError(
-                f"no column {column!r}{_suggestion(column, found)}; the columns are: {', '.join(map(repr, found))}",
-                where=str(path),
-                mend=f"say which column holds it: columns: {{{wanted}: NAME_IN_YOUR_FILE}}, or use another source",
-            )
+    needed = {
+        wanted: mapping.get(wanted, wanted)
+        for wanted, use in module.COLUMNS.items()
+        if use == rows.REQUIRED or (wanted in mapping and use != rows.IN_EACH_TURN)
+    }
+    missing = {wanted: column for wanted, column in needed.items() if column not in found}
+    if first and missing:
+        wanted, column = next(iter(missing.items()))
+        ways = suggest(module.__name__.rpartition(".")[2], missing, mapping, found)
+        perhaps = f"perhaps {ways}" if ways else f"say which column holds it: columns: {{{wanted}: NAME_IN_YOUR_FILE}}"
+        raise UserError(
+            f"no column {column!r}{_suggestion(column, found)}; the columns are: {', '.join(map(repr, found))}",
+            where=str(path),
+            mend=f"{perhaps}, or use another source",
+        )
 
 
 def _suggestion(name: str, known: Any) -> str:

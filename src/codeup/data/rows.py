@@ -33,6 +33,7 @@ BEYOND_LIMIT = "beyond limit"
 EQUAL_ANSWERS = "both answers are the same"
 OTHER_PROMPT = "the answers have different prompts"
 TOO_LONG = "too long"
+TOO_LARGE = "more than 4,000,000 characters"
 
 # What was mended in a row that was kept.
 LEADING_TURNS_CUT = "turns before the first question cut"
