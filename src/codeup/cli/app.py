@@ -625,3 +625,27 @@ def export_gguf(
     from codeup.cli import gguf
 
     gguf.export(model, out=out, quant=quant, adapter=adapter, verify=verify, json=json)
+
+
+@data_app.command("inspect")
+@guarded
+def data_inspect(
+    place: Annotated[
+        Path, typer.Argument(metavar="FILE_OR_FOLDER_OR_RUN", help="rows as they lie there, or prepared data")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="write the page too")] = None,
+    source: Annotated[str, typer.Option(help="how rows of a file are read; default: by their columns")] = "",
+    dataset: Annotated[str, typer.Option(help="only this dataset of a run")] = "",
+    model: Annotated[str, typer.Option(help="whose tokenizer measures and shows rows of a file")] = "nano-base",
+    template: Annotated[str, typer.Option(help="prompt template for rows of a file")] = "alpaca",
+    cutoff: Annotated[int | None, typer.Option(min=8, help="mark this length in tokens; rows of a file")] = None,
+    seed: Annotated[int, typer.Option(help="draws the examples")] = 0,
+    json: Json = False,
+) -> None:
+    """Look at training data: where rows went, lengths, languages, repeats, contamination, examples, licences."""
+    from codeup.cli import inspecting
+
+    inspecting.inspect(
+        place, dataset=dataset, source=source, model=model, template=template, cutoff=cutoff, seed=seed, html=html,
+        json=json,
+    )  # fmt: skip
