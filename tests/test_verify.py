@@ -37,7 +37,7 @@ def copied(original: Path, tmp_path: Path) -> Path:
 def test_an_untouched_dataset_passes_with_everything_counted(original: Path) -> None:
     found = verify(original, every_row=True)
     assert found.problems == [] and found.not_checked == []
-    assert found.checked["files"] == 11 and found.checked["inputs"] == 2
+    assert found.checked["files"] == 13 and found.checked["inputs"] == 2
     assert found.checked["rows"] == 33 and found.checked["documents"] == found.checked["rows_rendered"] == 31
 
 
@@ -69,7 +69,8 @@ def write_text(name: str, text: str) -> Change:
 
 FILES = [
     "conversations.jsonl", "dropped.jsonl", "funnel.json", "README.md", "recipe.yaml", "train/ids.npy",
-    "train/offsets.npy", "train/trained.npy", "validation/ids.npy", "validation/offsets.npy", "validation/trained.npy",
+    "train/offsets.npy", "train/runs.npy", "train/run_offsets.npy", "validation/ids.npy", "validation/offsets.npy",
+    "validation/runs.npy", "validation/run_offsets.npy",
 ]  # fmt: skip
 
 
@@ -132,11 +133,23 @@ def swap_questions(rows: list[dict]) -> list[dict]:
 
 def copy_of_train(folder: Path) -> None:
     """Validation becomes the first training documents."""
-    offsets, held = np.load(folder / "train/offsets.npy"), np.load(folder / "validation/offsets.npy")
-    end = offsets[len(held) - 1]
-    for name in ("ids", "trained"):
-        np.save(folder / f"validation/{name}.npy", np.load(folder / f"train/{name}.npy")[:end])
-    np.save(folder / "validation/offsets.npy", offsets[: len(held)])
+    documents = len(np.load(folder / "validation/offsets.npy"))
+    for values, borders in (("ids", "offsets"), ("runs", "run_offsets")):
+        some = np.load(folder / f"train/{borders}.npy")[:documents]
+        np.save(folder / f"validation/{borders}.npy", some)
+        np.save(folder / f"validation/{values}.npy", np.load(folder / f"train/{values}.npy")[: some[-1]])
+
+
+def one_document(folder: Path) -> None:
+    """All of train as a single document."""
+    for name in ("offsets", "run_offsets"):
+        edit_array(f"train/{name}.npy", lambda a: np.delete(a, slice(1, -1)))(folder)
+
+
+def shift(array: np.ndarray, by: tuple[int, int, int, int]) -> np.ndarray:
+    """Add to the first two runs."""
+    array[:2] += np.array(by, dtype=array.dtype).reshape(2, 2)
+    return array
 
 
 def more_kept(value: dict) -> None:
@@ -170,8 +183,16 @@ SIGNED: dict[str, tuple[Change, str, str]] = {
     ),
     "another count in the manifest": (edit_json("manifest.json", more_kept), "manifest.json", "rows_kept is 32"),
     "one token": (edit_array("train/ids.npy", lambda a: put(a, -1, 7)), "train/ids.npy", "rendered again"),
-    "one mark": (edit_array("train/trained.npy", lambda a: put(a, 0, 1)), "train/trained.npy", "marks other tokens"),
-    "a mark of 2": (edit_array("train/trained.npy", lambda a: put(a, 0, 2)), "train/trained.npy", "not one mark"),
+    "one mark": (edit_array("train/runs.npy", lambda a: shift(a, (-1, 1, 0, 0))), "train/runs.npy", "trained: "),
+    "marks moved about": (
+        edit_array("train/runs.npy", lambda a: shift(a, (1, -1, -1, 1))), "train/runs.npy", "marks other tokens",
+    ),
+    "a mark of another document": (
+        edit_array("train/runs.npy", lambda a: shift(a, (1, 0, -1, 0))), "train/runs.npy", "not one mark for each",
+    ),
+    "marks fewer than none": (
+        edit_array("train/runs.npy", lambda a: shift(a, (999, 0, -999, 0))), "train/runs.npy", "fewer than 0",
+    ),
     "ids that are not whole": (edit_array("train/ids.npy", lambda a: a.astype("f4")), "train/ids.npy", "whole numbers"),
     "ids too few": (edit_array("train/ids.npy", lambda a: a[:-1]), "train", "do not fit together"),
     "a border that falls": (
@@ -181,7 +202,7 @@ SIGNED: dict[str, tuple[Change, str, str]] = {
         edit_array("train/offsets.npy", lambda a: put(a, 2, int(a[2]) + 1)), "train/ids.npy", "rendered again",
     ),
     "a document too long": (
-        edit_array("train/offsets.npy", lambda a: np.delete(a, slice(1, -1))), "train/offsets.npy", "more than 128",
+        one_document, "train/offsets.npy", "more than 128",
     ),
     "training rows as validation": (copy_of_train, "validation/ids.npy", "are in train too"),
     "an array that is none": (write_text("train/ids.npy", "x"), "train/ids.npy", "damaged"),
@@ -231,6 +252,16 @@ def test_an_input_that_changed_is_named_and_one_that_moved_is_said_not_to_be_che
     assert found.problems == [] and found.not_checked == [f"input first.jsonl: not at {first} any more"]
 
 
+def test_rows_that_a_mix_repeats_verify_and_a_repeat_of_nothing_does_not(tmp_path: Path) -> None:
+    folder = prepare(tmp_path / "data", tmp_path / "run", licence=", epochs: 2")
+    offsets = np.load(folder / "train/offsets.npy")
+    train_rows = read(folder / "manifest.json")["counts"]["train_rows"]
+    assert len(offsets) - 1 > train_rows and verify(folder).problems == []
+    edit_array("train/ids.npy", lambda a: put(a, -2, 7))(folder)
+    resign(folder)
+    assert [(p.file, "repeats none" in p.what) for p in verify(folder).problems] == [("train/ids.npy", True)]
+
+
 def test_rows_divided_between_turns_verify_and_export_whole(tmp_path: Path) -> None:
     turns = [("human", "Tell me more " * 8), ("gpt", "More and more " * 12)] * 6
     row = {"conversations": [{"from": who, "value": text} for who, text in turns]}
@@ -260,7 +291,7 @@ def test_a_run_folder_means_its_datasets_and_an_older_step_is_passed_over(tmp_pa
 def test_the_command_exits_0_1_and_2(copied: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     good = run(app, ["data", "verify", str(copied)])
-    assert good.exit_code == 0 and good.stdout.startswith("small: as its manifest says  (11 files, ")
+    assert good.exit_code == 0 and good.stdout.startswith("small: as its manifest says  (13 files, ")
     flip("train/ids.npy")(copied)
     bad = run(app, ["data", "verify", str(copied), "--json"])
     told = json.loads(bad.stdout.splitlines()[-1])

@@ -255,27 +255,25 @@ def _borders(store: TokenStore, side: str, prepared: Prepared) -> Iterator[Probl
     if lengths.max(initial=0) > cutoff:
         longest = int(lengths.argmax())
         yield Problem(name, f"document {longest} has {int(lengths[longest]):,} tokens, more than {cutoff:,}")
-    learned, marks = 0, _marks_file(prepared, side)
-    for place in range(len(store)):
-        trained = np.asarray(store[place][1])
-        learned += int(trained.sum())
-        if len(trained) != lengths[place] or trained.max() > 1:
-            yield Problem(marks, f"document {place} has not one mark, 0 or 1, for each token")
-            return
-    for key, total in ((side, len(store.ids)), (f"{side}_trained", learned)):
+    marks = f"{side}/runs.npy"
+    if (store.runs < 0).any():
+        yield Problem(marks, "holds runs of fewer than 0 tokens")
+        return
+    wrong = next((place for place in range(len(store)) if len(store[place][1]) != lengths[place]), None)
+    if wrong is not None:
+        yield Problem(marks, f"document {wrong} has not one mark for each token")
+    for key, total in ((side, len(store.ids)), (f"{side}_trained", store.trained_tokens)):
         if key in counts["tokens"] and counts["tokens"][key] != total:
             yield Problem(
                 ids if key == side else marks, f"{key}: {total:,} tokens, should be {counts['tokens'][key]:,}"
             )
 
 
-def _marks_file(prepared: Prepared, side: str) -> str:
-    """The file that says which tokens are learned from."""
-    return next(name for name in (f"{side}/runs.npy", f"{side}/trained.npy") if (prepared.folder / name).is_file())
-
-
 def _split(prepared: Prepared, found: Found) -> Iterator[Problem]:
-    """Equal documents on both sides, by hash of their ids. That held-out groups are in validation is for `_tokens`."""
+    """Documents by the hash of their ids: equal ones on both sides, repeats of a mix that repeat nothing.
+
+    That the held-out groups are those in validation is for `_tokens`.
+    """
     from codeup.train.tokens import open_tokens
 
     def digest(ids: Any) -> bytes:
@@ -283,7 +281,13 @@ def _split(prepared: Prepared, found: Found) -> Iterator[Problem]:
 
     train, validation = (open_tokens(prepared.folder / side) for side in ("train", "validation"))
     wanted = {digest(validation[place][0]): place for place in range(len(validation))}
-    both = [(wanted[key], place) for place in range(len(train)) if (key := digest(train[place][0])) in wanted]
+    keys_of_train = [digest(train[place][0]) for place in range(len(train))]
+    both = [(wanted[key], place) for place, key in enumerate(keys_of_train) if key in wanted]
+    rows = prepared.manifest["counts"]["train_rows"]
+    once = set(keys_of_train[:rows])
+    strange = next((place for place, key in enumerate(keys_of_train[rows:], rows) if key not in once), None)
+    if strange is not None:
+        yield Problem("train/ids.npy", f"document {strange} repeats none of the {rows:,} before it")
     if both and prepared.manifest["settings"].get("dedup") != "none":
         held, place = both[0]
         yield Problem(
@@ -321,7 +325,7 @@ def _tokens(prepared: Prepared, found: Found, every_row: bool, emit: Emit) -> It
             if ids.tolist() != list(tokens.ids):
                 yield Problem(f"{side}/ids.npy", f"document {place} is not {row} rendered again")
             elif trained.tolist() != list(tokens.trained):
-                yield Problem(_marks_file(prepared, side), f"document {place} ({row}) marks other tokens to learn")
+                yield Problem(f"{side}/runs.npy", f"document {place} ({row}) marks other tokens to learn")
             elif not _reads_as(renderer, tokens, conversation):
                 yield Problem(f"{side}/ids.npy", f"document {place} does not read as {row} when decoded")
             found.checked["rows_rendered"] += 1
