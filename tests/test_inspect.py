@@ -21,7 +21,7 @@ from codeup.errors import UserError
 from codeup.prepared import page, where
 from codeup.prepared.export import export
 from codeup.prepared.flow import flow
-from codeup.prepared.look import bins, fence_tags, look_at
+from codeup.prepared.look import bins, look_at
 from codeup.prepared.look_files import guess_source, look_at_files
 from codeup.prepared.shown import Few, pieces
 from codeup.types import Conversation, Message
@@ -72,7 +72,7 @@ class Tags(HTMLParser):
 def test_a_prepared_dataset_is_counted_whole(look: dict[str, Any]) -> None:
     assert (look["funnel"]["rows_in"], look["funnel"]["rows_kept"]) == (33, 31)
     assert dict(map(tuple, look["turns"])) == {1: 31}
-    assert dict(map(tuple, look["languages"]))["python"] == 20
+    assert dict(map(tuple, look["languages"])) == {"python": 20, "no code": 11}
     assert sum(count for _, _, count in look["lengths"]["bins"]) == 31
     assert look["licence"]["licence"] == "not stated" and look["contamination"]["hits"] == []
     assert len(look["examples"]) == 31 and {each["side"] for each in look["examples"]} == {"train", "validation"}
@@ -124,19 +124,6 @@ def test_a_few_of_many_are_drawn_evenly() -> None:
     few.add("rare", {"n": -1})
     assert few.counts == {"long": 1000, "rare": 1}
     assert len(few.kept["long"]) == 2 and max(each["n"] for each in few.kept["long"]) > 1 and len(few.kept["rare"]) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "tags"),
-    [
-        ("```py\nx\n```\n~~~js\ny\n~~~", {"python", "javascript"}),
-        ("```\nx\n```", {"untagged"}),
-        ("````md\n```c\nx\n```\n````", {"md"}),
-        ("a `tick` and no fence", set()),
-    ],
-)
-def test_languages_are_those_of_opening_fences(text: str, tags: set[str]) -> None:
-    assert fence_tags(text) == tags
 
 
 def test_a_raw_file_is_read_by_its_columns_and_its_near_duplicates_are_found(tmp_path: Path) -> None:

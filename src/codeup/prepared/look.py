@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeup import models
-from codeup.data.code import parses
+from codeup.data.code_languages import of_answers
 from codeup.data.store import read_conversations
 from codeup.prepared.shown import Few, example, with_text
 from codeup.prepared.where import Prepared, held_out
@@ -32,12 +32,6 @@ EXAMPLES = 40
 BARS = 40
 HITS = 60
 PER_REASON = 3
-PARSED = 20_000
-"""Answers without a fence that are tried as Python; of more rows the rest count as text."""
-_SAME = {
-    "py": "python", "python3": "python", "js": "javascript", "ts": "typescript", "c++": "cpp", "cs": "c#",
-    "csharp": "c#", "golang": "go", "sh": "bash", "shell": "bash", "rs": "rust", "rb": "ruby", "yml": "yaml",
-}  # fmt: skip
 
 
 class Seen:
@@ -47,23 +41,13 @@ class Seen:
         self.rows = 0
         self.turns: Counter[int] = Counter()
         self.languages: Counter[str] = Counter()
-        self._tried = 0
 
     def add(self, conversation: Conversation) -> None:
         """Count one more."""
         self.rows += 1
-        answers = [turn.content for turn in conversation.messages if turn.role == "assistant"]
-        self.turns[len(answers)] += 1
-        self.languages.update(self._languages(answers))
-
-    def _languages(self, answers: Sequence[str]) -> set[str]:
-        tags = {tag for answer in answers for tag in fence_tags(answer)}
-        if tags:
-            return tags
-        self._tried += 1
-        if self._tried <= PARSED and any(map(parses, answers)):
-            return {"python, no fence"}
-        return {"no fenced code"}
+        self.turns[sum(turn.role == "assistant" for turn in conversation.messages)] += 1
+        found = {language or "not told" for language in of_answers(conversation)}
+        self.languages.update(found or {"no code"})
 
     def to_dict(self) -> dict[str, Any]:
         """Most frequent first."""
@@ -71,24 +55,6 @@ class Seen:
             "languages": [[name, count] for name, count in self.languages.most_common()],
             "turns": [[number, count] for number, count in sorted(self.turns.items())],
         }
-
-
-def fence_tags(text: str) -> set[str]:
-    """The languages that opening code fences name, `untagged` where they name none.
-
-    >>> sorted(fence_tags("See:\\n```py\\nx\\n```\\nand\\n```\\ny\\n```"))
-    ['python', 'untagged']
-    """
-    found, inside = set(), ""
-    for line in text.splitlines() if "```" in text or "~~~" in text else ():
-        bare = line.strip()
-        if inside:
-            inside = "" if bare.startswith(inside) and not bare.strip("`~") else inside
-        elif bare.startswith(("```", "~~~")):
-            tag = bare.strip("`~").strip().lower().split(" ")[0][:24]
-            inside = bare[: len(bare) - len(bare.lstrip(bare[0]))]
-            found.add(_SAME.get(tag, tag) or "untagged")
-    return found
 
 
 def bins(lengths: NDArray[np.integer], cutoff: int | None) -> dict[str, Any]:
