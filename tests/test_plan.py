@@ -210,6 +210,24 @@ def test_common_stages_are_trained_once_and_hours_follow(tmp_path: Path) -> None
     assert b.cost == pytest.approx(2 * b.hours)
 
 
+@pytest.mark.parametrize(
+    ("said", "key", "count"),
+    [("8xA100-80", "a100-80", 8), ("a100-80x8", "a100-80", 8), ("2 × RTX 4090", "rtx4090", 2),
+     ("rtx4090", "rtx4090", 1), ("rtx 3090", "rtx3090", 1), ("RTX3090 x 4", "rtx3090", 4)],
+)  # fmt: skip
+def test_a_number_of_cards_is_read_before_or_behind_the_name(said: str, key: str, count: int) -> None:
+    assert needs.find_gpus(said) == (key, count)
+
+
+def test_eight_cards_take_an_eighth_of_the_hours_and_cost_the_same(tmp_path: Path) -> None:
+    one, eight = plan(tmp_path, gpu="h100", price=2.0), plan(tmp_path, gpu="8xh100", price=2.0)
+    a, b = one.stages[0].fits[0], eight.stages[0].fits[0]
+    assert a.hours is not None and b.hours is not None and b.machine == "8 × H100 80 GB"
+    assert (b.hours, b.cost, b.needs) == (pytest.approx(a.hours / 8), pytest.approx(a.cost), a.needs)
+    with pytest.raises(UserError, match="no number of cards"):
+        plan(tmp_path, gpu="0xh100")
+
+
 def test_hours_are_executed_work_by_reached_peak(tmp_path: Path) -> None:
     found = plan(tmp_path, gpu="h100", utilisation=0.5).stages[0]
     assert found.workload is not None

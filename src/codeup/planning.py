@@ -145,7 +145,10 @@ def plan_study(
         raise UserError(
             f"{recipe.model.base!r} is not on this machine", where="--measure", mend="give model.base a local folder"
         )
-    names = [needs.find_gpu(gpu)] if gpu else list(needs.GPUS)
+    names, devices = list(needs.GPUS), 1
+    if gpu:
+        name, devices = needs.find_gpus(gpu)
+        names = [name]
     shape, shape_from = base_shape(recipe.model)
     chains = _chains_trained(recipe)
     used = [stage for stage in recipe.stages if any(chain[-1] == stage.name for chain in chains)]
@@ -156,11 +159,12 @@ def plan_study(
     speed = _speed(stages[0], measurement)
     reached = None if recipe.model.dtype == "float32" else utilisation  # the peaks are those of bf16
     stages = tuple(
-        replace(stage, fits=tuple(_fits(stage, names, reached, price, speed, measurement))) for stage in stages
+        replace(stage, fits=tuple(_fits(stage, names, devices, reached, price, speed, measurement))) for stage in stages
     )
     assumed = {
         "utilisation": utilisation,
         "price_per_hour": price,
+        "devices": devices,
         "context_bytes": needs.CONTEXT_BYTES,
         "allocator_share": needs.ALLOCATOR_SHARE,
         "process_bytes": needs.PROCESS_BYTES,
@@ -265,18 +269,24 @@ def _memory(
 def _fits(
     stage: StageNeeds,
     names: list[str],
+    devices: int,
     reached: float | None,
     price: float | None,
     speed: float | None,
     measurement: Measurement | None,
 ) -> Iterator[Fit]:
-    """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here."""
+    """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here.
+
+    Several `devices` share the steps: each holds all of the model (so memory is that of one), and no time is counted
+    for passing gradients on. The price is that of one card for an hour.
+    """
     for name in names:
         card = needs.GPUS[name]
-        hours = None if reached is None else _hours(stage, card.flops * reached)
-        cost = hours * price if hours is not None and price is not None else None
+        hours = None if reached is None else _hours(stage, card.flops * reached * devices)
+        cost = hours * price * devices if hours is not None and price is not None else None
         needed = stage.gpu.total
-        yield Fit(card.label, needed, card.memory, needs.verdict(needed, card.memory), hours, cost)
+        label = card.label if devices == 1 else f"{devices} × {card.label}"
+        yield Fit(label, needed, card.memory, needs.verdict(needed, card.memory), hours, cost)
     on_gpu = measurement is not None and measurement.measured.device.startswith("cuda")
     for name, size in _gpus_here():
         hours = _hours(stage, speed) if on_gpu else None

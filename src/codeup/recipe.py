@@ -268,6 +268,9 @@ class Benchmark(Section):
     prompt: Literal["default", "codeup-2024", "evalplus"] = Field(
         "default", description="how problems are put: our way, the 2024 CodeUp study's, or EvalPlus's"
     )
+    extract: Literal["codeup", "codeup-2024", "evalplus"] = Field(
+        "codeup", description="how the program is taken out of an answer: our way, the 2024 study's, or EvalPlus's"
+    )
     compat: Literal["evalplus", "evalplus-0.3.1"] = Field(
         "evalplus", description="humaneval_plus, mbpp_plus: whose rules and time limits, EvalPlus's HEAD or its release"
     )

@@ -326,10 +326,12 @@ def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: Stud
         data = _benchmark_data(recipe, benchmark)
         for form in evaluate.base_forms if model.step is None else ["chat"]:
             label = f"{model.name}-{benchmark.name}-{form}"
-            common = {"benchmark": benchmark.model_dump(mode="json", exclude={"path"}), "data": data}
+            asked = benchmark.model_dump(mode="json", exclude={"path"})
+            common = {"benchmark": asked, "data": data}
             place = {"path": benchmark.path, "data_root": recipe.data_root}
             generate = {
                 **common,
+                "benchmark": {key: value for key, value in asked.items() if key != "extract"},  # answers do not change
                 "model": model.name,
                 "form": form,
                 "template": recipe.model.template,

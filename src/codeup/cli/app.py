@@ -122,8 +122,10 @@ def check(recipe: RecipeFile, settings: Settings = None, json: Json = False) -> 
 def plan(
     recipe: RecipeFile,
     settings: Settings = None,
-    gpu: Annotated[str | None, typer.Option(metavar="NAME", help="only this GPU, for example h100 or rtx4090")] = None,
-    price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", help="price of that GPU")] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="only this GPU: h100, rtx4090; 8xa100-80 are eight")
+    ] = None,
+    price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", help="price of one such GPU")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.4")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run up to 5 real steps of the first stage")] = False,
     json: Json = False,

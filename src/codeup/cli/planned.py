@@ -123,12 +123,14 @@ def _machine_lines(result: StudyPlan) -> Iterator[str]:
 
 
 def _total_lines(result: StudyPlan) -> Iterator[str]:
-    price = result.assumed["price_per_hour"]
+    price, devices = result.assumed["price_per_hour"], result.assumed["devices"]
     for machine, hours_of in result.hours.items():
         each = ", ".join(f"{name} {hours:,.2f} h" for name, hours in hours_of.items())
         whole = result.study_hours[machine]
-        cost = f", cost {whole * price:,.2f}" if price is not None and not machine.startswith("here") else ""
-        yield f"{machine}: {each}; all trainings of the study {whole:,.2f} h{cost}"
+        here = machine.startswith("here")
+        cost = f", cost {whole * price * devices:,.2f}" if price is not None and not here else ""
+        cards = f" ({whole * devices:,.2f} of one card)" if devices > 1 and not here else ""
+        yield f"{machine}: {each}; all trainings of the study {whole:,.2f} h{cards}{cost}"
 
 
 def _work_lines(result: StudyPlan) -> Iterator[str]:
@@ -138,6 +140,8 @@ def _work_lines(result: StudyPlan) -> Iterator[str]:
         mfu = share * useful / executed
         yield f"{stage.name}: {useful / 1e9:.3g} GFLOP a token, {executed / 1e9:.3g} executed; MFU {mfu:.0%}"
     yield f"hours on a named GPU assume that {share:.0%} of its bf16 peak is reached by what is executed"
+    if result.assumed["devices"] > 1:
+        yield "several cards: they share the steps without loss; CodeUp itself has not been run on several"
 
 
 def _measured_line(measurement: Measurement) -> str:

@@ -77,6 +77,7 @@ def make_scorer(
                 limits=limits,
                 rules=SuiteRules(asked["compat"]),
                 allow_unsafe=select["allow_unsafe"],
+                extraction=asked["extract"],
             )
         except OSError as error:
             if not disk.is_full(error):

@@ -48,6 +48,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         limits=Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"]),
         rules=SuiteRules(asked["compat"]),
         allow_unsafe=spec.allow_unsafe,
+        extraction=asked["extract"],
         model=spec.model,
         emit=context.emit,
         step_name=context.step,

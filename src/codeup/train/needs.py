@@ -17,6 +17,7 @@ Not covered: decoders other than `FAMILIES`, several devices, fragmentation beyo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -365,6 +366,24 @@ def find_gpu(name: str) -> str:
         if plain in (key.replace("-", ""), key.removeprefix("rtx")):
             return key
     raise UserError(f"no GPU {name!r} is known", where="--gpu", mend=f"use one of {', '.join(GPUS)}")
+
+
+def find_gpus(text: str) -> tuple[str, int]:
+    """The key in GPUS and how many of them: `8xA100-80` and `a100-80x8` are eight, `rtx4090` is one.
+
+    >>> find_gpus("8xA100-80"), find_gpus("rtx4090")
+    (('a100-80', 8), ('rtx4090', 1))
+    """
+    before = re.fullmatch(r"(\d{1,4})\s*[xX×*]\s*(\D.*)", text.strip())
+    after = re.fullmatch(r"(.*\w)\s*[xX×*]\s*(\d{1,4})", text.strip())
+    name, count = text, 1
+    if before:
+        name, count = before[2], int(before[1])
+    elif after and not text.lower().replace(" ", "").startswith("rtx" + after[2]):
+        name, count = after[1], int(after[2])
+    if count < 1:
+        raise UserError(f"{text!r} is no number of cards", where="--gpu", mend="give for example 8xa100-80")
+    return find_gpu(name), count
 
 
 def verdict(needed: float, there: float) -> str:
