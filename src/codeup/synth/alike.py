@@ -6,8 +6,8 @@
 
 Self-Instruct refuses a task whose ROUGE-L F with any earlier one is above 0.7 (Wang et al. 2023, section 2.2), and
 compares with all of them. F > t means that the two share so many words that the Jaccard similarity of their words is
-about t / (2 - t) or more, so MinHash bands (data/dedup.py) find the candidates, and only they are compared. Signs and
-case do not count. Memory: the words of what is kept, as Python integers, and 64 or fewer bands each.
+t / (2 - t) or more (if none is repeated), so MinHash bands find the candidates, and only they are compared. Signs and
+case do not count. Memory: the words of what is kept, as Python integers, and its bands.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from codeup.data import words
-from codeup.data.dedup import PERMUTATIONS, band_rows, signatures
-
-SLACK = 0.8
-"""Candidates are looked for below the exact bound: words that are repeated make it lower."""
+from codeup.data.dedup import PERMUTATIONS, RECALL, signatures
 
 
 class Alike:
@@ -27,7 +24,7 @@ class Alike:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.rows = band_rows(SLACK * threshold / (2 - threshold))
+        self.rows = band_rows(threshold / (2 - threshold))
         self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
         self._texts: list[list[int]] = []
         self._names: list[str] = []
@@ -50,8 +47,20 @@ class Alike:
     def _shape(self, text: str) -> tuple[list[int], list[tuple[int, bytes]]]:
         found = words.words([text], words.PROSE)
         signature = signatures(words.distinct(found))[0]
-        parts = signature.reshape(PERMUTATIONS // self.rows, self.rows)
+        parts = (signature[begin : begin + self.rows] for begin in range(0, PERMUTATIONS - self.rows + 1, self.rows))
         return found.of(0).tolist(), [(number, part.tobytes()) for number, part in enumerate(parts)]
+
+
+def band_rows(similarity: float) -> int:
+    """The most signature rows a band may hold to find a pair of this Jaccard similarity with probability RECALL.
+
+    The formula is that of data/dedup.py; here any number of rows will do.
+
+    >>> band_rows(0.7 / 1.3), band_rows(0.9 / 1.1)
+    (3, 7)
+    """
+    fitting = [r for r in range(1, 17) if 1 - (1 - similarity**r) ** (PERMUTATIONS // r) >= RECALL]
+    return max(fitting, default=1)
 
 
 def similarity(a: str, b: str) -> float:
