@@ -150,27 +150,47 @@ def test_a_rerun_sends_nothing_and_writes_the_same_bytes(
         assert {seed["licence"] for row in rows_of(out) for seed in row["seeds"]} == {"MIT"}
 
 
-def test_a_killed_run_continues_to_the_same_bytes_and_pays_once(seeds: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_an_interrupted_run_continues_to_the_same_bytes_and_pays_once(
+    how: signal.Signals, seeds: Path, tmp_path: Path
+) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     with Scripted() as endpoint:
-        synth("evol", seeds, whole, endpoint.url, rows=7)
+        synth("evol", seeds, whole, endpoint.url, rows=6)
         once = len(endpoint.requests)
     with Scripted(delay_s=0.15) as endpoint:
-        argv = command("evol", seeds, cut, endpoint.url, "--rows", "7", "--concurrency", "2")
-        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        argv = command("evol", seeds, cut, endpoint.url, "--rows", "6", "--concurrency", "2")
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while len(endpoint.requests) < once // 2:
-            assert process.poll() is None, "ended before it could be killed"
+            assert process.poll() is None, "ended before it could be interrupted"
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
         assert not (cut / "manifest.json").exists()
+        if how == signal.SIGINT:
+            assert process.returncode == 130
+            assert "the same command continues" in said
+            assert "Traceback" not in said
         endpoint.delay_s = 0.0
-        time.sleep(0.3)
-        before = len(endpoint.requests)
-        synth("evol", seeds, cut, endpoint.url, rows=7)
+        done = run("evol", seeds, cut, endpoint.url, "--rows", "6")
+        assert done.returncode == 0, done.stderr
         assert bytes_of(cut) == bytes_of(whole)
-        assert len(endpoint.requests) - before < once
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert 0 < found["sent"] < once
         assert len(endpoint.requests) <= once + 2, "more than those under way were asked twice"
+
+
+def test_what_is_printed_is_the_account(seeds: Path, tmp_path: Path, endpoint: Scripted) -> None:
+    argv = [word for word in command("self-instruct", seeds, tmp_path / "o", endpoint.url) if word != "--json"]
+    done = subprocess.run([*argv, "--rows", "3"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert printed[0] == "3 rows of 3 asked for; all there"
+    manifest = json.loads((tmp_path / "o/manifest.json").read_text())
+    counts = {line.strip(" -0123456789,"): int(line.split()[-1]) for line in printed[3:] if line[-1:].isdigit()}
+    assert counts["requested"] == manifest["requested"]
+    assert counts["kept"] == 3
+    assert {name: counts[name] for name in manifest["dropped"]} == manifest["dropped"]
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,10 @@ CLOSE = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One assertion as source, the function in it called `candidate`. `expected` is a literal or ''."""
+    """One assertion as source, the function in it called `candidate`. `expected` are literals in it."""
 
     source: str
-    expected: str
+    expected: tuple[str, ...]
     raises: bool = False
 
 
@@ -163,15 +163,20 @@ def _check(test: ast.expr, entry: str, known: dict[str, ast.expr]) -> Check | No
     test = _inlined(test, known)
     if not _calls(test, entry) or not _plain(test, entry) or not _sendable(test, entry):
         return None
-    expected = ""
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):
-        sides = [test.left, test.comparators[0]]
-        expected = next((ast.unparse(side) for side in sides if _literal(side)), "")
-    elif isinstance(test, ast.Call):
-        expected = "True"
-    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        expected = "False"
-    return Check(f"assert {ast.unparse(_renamed(test, entry))}", expected)
+    return Check(f"assert {ast.unparse(_renamed(test, entry))}", tuple(dict.fromkeys(_expected(test, entry))))
+
+
+def _expected(test: ast.expr, entry: str) -> Iterator[str]:
+    """Literals that an answer is compared with, wherever in the assertion."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.Is):
+            sides = [node.left, node.comparators[0]]
+            if any(_calls(side, entry) for side in sides):
+                yield from (ast.unparse(side) for side in sides if _literal(side))
+    if isinstance(test, ast.Call):
+        yield "True"
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        yield "False"
 
 
 def _raising(node: ast.With, entry: str, known: dict[str, ast.expr]) -> Check | None:
@@ -189,7 +194,7 @@ def _raising(node: ast.With, entry: str, known: dict[str, ast.expr]) -> Check | 
     value = _inlined(inner.value, known)
     if not _calls(value, entry) or not _plain(value, entry) or not _sendable(value, entry):
         return None
-    return Check(f"assert raises({error.id!r}, lambda: {ast.unparse(_renamed(value, entry))})", "", raises=True)
+    return Check(f"assert raises({error.id!r}, lambda: {ast.unparse(_renamed(value, entry))})", (), raises=True)
 
 
 def _inlined(node: ast.expr, known: dict[str, ast.expr]) -> ast.expr:

@@ -4,7 +4,7 @@
                                         comparison  return x + 1 if x >= 0 else 0
                                         constant    return x + 2 if x > 0 else 0
                                         negated     return x + 1 if not x > 0 else 0
-    wholesale: the function returns None; its first argument; one of the values that the tests expect
+    wholesale: the function returns None; its first argument; a value that the tests expect
 
 Each mutant has one change, made in the syntax tree (DeMillo, Lipton, Sayward 1978). A mutant that cannot behave
 differently exists (`x >= 0` where x is never 0), so not every small one need fail; every wholesale one must. Text in,
@@ -17,6 +17,7 @@ import ast
 import copy
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from codeup.languages import python
 
 MOST = 12
 """Small mutants of one program."""
+CONSTANTS = 3
+"""Of the values that tests expect, those they expect most often."""
 _COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -81,7 +84,7 @@ def _wholesale(program: str, entry_point: str, expected: Sequence[str]) -> Itera
     head = f"{program}\n\ndef {entry_point}(*arguments, **keywords):\n    "
     yield Mutant(head + "return None\n", "returns None", True)
     yield Mutant(head + "return [*arguments, *keywords.values()][0]\n", "returns its first argument", True)
-    for value in list(dict.fromkeys(expected))[:2]:
+    for value, _ in Counter(expected).most_common(CONSTANTS):
         yield Mutant(head + f"return {value}\n", f"always returns {value[:40]}", True)
 
 

@@ -163,7 +163,7 @@ def _mutated(keys: Sequence[str], cases: dict[str, _Case], pool: Pool) -> Iterat
     made: dict[str, list[Mutant]] = {}
     for key in keys:
         program, tests = cases[key].program, cases[key].tests
-        made[key] = mutants(program, tests.entry_point, [each.expected for each in tests.checks if each.expected])
+        made[key] = mutants(program, tests.entry_point, [value for each in tests.checks for value in each.expected])
     jobs = [_job(key, index, cases[key], program=each.program) for key in keys for index, each in enumerate(made[key])]
     passed = {(each.task_id, each.index) for each in pool.judge(jobs, retry=False) if each.outcome is Outcome.PASSED}
     for key in keys:
