@@ -94,11 +94,14 @@ def run(
 
 
 OWNER = "study.json"
-"""File of a run folder that says whose it is."""
+"""File of a run folder that says whose it is, and which steps it will have (report/watch.py reads them)."""
 
 
-def claim(run_dir: Path, *, name: str, recipe_file: str, look_only: bool = False) -> None:
-    """Note in a run folder which study it belongs to. Raises UserError, and changes nothing, where it is another's."""
+def claim(
+    run_dir: Path, *, name: str, recipe_file: str, planned: Sequence[Planned] = (), look_only: bool = False
+) -> None:
+    """Note in a run folder which study it belongs to, and the steps to come. Raises UserError, and changes nothing,
+    where it is another's."""
     for file in (OWNER, "run.json"):  # run.json is there when a study has ended
         try:
             owner = json.loads((run_dir / file).read_text(encoding="utf-8"))
@@ -113,7 +116,16 @@ def claim(run_dir: Path, *, name: str, recipe_file: str, look_only: bool = False
             )
     if not look_only:
         _make_folder(run_dir)
-        artifacts.write_json(run_dir / OWNER, {"name": name, "recipe_file": recipe_file})
+        steps = [
+            {
+                "name": item.step.name,
+                "kind": item.step.kind,
+                "folder": item.folder.relative_to(run_dir).as_posix(),
+                **({"epochs": item.step.spec["stage"]["epochs"]} if "stage" in item.step.spec else {}),
+            }
+            for item in planned
+        ]
+        artifacts.write_json(run_dir / OWNER, {"name": name, "recipe_file": recipe_file, "steps": steps})
 
 
 def _refuse_damaged(found: Sequence[Planned]) -> None:

@@ -157,11 +157,19 @@ def train(
 
 @app.command()
 @guarded
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN")], json: Json = False) -> None:
-    """Build the report of a run folder again and say where it is."""
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    watch: Annotated[bool, typer.Option("--watch", help="a live page of a running study, on this machine")] = False,
+    port: Annotated[int, typer.Option(help="of the live page; 0 takes a free one")] = 0,
+    json: Json = False,
+) -> None:
+    """Build the report of a run folder again and say where it is; or watch a study while it runs."""
     from codeup.cli import study
 
-    study.report(run_folder, json=json)
+    if watch:
+        study.watch(run_folder, port, json=json)
+    else:
+        study.report(run_folder, json=json)
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,10 @@ def run(
     """Run a recipe (or print its plan) and return the thresholds that were missed, in words."""
     recipe = recipes.load(path, settings)
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
-    engine.claim(folder, name=recipe.name, recipe_file=path, look_only=dry_run)
+    planned = engine.plan(steps, folder)
+    engine.claim(folder, name=recipe.name, recipe_file=path, planned=planned, look_only=dry_run)
     if dry_run:
-        _print_plan(path, recipe, engine.plan(steps, folder), json)
+        _print_plan(path, recipe, planned, json)
         return []
     started = time.monotonic()
     with display() as emit:
@@ -63,7 +66,7 @@ def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> No
         known = ", ".join(s.name for s in recipe.stages)
         raise UserError(f"the recipe has no stage {stage!r} in a variant", where=path, mend=f"--stage one of: {known}")
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
-    engine.claim(folder, name=recipe.name, recipe_file=path)
+    engine.claim(folder, name=recipe.name, recipe_file=path, planned=engine.plan(steps, folder))
     first_seed = recipe.seeds[0] if recipe.seeds else None
     name = "train-" + study.chain_name(chains[0][: chains[0].index(stage) + 1], first_seed)
     with display() as emit:
@@ -80,6 +83,18 @@ def report(run_folder: Path, *, json: bool) -> None:
         run(record["recipe_file"], [f"run_dir={run_folder}"], only="report", json=json)
         return
     print(jsonlib.dumps({"report": str(page)}) if json else f"report: {page}")
+
+
+def watch(run_folder: Path, port: int, *, json: bool) -> None:
+    """Serve the live page of a study on this machine until Ctrl-C."""
+    from codeup.report.watch import make_server
+
+    with make_server(run_folder, port) as server:
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        print(jsonlib.dumps({"address": address}) if json else f"watching {run_folder} at {address} (Ctrl-C ends it)")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def merge(model: str, adapter: Path, out: Path, *, json: bool) -> None:
