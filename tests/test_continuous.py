@@ -12,7 +12,7 @@ from serve_for_tests import tiny_model
 from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
 from codeup.engines import _slots
-from codeup.engines._continuous import Scheduler
+from codeup.engines._continuous import Batch, Scheduler
 from codeup.engines._interface import Piece, QueueFull, Request
 from codeup.engines.hf import Engine
 
@@ -238,3 +238,38 @@ def test_memory_is_let_go_of_and_the_window_stays_as_narrow_as_the_longest(engin
                 assert layer.width <= max(longest, 1)
     assert widest <= 405 + 405 // 4 + 128
     assert all(not batch.rows for batch in scheduler._batches.values())
+
+
+def test_where_many_wait_they_join_in_groups_and_few_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four rows of eight must be free before the waiting crowd joins; three that fit join at the next step."""
+    joined: list[int] = []
+    original = Batch.join
+
+    def join(self: Batch, model: Any, rows: Any) -> Any:
+        joined.append(len(rows))
+        return original(self, model, rows)
+
+    monkeypatch.setattr(Batch, "join", join)
+    some = prompts(engine, 40, seed=8)
+    scheduler = engine.live(max_batch=16, max_queue=40)
+    scheduler.submit([Request(prompt, 3 + n % 7, key=n, stream=False) for n, prompt in enumerate(some)])
+    finish(scheduler)
+    assert sum(joined) == 40
+    assert joined[0] == 16
+    assert all(count >= 4 for count in joined[:-1])
+    joined.clear()
+    scheduler.submit([Request(some[0], 20)])
+    scheduler.step()
+    scheduler.submit([Request(prompt, 3) for prompt in some[:3]])
+    scheduler.step()
+    assert joined == [1, 3]
+
+
+def test_an_answer_that_is_not_streamed_comes_whole(engine: Engine) -> None:
+    request = Request(prompts(engine, 1, seed=6)[0], 12, stream=False)
+    scheduler = engine.live()
+    ticket = scheduler.submit([request])[0]
+    pieces = finish(scheduler)[id(ticket)]
+    assert [piece.text for piece in pieces[:-1]] == [""] * 11
+    assert pieces[-1].text == alone(engine, request)[1]
+    assert [token.id for token in pieces[-1].tokens] == list(alone(engine, request)[0])

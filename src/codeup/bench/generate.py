@@ -161,7 +161,9 @@ def _continuous(engine: Any, prompts: Sequence[list[int]], new: int, end: int, b
     from codeup.engines._interface import Request
 
     scheduler = engine.live(max_batch=batch_size, max_queue=len(prompts))
-    requests = [Request(tuple(prompt), new, frozenset([end]), key=key) for key, prompt in enumerate(prompts)]
+    requests = [
+        Request(tuple(prompt), new, frozenset([end]), key=key, stream=False) for key, prompt in enumerate(prompts)
+    ]
     tickets = scheduler.submit(requests)
     while scheduler.load() != (0, 0):
         scheduler.step()

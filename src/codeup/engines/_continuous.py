@@ -288,10 +288,17 @@ class Scheduler:
         return [(row, row.writing.end("cancelled")) for row in dropped]
 
     def _admitted(self) -> dict[str, list[Row]]:
-        """Who joins now, by adapter: first come, first served, while rows and prompt tokens allow."""
+        """Who joins now, by adapter: first come, first served, while rows and prompt tokens allow.
+
+        Reading one prompt costs about as much as a step of the whole batch. Where more wait than there is room for,
+        they join when a quarter of the batch is free, and are read together.
+        """
         admitted: dict[str, list[Row]] = {}
         count = self._running()
         with self._shared.changed:
+            free = self.max_batch - count
+            if count and free < min(len(self._shared.waiting), self.max_batch // 4):
+                return admitted
             while self._shared.waiting and count < self.max_batch:
                 row = self._shared.waiting[0]
                 rows = admitted.get(row.request.adapter, [])

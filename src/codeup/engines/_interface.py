@@ -67,6 +67,7 @@ class Request:
     seed, key: the answer draws from a random stream of its own made of both, whatever else is in its batch.
     logprobs: how many of the likeliest tokens to report beside each chosen one; None reports no log-probabilities.
     adapter: name of a loaded adapter; "" is the model itself.
+    stream: False, without log-probabilities, gives the whole text with the last piece and saves decoding it by token.
     """
 
     prompt: tuple[int, ...]
@@ -80,6 +81,7 @@ class Request:
     logprobs: int | None = None
     adapter: str = ""
     constraint: Constraint | None = None
+    stream: bool = True
 
     @property
     def tail(self) -> int:

@@ -55,6 +55,7 @@ class Writing:
 
     def __init__(self, writer: Writer, rules: Any) -> None:
         self._writer, self._rules = writer, rules
+        self._whole = not rules.stream and rules.logprobs is None
         self.ids: list[int] = []
         self._context: list[int] = list(writer.anchor)  # tokens whose text is known, for the next ones to be read after
         self._unread: list[int] = []  # tokens that may end within a character
@@ -72,6 +73,8 @@ class Writing:
             cut = completion.finish == "stop" and token.id not in self._rules.end_ids
             tokens = tuple(token for begin, token in self._tokens if not cut or begin < len(completion.text))
             return Piece(completion.text[self._shown :], tokens, completion.finish, len(self.ids))
+        if self._whole:
+            return Piece("", produced=len(self.ids))
         self._held += self._read(token.id)
         safe = len(self._held) - self._may_begin_a_stop()
         if safe == 0:

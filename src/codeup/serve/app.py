@@ -87,7 +87,7 @@ class Api:
         constraint = await self._constraint(asked.response_format, voice)
         one = Request(
             tuple(ids), new, frozenset(voice.prompter.end_ids), tuple(asked.stop), asked.temperature, asked.top_p,
-            fresh_seed() if asked.seed is None else asked.seed, 0, wanted, voice.adapter,
+            fresh_seed() if asked.seed is None else asked.seed, 0, wanted, voice.adapter, stream=asked.stream,
         )  # fmt: skip
         form = ChatForm(loaded.token_text if asked.logprobs else None)
         requests = [dataclasses.replace(one, key=key, constraint=constraint()) for key in range(asked.n)]
@@ -105,7 +105,7 @@ class Api:
             new = self._room(len(ids), limit, "prompt")
             one = Request(
                 tuple(ids), new, ends, tuple(asked.stop), asked.temperature, asked.top_p, seed, 0,
-                asked.logprobs, voice.adapter,
+                asked.logprobs, voice.adapter, stream=asked.stream,
             )  # fmt: skip
             requests += [dataclasses.replace(one, key=len(requests) + choice) for choice in range(asked.n)]
         form = TextForm(None if asked.logprobs is None else loaded.token_text)
