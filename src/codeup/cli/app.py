@@ -417,6 +417,26 @@ def bench_train(
     )  # fmt: skip
 
 
+@bench_app.command("streams")
+@guarded
+def bench_streams(
+    url: Annotated[str, typer.Argument(metavar="URL", help="a running server, e.g. http://127.0.0.1:8000/v1")],
+    name: Annotated[str, typer.Option("--model", help="which of its models; default: the first")] = "",
+    streams: Annotated[int, typer.Option(min=1, help="clients at once")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, help="how long they go on asking")] = 60.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="longest answer in tokens")] = 48,
+    token_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable with the server's token")] = "",
+    json: Json = False,
+) -> None:
+    """Many streams at once: lost and mixed answers, latency, tokens per second, the server's memory."""
+    from codeup.cli import benching
+
+    if not benching.streams(
+        url, name=name, streams=streams, seconds=seconds, max_tokens=max_tokens, token_env=token_env, json=json
+    ):
+        raise typer.Exit(1)
+
+
 @bench_app.command("generate")
 @guarded
 def bench_generate(

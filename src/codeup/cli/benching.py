@@ -148,3 +148,26 @@ def generation_lines(result: Generation) -> list[str]:
     speeds = ", ".join(f"{speed:,.0f} tokens/s at batch {size}" for size, speed in result.speeds.items())
     found.append(f"streaming: first token after {result.first_token_s * 1000:.0f} ms (128 tokens read), {speeds}")
     return found
+
+
+def streams(url: str, *, name: str, token_env: str, json: bool, **settings: Any) -> bool:
+    """Print what many streams saw; False where an answer was lost or mixed."""
+    from codeup.bench import streams as bench
+    from codeup.cli.serving import read_token
+
+    with display() as emit:
+        seen = bench.load(url, model=name, key=read_token(token_env), emit=emit, **settings)
+    if json:
+        print(jsonlib.dumps(seen.as_json()))
+    else:
+        first, whole = (" / ".join(f"{value:.2f}" for value in values) for values in (seen.first_s, seen.whole_s))
+        print(
+            f"{seen.streams} streams for {seen.seconds:.0f} s at {seen.model}: {seen.answers} answers, "
+            f"{seen.lost} lost, {seen.mixed} mixed\n"
+            f"{seen.tokens_per_s:,.0f} tokens/s together, {seen.alone_tokens_per_s:,.0f} one after the other\n"
+            f"seconds to the first token {first}, to the last {whole} (median / 95 % / most)\n"
+            f"memory of the server {seen.memory_mb[0]:,.0f} MiB before, {seen.memory_mb[1]:,.0f} at most"
+        )
+        for error in seen.errors:
+            print(f"  {error}")
+    return not (seen.lost or seen.mixed)

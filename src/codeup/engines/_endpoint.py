@@ -33,13 +33,18 @@ class Endpoint:
     def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 600.0) -> None:
         if not url.startswith(("http://", "https://")):
             raise UserError(f"{url!r} is not an http address", mend="for example http://127.0.0.1:8000/v1")
-        self.url, self._key, self._timeout_s = url.rstrip("/"), key, timeout_s
+        self.url, self.key, self._timeout_s = url.rstrip("/"), key, timeout_s
         self._opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> dict[str, Any]:
         """A JSON object. Raises UserError where the endpoint refuses or is not there, WorkFailed where it fails."""
         with contextlib.closing(self._open(path, None)) as reply:
             return self._object(reply.read())
+
+    def text(self, path: str) -> str:
+        """As `get`, for what is not JSON."""
+        with contextlib.closing(self._open(path, None)) as reply:
+            return str(reply.read().decode("utf-8", "replace"))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """As `get`, for a request with a body."""
@@ -71,8 +76,8 @@ class Endpoint:
 
     def _open(self, path: str, body: Mapping[str, Any] | None) -> Any:
         headers = {"Content-Type": "application/json", "User-Agent": "codeup"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers)
         for attempt in range(RETRIES + 1):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import psutil
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
@@ -65,6 +66,7 @@ class Api:
         gauges = {
             "codeup_requests_running": running, "codeup_requests_waiting": waiting,
             "codeup_model_ready": float(self.desk.state == "ready"),
+            "process_resident_memory_bytes": psutil.Process().memory_info().rss,
         }  # fmt: skip
         return Response(self.desk.metrics.text(gauges), media_type=CONTENT_TYPE)
 

@@ -24,6 +24,7 @@ HELP: dict[str, tuple[Literal["counter", "gauge", "histogram"], str]] = {
     "codeup_requests_running": ("gauge", "answers in the batch"),
     "codeup_requests_waiting": ("gauge", "answers that wait for a place in the batch"),
     "codeup_model_ready": ("gauge", "1 when the model is loaded"),
+    "process_resident_memory_bytes": ("gauge", "memory of this process"),
     "codeup_first_token_seconds": ("histogram", "from the request to its first token"),
     "codeup_request_seconds": ("histogram", "from the request to its last token"),
 }
@@ -55,7 +56,7 @@ class Metrics:
             if kind == "histogram":
                 lines += self._buckets(name)
             elif kind == "gauge":
-                lines.append(f"{name} {gauges.get(name, 0):g}")
+                lines.append(f"{name} {gauges.get(name, 0):.0f}")
             else:
                 own = {key: value for key, value in self._counts.items() if key.split("{")[0] == name}
                 lines += [f"{key} {value:.0f}" for key, value in sorted(own.items())] or [f"{name} 0"]
