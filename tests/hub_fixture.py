@@ -81,7 +81,10 @@ def make_run(
         _data(run, stage.data, recipe.data[stage.data].sources[0].source, place)
         merged = (f"merge-{recipe.stages[0].name}",) if number else ()
         trained = run.step(
-            "sft", f"train-{chain}", {"stage": stage.model_dump(mode="json")}, (f"data-{stage.data}", *merged)
+            "sft",
+            f"train-{chain}",
+            {"stage": stage.model_dump(mode="json"), "seed": 7},
+            (f"data-{stage.data}", *merged),
         )
         random_adapter(before, trained / "adapter", seed=number, targets=targets)
         run.done(trained, TRAINED)

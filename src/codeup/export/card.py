@@ -277,7 +277,8 @@ def _limits(facts: Facts) -> Iterator[str]:
         yield "- It demonstrates a method and is of no other use."
     elif not all(stage.data["decontaminated"] for stage in facts.stages):
         yield "- Benchmark problems were not looked for in all of the data: its scores are upper bounds."
-    yield "- Intervals cover the choice of problems, not the luck of training: one seed was trained."
+    told = f"the study trained {len(facts.seeds)} seeds, this is one of them" if facts.seeds else "one seed was trained"
+    yield f"- Intervals cover the choice of problems, not the luck of training: {told}."
     yield "- A program that passes a benchmark's tests can still be wrong or unsafe. Run what it writes in a sandbox."
     yield "- Tested on Python functions; other languages and longer programs were not measured.\n"
 

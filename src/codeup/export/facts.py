@@ -28,9 +28,10 @@ MEND = "run `codeup run` on its recipe again"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One training: its settings and summary, its adapter folder (None where all weights were trained), its data."""
+    """One training: its seed, settings, summary, adapter folder (None where all weights were trained) and data."""
 
     name: str
+    seed: int | None
     settings: Mapping[str, Any]
     summary: Mapping[str, Any]
     adapter: Path | None
@@ -39,7 +40,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A model of a run. `folder` holds the merged weights; `base` is portable, `base_place` as the run had it."""
+    """A model of a run. `folder` holds the merged weights; `base` is portable, `base_place` as the run had it.
+
+    `seed` is the one it was trained with, `seeds` all of the study, where it repeats them.
+    """
 
     run: str
     model: str
@@ -51,6 +55,7 @@ class Facts:
     dtype: str
     quantization: str
     seed: int
+    seeds: tuple[int, ...]
     stages: tuple[Stage, ...]
     scores: tuple[Mapping[str, Any], ...]
     base_scores: tuple[Mapping[str, Any], ...]
@@ -98,7 +103,8 @@ def gather(run: Path, model: str = "") -> Facts:
         template=about["template"],
         dtype=about["dtype"],
         quantization=about["quantization"],
-        seed=recipe["seed"],
+        seed=recipe["seed"] if stages[-1].seed is None else stages[-1].seed,
+        seeds=tuple(recipe.get("seeds") or ()),
         stages=stages,
         scores=tuple(score for score in scores if score["model"] == name),
         base_scores=tuple(score for score in scores if score["model"] == "base"),
@@ -181,6 +187,7 @@ def _stage(run: Path, folder: Path) -> Stage:
     adapter = folder / "adapter"
     return Stage(
         name=settings["name"],
+        seed=marker["spec"].get("seed"),
         settings=settings,
         summary=marker["summary"],
         adapter=adapter if adapter.is_dir() else None,

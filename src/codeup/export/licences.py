@@ -107,9 +107,9 @@ def check_name(name: str, agreement: str) -> None:
 def default_name(facts: Facts, agreement: str) -> str:
     """Run and model, with the beginning that a Llama agreement asks for.
 
-    `nano`, `codeup` -> nano-codeup          `study`, `full` on Llama 3 -> Llama-3-study-full
+    `nano`, `codeup` -> nano-codeup     `study`, `full@2` (seed 2) on Llama 3 -> Llama-3-study-full-seed2
     """
-    name = "-".join(dict.fromkeys((facts.run, facts.model)))
+    name = "-".join(dict.fromkeys((facts.run, facts.model))).replace("@", "-seed")
     try:
         check_name(name, agreement)
     except UserError:
