@@ -83,7 +83,7 @@ def make_run(
         trained = run.step(
             "sft",
             f"train-{chain}",
-            {"stage": stage.model_dump(mode="json"), "seed": 7},
+            {"stage": stage.model_dump(mode="json"), "seed": 7, "at": {}},
             (f"data-{stage.data}", *merged),
         )
         random_adapter(before, trained / "adapter", seed=number, targets=targets)
