@@ -459,6 +459,31 @@ def bench_generate(
     )  # fmt: skip
 
 
+@bench_app.command("data")
+@guarded
+def bench_data(
+    data: Annotated[list[Path], typer.Argument(metavar="FILE …", help="Alpaca, GSM8K or ShareGPT rows to mix from")],
+    rows: Annotated[int, typer.Option(min=200, help="rows to make and prepare")] = 20_000,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="a benchmark to decontaminate against; repeatable")
+    ] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="llamafactory or datasketch; repeatable")] = None,
+    peer_python: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="a Python that has the peer; default: made once")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="folder for the rows (2.4 GB a million); default: the temporary")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Prepare made-up rows: seconds of each part beside its physical floor, memory, and peers over the same rows."""
+    from codeup.cli import benching
+
+    benching.data(
+        data, rows=rows, against=against or [], peer=peer or [], peer_python=peer_python or [], work=work, json=json
+    )
+
+
 @convert_app.command("recipe")
 @guarded
 def convert_recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from codeup.cli.progress import display
 from codeup.errors import UserError
 
 if TYPE_CHECKING:
+    from codeup.bench import data as preparing
     from codeup.bench import train as training
     from codeup.bench.evaluate import Agreement, Comparison
     from codeup.bench.generate import Comparison as Generation
@@ -103,6 +105,55 @@ def train(data: Path, *, peer_python: list[str], json: bool, **settings: Any) ->
         python = {name: Path(place) for name, _, place in named}
         result = bench.compare(data, python=python, emit=emit, **settings)
     print(jsonlib.dumps(bench.as_json(result)) if json else "\n".join(training_lines(result)))
+
+
+def data(
+    files: Sequence[Path], *, rows: int, against: Sequence[str], peer: Sequence[str], peer_python: Sequence[str],
+    work: Path | None, json: bool,
+) -> None:  # fmt: skip
+    """Print seconds, floors, memory and ratios of preparing data."""
+    from codeup.bench import data as bench
+
+    with display() as emit:
+        result = bench.compare(
+            files, count=rows, against=_named(against, "--against"), peer=peer,
+            python=_named(peer_python, "--peer-python"), keep=work, emit=emit,
+        )  # fmt: skip
+    print(jsonlib.dumps(bench.as_json(result)) if json else "\n".join(data_lines(result)))
+
+
+def _named(pairs: Sequence[str], option: str) -> dict[str, Path]:
+    """NAME=PATH of an option."""
+    found = {name: Path(place) for name, _, place in (pair.partition("=") for pair in pairs)}
+    if wrong := [name for name, place in found.items() if not name or place == Path()]:
+        raise UserError(f"{option} {wrong[0]!r}", mend="write NAME=PATH")
+    return found
+
+
+def data_lines(result: preparing.Comparison) -> list[str]:
+    """The parts as a table, each with its floor; then the sums and the peers."""
+    gone = ", ".join(f"{reason} {count:,}" for reason, count in result.dropped.items()) or "nothing"
+    found = [
+        f"{result.rows:,} rows, {result.bytes / 1e6:,.0f} MB; kept {result.kept:,} ({gone} dropped), "
+        f"{result.tokens:,} tokens; peak memory {result.peak_mb:,.0f} MiB",
+        f"{'part':<32}{'core s':>9}{'wall s':>9}{'rows/core s':>13}{'floor, core s':>15}",
+    ]
+    floors = {floor.floor: floor for floor in result.floors}
+    for part in result.parts:
+        floor = floors.get(part.name)
+        told = f"{floor.cpu_s:>15.1f}  {floor.name}" if floor else ""
+        found.append(f"{part.name:<32}{part.cpu_s:>9.1f}{part.wall_s:>9.1f}{part.per_second:>13,.0f}{told}")
+    each = result.without_tokenizer_s / result.rows * 1e6 / 60
+    found.append(
+        f"without the tokenizer {result.without_tokenizer_s:.1f} core s, {each:.1f} core minutes per million rows; "
+        f"tokenising at {result.encode_share:.1%} of bare encode_batch"
+    )
+    for peer, ratio in result.peers:
+        found.append(
+            f"{peer.name:<32}{peer.cpu_s:>9.1f}{peer.wall_s:>9.1f}{peer.per_second:>13,.0f}{'':>15}  "
+            f"{peer.rows:,} rows; {ratio:.1f} times CodeUp's core seconds for the same part"
+        )
+    return found
 
 
 def training_lines(result: training.Comparison) -> list[str]:

@@ -10,6 +10,7 @@ Reads source text with `ast`; nothing is imported or executed.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import textwrap
 import warnings
@@ -26,8 +27,9 @@ MOST_CHARACTERS = 200_000
 """Longer texts are data, not programs."""
 
 
+@functools.lru_cache(maxsize=64)
 def parse(text: str) -> ast.Module | None:
-    """The syntax tree, or None where Python cannot read it."""
+    """The syntax tree, or None where Python cannot read it. Kept for a while: do not change it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -38,6 +40,11 @@ def parse(text: str) -> ast.Module | None:
 
 def blocks(text: str) -> list[str]:
     """Pieces of a text that parse as Python and do something, in order."""
+    return list(_blocks(text))
+
+
+@functools.lru_cache(maxsize=64)
+def _blocks(text: str) -> list[str]:
     if len(text) > MOST_CHARACTERS:
         return []
     fenced = [_dedented(match[3]) for match in _FENCE.finditer(text) if match[2].lower() in _PYTHON]

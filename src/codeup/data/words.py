@@ -27,7 +27,7 @@ PROSE: Kind = "prose"
 U64 = NDArray[np.uint64]
 
 _SPACE, _WORD, _SIGN = 0, 1, 2
-_POWERS = 64  # bytes of a word after which its powers repeat
+_EIGHTS = 64  # times eight bytes of a word after which its factors repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +47,50 @@ class Words:
 
 
 def words(texts: Sequence[str], kind: Kind) -> Words:
-    """The words of each text. Shapes: `hashes` (words in all,), `offsets` (texts + 1,)."""
+    """The words of each text. Shapes: `hashes` (words in all,), `offsets` (texts + 1,).
+
+    A word is hashed by the eight bytes from where it begins, those behind its end set to 0, and the next eight of the
+    longer ones: work per word, not per letter.
+    """
     pieces = [_bytes(text) for text in texts]
     ends = np.cumsum([0, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
-    buffer = np.frombuffer(b" ".join([*pieces, b""]), dtype=np.uint8)  # a space after each text: no word spans two
-    if not len(buffer):
-        return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
-    classes = _CLASSES[kind][buffer]
-    inside = classes == _WORD
-    first = classes == _SIGN
-    first |= inside & ~np.concatenate([[False], inside[:-1]])
-    starts = np.flatnonzero(first)
+    joined = b" ".join([*pieces, b""])  # a space after each text: no word spans two
+    classes = np.frombuffer(joined.translate(_CLASSES[kind]), dtype=np.uint8)
+    inside, edge = classes == _WORD, np.zeros(1, dtype=bool)
+    sign = classes == _SIGN
+    starts = np.flatnonzero(sign | (inside & ~np.concatenate([edge, inside[:-1]])))
     if not len(starts):
         return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
-    place = np.arange(len(buffer)) - starts[np.maximum(np.cumsum(first) - 1, 0)]
-    values = _LETTERS[kind][buffer] * _POWER[place & (_POWERS - 1)]
-    return Words(_mixed(np.add.reduceat(values, starts)), np.searchsorted(starts, ends).astype(np.int64))
+    lengths = np.flatnonzero(sign | (inside & ~np.concatenate([inside[1:], edge]))) - starts + 1
+    letters = np.frombuffer(joined.translate(_LETTERS[kind]) + bytes(8), dtype=np.uint8)
+    eights = np.ndarray(len(letters) - 7, np.dtype("<u8"), letters.data, strides=(1,))  # at every byte, unaligned
+    sums = (eights[starts] & _FIRST[np.minimum(lengths, 8)]) * _EIGHT[0]
+    longer, place = np.flatnonzero(lengths > 8), 1
+    while len(longer):
+        part = eights[starts[longer] + 8 * place] & _FIRST[np.minimum(lengths[longer] - 8 * place, 8)]
+        sums[longer] += part * _EIGHT[place % len(_EIGHT)]
+        place += 1
+        longer = longer[lengths[longer] > 8 * place]
+    return Words(_mixed(sums), np.searchsorted(starts, ends).astype(np.int64))
 
 
 def windows(found: Words, size: int, *, whole: bool = True) -> Words:
     """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself."""
     counts = found.counts()
     full = np.maximum(counts - size + 1, 0)
-    short = (counts > 0) & (full == 0) if whole else np.zeros(len(counts), dtype=bool)
-    each = np.where(short, 1, full)
+    short = np.flatnonzero((counts > 0) & (full == 0)) if whole else np.zeros(0, np.int64)
+    each = full.copy()
+    each[short] = 1
     offsets = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
-    total = int(offsets[-1])
-    text = np.repeat(np.arange(len(counts)), each)
-    begin = np.arange(total) - offsets[text] + found.offsets[text]
-    end = found.offsets[text + 1]
-    padded = np.concatenate([found.hashes, np.zeros(size, np.uint64)])
+    total = len(found.hashes)
     sums = np.zeros(total, dtype=np.uint64)
-    for place in range(size):
-        inside = begin + place < end
-        sums += np.where(inside, padded[begin + place], np.uint64(0)) * _STEP[place]
-    return Words(_mixed(sums), offsets)
+    for place in range(min(size, total)):
+        sums[: total - place] += found.hashes[place:] * _STEP[place]
+    for text in short.tolist():
+        own = found.of(text)
+        sums[found.offsets[text]] = (own * _STEP[: len(own)]).sum(dtype=np.uint64)
+    inside = np.arange(total) - np.repeat(found.offsets[:-1], counts) < np.repeat(each, counts)
+    return Words(_mixed(sums[inside]), offsets)
 
 
 def distinct(found: Words) -> Words:
@@ -117,22 +126,21 @@ def _mixed(values: U64) -> U64:
     return values ^ (values >> np.uint64(31))
 
 
-def _classes(kind: Kind) -> NDArray[np.uint8]:
-    table = np.full(256, _SIGN if kind == CODE else _SPACE, dtype=np.uint8)
-    table[:33] = table[127] = _SPACE
-    for sign in b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + bytes(range(128, 256)):
-        table[sign] = _WORD
+def _classes(kind: Kind) -> bytes:
+    """What each byte is, as a table for bytes.translate."""
+    table = bytearray([_SIGN if kind == CODE else _SPACE]) * 256
+    for space in (*range(33), 127):
+        table[space] = _SPACE
+    for letter in b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + bytes(range(128, 256)):
+        table[letter] = _WORD
     if kind == CODE:
         table[ord("_")] = _WORD
-    return table
+    return bytes(table)
 
 
-def _letters(kind: Kind) -> U64:
-    """A number for each byte, the same for both cases, 0 for what is in no word."""
-    numbers = _mixed(np.arange(1, 257, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    numbers[65:91] = numbers[97:123]
-    numbers[_CLASSES[kind] == _SPACE] = 0
-    return numbers
+def _letters(kind: Kind) -> bytes:
+    """Each byte in lower case, 0 for what is in no word, as a table for bytes.translate."""
+    return bytes(0 if _CLASSES[kind][byte] == _SPACE else bytes([byte]).lower()[0] for byte in range(256))
 
 
 def _odd_powers(base: int, count: int) -> U64:
@@ -141,5 +149,7 @@ def _odd_powers(base: int, count: int) -> U64:
 
 _CLASSES = {kind: _classes(kind) for kind in (CODE, PROSE)}
 _LETTERS = {kind: _letters(kind) for kind in (CODE, PROSE)}
-_POWER = _odd_powers(0x9E3779B97F4A7C15, _POWERS)
+_EIGHT = _odd_powers(0x9E3779B97F4A7C15, _EIGHTS + 1)[1:]
+_FIRST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
+"""Masks of the first bytes of eight, by their number."""
 _STEP = _odd_powers(0xD1B54A32D192ED03, 64)[1:]

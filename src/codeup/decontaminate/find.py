@@ -173,8 +173,9 @@ def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, ste
         joined = ["\n\n".join(each) for each in pieces]
         pieces = [[*each, *_completed(each)] for each in pieces]
         found = [shapes(each) if _may_hold_python(text) else [] for each, text in zip(pieces, joined, strict=True)]
-        seen.overlaps += grams.overlaps(joined, seen.rows)
-        ranking.add(joined, found)
+        prose = words.words(joined, words.PROSE)
+        seen.overlaps += grams.overlaps(joined, seen.rows, prose)
+        ranking.add(joined, found, prose)
         for number, (each, some) in enumerate(zip(pieces, found, strict=True), seen.rows):
             seen.same_shape += [(number, index, shape.nodes) for shape in some for index in wanted.get(shape.whole, ())]
             program, callables = program_of(each) if _may_hold_python("".join(each)) else ("", [])

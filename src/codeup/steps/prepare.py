@@ -81,7 +81,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
             _work(spec, context, journal)
         _tidy(folder)
         summary: dict[str, Any] = journal.state["summary"]
-        summary["content"] = account(folder / "conversations.jsonl", spec.filters)
+        with timed(context, "account of what is kept"):
+            summary["content"] = account(folder / "conversations.jsonl", spec.filters)
         artifacts.write_json(folder / "funnel.json", summary)
         manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
         journal.remove()

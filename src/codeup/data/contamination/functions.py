@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from codeup.data.code import blocks, parse
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+_DEFINING = ("def", "class", "import", "=")
+"""A text without any of these defines nothing, and need not be parsed."""
 MOST_FUNCTIONS = 40
 """Functions of one row that are looked at."""
 
@@ -43,7 +45,7 @@ class Callable_:
 def shapes(texts: Iterable[str]) -> list[Shape]:
     """Shapes of the functions in some texts, methods and inner functions included."""
     found: list[Shape] = []
-    for block in (block for text in texts for block in blocks(text)):
+    for block in (block for text in texts if "def" in text for block in blocks(text)):
         tree = parse(block)
         for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and len(found) < MOST_FUNCTIONS:
@@ -55,9 +57,9 @@ def shape(function: Function) -> Shape:
     """The shape of one function."""
     names = _own_names(function)
     body = [statement for statement in function.body if not _is_docstring(statement)]
-    statements = [_dump(statement, names) for statement in body]
+    inner: list[str] = []
+    statements = [_dump(statement, names, inner) for statement in body]
     arguments = len(function.args.posonlyargs) + len(function.args.args)
-    inner = [_dump(node, names) for statement in body for node in ast.walk(statement) if isinstance(node, ast.stmt)]
     return Shape(
         _hash(f"{arguments} " + "\n".join(statements)),
         frozenset(map(_hash, inner)),
@@ -90,8 +92,8 @@ def _in_order(node: ast.AST) -> Iterator[ast.AST]:
 _FORGOTTEN = frozenset({"ctx", "annotation", "returns", "type_comment", "type_params", "decorator_list", "kind"})
 
 
-def _dump(node: ast.AST, names: dict[str, str]) -> str:
-    """As ast.dump, with own names replaced and annotations forgotten."""
+def _dump(node: ast.AST, names: dict[str, str], statements: list[str]) -> str:
+    """As ast.dump, with own names replaced and annotations forgotten; that of each statement in it is appended."""
     parts = [type(node).__name__]
     for name, value in ast.iter_fields(node):
         if name in _FORGOTTEN or value is None:
@@ -99,8 +101,12 @@ def _dump(node: ast.AST, names: dict[str, str]) -> str:
         values = value if isinstance(value, list) else [value]
         if name == "body":
             values = [each for each in values if not _is_docstring(each)] if isinstance(value, list) else values
-        parts += [_dump(each, names) if isinstance(each, ast.AST) else _plain(each, names) for each in values]
-    return f"({' '.join(parts)})"
+        for each in values:
+            parts.append(_dump(each, names, statements) if isinstance(each, ast.AST) else _plain(each, names))
+    text = f"({' '.join(parts)})"
+    if isinstance(node, ast.stmt):
+        statements.append(text)
+    return text
 
 
 def _plain(value: object, names: dict[str, str]) -> str:
@@ -125,7 +131,7 @@ def program_of(texts: Iterable[str]) -> tuple[str, list[Callable_]]:
     may wait for input.
     """
     kept: list[ast.stmt] = []
-    for block in (block for text in texts for block in blocks(text)):
+    for block in (block for text in texts if any(map(text.__contains__, _DEFINING)) for block in blocks(text)):
         tree = parse(block)
         kept += [node for node in tree.body if _defines(node)] if tree else []
     found = [each for node in kept for each in _callables(node)][:MOST_FUNCTIONS]

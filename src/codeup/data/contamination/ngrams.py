@@ -49,9 +49,11 @@ class Grams:
     def __init__(self, items: Sequence[Item]) -> None:
         self._fields = {name: _Field(items, name, size) for name, size in FIELDS.items()}
 
-    def overlaps(self, texts: Sequence[str], first_row: int = 0) -> list[Overlap]:
-        """What each text shares with each item. Texts are numbered from `first_row`."""
-        found = words.words(texts, words.PROSE)
+    def overlaps(
+        self, texts: Sequence[str], first_row: int = 0, found: words.Words | None = None
+    ) -> list[Overlap]:  # fmt: skip
+        """What each text shares with each item. Texts are numbered from `first_row`; `found` are their PROSE words."""
+        found = found or words.words(texts, words.PROSE)
         grams = {size: words.windows(found, size, whole=False) for size in set(FIELDS.values())}
         return [
             each for name, size in FIELDS.items() for each in self._fields[name].overlaps(grams[size], found, first_row)

@@ -21,6 +21,7 @@ from codeup.data.contamination.functions import Shape, shapes
 from codeup.data.contamination.items import Item
 
 K1, B = 1.2, 0.5
+FILTER_BITS = 22
 COMMON = 0.25
 """Terms in more than this share of the rows say nothing and cost most of the time."""
 
@@ -47,9 +48,11 @@ class Ranking:
         self._words = _Bm25(words.words(texts, words.PROSE))
         self._shapes = _Bm25(shape_terms([shapes([item.program]) for item in items]))
 
-    def add(self, texts: Sequence[str], found: Sequence[Sequence[Shape]]) -> None:
-        """The next rows: their text, and the shapes of the functions in it."""
-        self._words.add(words.words(texts, words.PROSE))
+    def add(
+        self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
+    ) -> None:  # fmt: skip
+        """The next rows: their text (and its PROSE words), and the shapes of the functions in it."""
+        self._words.add(prose or words.words(texts, words.PROSE))
         self._shapes.add(shape_terms(found))
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None = None) -> list[Ranked]:
@@ -94,14 +97,17 @@ class _Bm25:
         self._sizes: list[NDArray[np.int64]] = []
         self._lengths: list[NDArray[np.int64]] = []
         self._ready = False
+        self._filter = np.zeros(1 << FILTER_BITS, dtype=bool)
+        self._filter[self.vocabulary >> np.uint64(64 - FILTER_BITS)] = True
 
     def add(self, documents: words.Words) -> None:
         """Count the known terms of each document."""
         text = np.repeat(np.arange(len(documents.offsets) - 1), documents.counts())
-        place = np.searchsorted(self.vocabulary, documents.hashes)
+        maybe = np.flatnonzero(self._filter[documents.hashes >> np.uint64(64 - FILTER_BITS)])
+        place = np.searchsorted(self.vocabulary, documents.hashes[maybe])
         place = np.minimum(place, max(len(self.vocabulary) - 1, 0))
-        known = self.vocabulary[place] == documents.hashes if len(self.vocabulary) else np.zeros(len(place), bool)
-        code, count = np.unique(text[known] * len(self.vocabulary) + place[known], return_counts=True)
+        known = self.vocabulary[place] == documents.hashes[maybe] if len(self.vocabulary) else maybe > 0
+        code, count = np.unique(text[maybe[known]] * len(self.vocabulary) + place[known], return_counts=True)
         row = code // max(len(self.vocabulary), 1)
         self._terms.append((code - row * len(self.vocabulary)).astype(np.uint32))
         self._counts.append(np.minimum(count, 255).astype(np.uint8))

@@ -1,0 +1,97 @@
+"""Prepare made rows with CodeUp as one process, and measure what no preparation can be faster than."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codeup.types import Event
+
+ENCODED = 2000
+"""Rows whose segments are given to the bare tokenizer."""
+
+
+def prepare(order: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of each part, rows kept, and the most memory."""
+    from codeup import recipe as recipes
+    from codeup import run, study
+
+    parts: list[dict[str, Any]] = []
+
+    def hear(event: Event) -> None:
+        if event.kind == "progress" and "part" in event.values:
+            parts.append(dict(event.values))
+            print(json.dumps(parts[-1]), flush=True)
+        elif event.kind == "progress" and event.total:
+            print(f"{event.done:.0f}/{event.total:.0f} ", flush=True)
+
+    started, cpu = time.perf_counter(), time.process_time()
+    steps = study.compile_recipe(recipes.parse(json.dumps(order["recipe"])))
+    made = run.run(steps, Path(order["out"]), only="data-bench", emit=hear)["data-bench"]
+    whole = {"part": "all", "wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
+    kept = {key: made.summary[key] for key in ("rows_in", "rows_kept", "dropped", "tokens")}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {"parts": [*parts, whole], "peak_rss_mb": peak, "folder": made.folder, **kept}
+
+
+def floors(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Parsing all lines; passing over all bytes once; the tokenizer alone, per token, over segments of some rows."""
+    import numpy as np
+    import orjson
+
+    def parse() -> int:
+        rows = 0
+        for path in order["files"]:
+            with Path(path).open("rb") as lines:
+                rows += sum(1 for line in lines if orjson.loads(line) is not None)
+        return rows
+
+    def copy() -> int:
+        buffer, target = np.ones(1 << 26, np.uint8), np.empty(1 << 26, np.uint8)
+        for _ in range(4):
+            np.copyto(target, buffer)
+        return 4 << 26
+
+    return [_timed("json", parse), _timed("memory", copy), *encode(order, folder)]
+
+
+def encode(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The same rows through the bare tokenizer's encode_batch and through ours, best of three each, by turns."""
+    from codeup.chat import load_renderer
+    from codeup.data.store import read_conversations
+
+    renderer = load_renderer(Path(order["model"]), order["recipe"]["model"]["template"])
+    rows = list(itertools.islice(read_conversations(folder / "conversations.jsonl"), ENCODED))
+    segments = [segment.text for row in rows for segment in renderer._segments(row) if not segment.fixed]
+    rust = renderer._plain._rust
+    raw: list[dict[str, Any]] = []
+    ours: list[dict[str, Any]] = []
+    for _ in range(3):
+        raw.append(_timed("encode_batch", lambda: sum(len(e.ids) for e in _batches(rust, segments))))
+        ours.append(_timed("rendered", lambda: len(renderer.render_batch(rows).ids)))
+    return [min(raw, key=lambda one: one["cpu_s"]), min(ours, key=lambda one: one["cpu_s"])]
+
+
+def _batches(rust: Any, segments: list[str]) -> Any:
+    for begin in range(0, len(segments), 4096):
+        yield from rust.encode_batch_fast(segments[begin : begin + 4096], add_special_tokens=False)
+
+
+def _timed(part: str, work: Callable[[], int]) -> dict[str, Any]:
+    started, cpu = time.perf_counter(), time.process_time()
+    amount = work()
+    return {"part": part, "wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu, "amount": amount}
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    given = json.loads(place.read_text(encoding="utf-8"))
+    found = prepare(given)
+    found["floors"] = floors(given, Path(found["folder"]))
+    place.with_name("result.json").write_text(json.dumps(found), encoding="utf-8")
