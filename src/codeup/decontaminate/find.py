@@ -127,13 +127,14 @@ def find(
     breaks.
     """
     ranking = Ranking(items)
-    seen = _look(spool, items, ranking, emit, step)
+    runs = run != "none" and any(item.runnable for item in items)
+    seen = _look(spool, items, ranking, emit, step, programs=runs)
     has_code = np.zeros(seen.rows, dtype=bool)
     has_code[list(seen.functions)] = True
     groups: list[Problem] = []
     solved: dict[int, dict[int, Solved]] = {}
     which, isolated, count = "none", "", 0
-    if run != "none" and seen.functions and any(item.runnable for item in items):
+    if runs and seen.functions:
         with Pool(workers, LIMITS, allow_unsafe=allow_unsafe) as pool:
             isolated = str(pool.isolated)
             groups = problems(items, pool, emit=emit, step=step)
@@ -160,8 +161,11 @@ def _completed(turns: Sequence[str]) -> list[str]:
     return [whole for a, b in pairs if "def " in a and (whole := completed(a, b))]
 
 
-def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, step: str) -> Seen:
-    """One pass over all rows."""
+def _look(
+    spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, step: str, *, programs: bool = True
+) -> Seen:  # fmt: skip
+    """One pass over all rows; without `programs`, functions are not collected to be run."""
+    shaped = any(item.program for item in items)
     grams, seen = Grams(items), Seen()
     wanted: dict[int, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
@@ -171,14 +175,17 @@ def _look(spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, ste
     for rows in _chunks(spool):
         pieces = [texts_of(row) for row in rows]
         joined = ["\n\n".join(each) for each in pieces]
-        pieces = [[*each, *_completed(each)] for each in pieces]
-        found = [shapes(each) if _may_hold_python(text) else [] for each, text in zip(pieces, joined, strict=True)]
+        if shaped:
+            pieces = [[*each, *_completed(each)] for each in pieces]
+        texts = zip(pieces, joined, strict=True)
+        found = [shapes(each) if shaped and _may_hold_python(text) else [] for each, text in texts]
         prose = words.words(joined, words.PROSE)
         seen.overlaps += grams.overlaps(joined, seen.rows, prose)
         ranking.add(joined, found, prose)
         for number, (each, some) in enumerate(zip(pieces, found, strict=True), seen.rows):
             seen.same_shape += [(number, index, shape.nodes) for shape in some for index in wanted.get(shape.whole, ())]
-            program, callables = program_of(each) if _may_hold_python("".join(each)) else ("", [])
+            may = programs and _may_hold_python("".join(each))
+            program, callables = program_of(each) if may else ("", [])
             if callables:
                 seen.functions[number] = program, callables
         seen.rows += len(rows)
