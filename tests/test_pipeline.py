@@ -319,3 +319,20 @@ def test_lengths_are_those_before_the_cutoff_and_after_the_sieve(tmp_path: Path)
     assert summary["lengths"]["longest"] == lengths[2] > 600
     (chosen,) = [each for each in summary["truncation"] if each["chosen"]]
     assert chosen["cutoff"] == 128 and chosen["rows"] == 1 and chosen["tokens_in_them"] == lengths[2]
+
+
+def test_the_report_shows_what_each_cutoff_costs_and_the_mix(tmp_path: Path) -> None:
+    from codeup.report.build import render
+    from codeup.report.sections import funnels
+
+    write(tmp_path, "a.jsonl", [row(n) for n in range(30)] + [{"instruction": "Long", "output": "word " * 1200}])
+    settings = "validation_rows: 4, cutoff: 256"
+    summary, _ = prepared(tmp_path, "{source: alpaca, path: a.jsonl, cap: 20}", settings)
+    (shown,) = funnels({"data": [{"name": "d", "summary": summary}]})
+    costs = {each["cutoff"]: (each["rows"], each["chosen"]) for each in shown["cutoffs"]}
+    assert costs["256"] == ("1", True) and costs["8,192"] == ("0", False)
+    assert shown["missing"] == 0 and shown["unsplit"] == 0
+    page = render({"name": "x", "data": [{"name": "d", "summary": summary}]})
+    assert "rows longer" in page and "256 (chosen)" in page and "mix of 1 source<" in page
+    bare = {key: value for key, value in summary.items() if key not in ("truncation", "lengths", "mix")}
+    assert "rows longer" not in render({"name": "x", "data": [{"name": "d", "summary": bare}]})

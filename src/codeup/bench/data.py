@@ -84,7 +84,7 @@ def compare(
     """Make rows, prepare them, measure floors and peers. UserError for unusable data or a peer that is not there."""
     if unknown := [name for name in peer if name not in VERSIONS]:
         raise UserError(f"--peer is {unknown[0]!r}", mend=f"use {', '.join(VERSIONS)}")
-    modules = {"llamafactory": "llamafactory.train.tuner", "datasketch": "datasketch"}
+    modules = {"llamafactory": "llamafactory", "datasketch": "datasketch"}
     pythons = {
         name: peers.installed(
             name, VERSIONS[name], python=(python or {}).get(name), module=modules[name], step=STEP, emit=emit

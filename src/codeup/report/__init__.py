@@ -25,6 +25,8 @@ The study, of which every part may be absent (a score must have model, benchmark
     data          [{name, summary: {sources: [{source, path, sha256, rows_in, kept, dropped: {reason: n}}], rows_in,
                     rows_kept, dropped: {reason: n}, repaired: {reason: n}, train_rows, validation_rows,
                     tokens: {train, train_trained, validation}, length_histogram: [[low, high, count]], cutoff,
+                    lengths: {mean, median, ..}, truncation: [{cutoff, rows, tokens_in_them, tokens_beyond, chosen}],
+                    mix: [{source, rows_before, rows_after, documents}],
                     example_tokens: [[text, learned]]}}]
     steps         [{name, kind, seconds, skipped}]
     failures      [{model, benchmark, form, task_id, outcome, detail, prompt, raw, code}]

@@ -194,7 +194,16 @@ def _funnel(name: str, f: Mapping[str, Any]) -> dict[str, Any]:
         "histogram": svg.histogram(bins, cutoff=f.get("cutoff"), title=f"Lengths of the rows of {name} in tokens"),
         "example": token_marks([p[0] for p in pieces], (), [bool(p[1]) for p in pieces]),
         "example_cut": len(f.get("example_tokens") or []) - len(pieces),
+        "cutoffs": [_cutoff(each) for each in f.get("truncation") or []],
+        "lengths": [(name, numbers.plain(value)) for name, value in (f.get("lengths") or {}).items()],
+        "mix": f.get("mix") or [],
     }
+
+
+def _cutoff(each: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cutoff would cost: rows that are longer, the tokens in them, and those beyond it."""
+    amounts = {key: numbers.count(each[key]) for key in ("cutoff", "rows", "tokens_in_them", "tokens_beyond")}
+    return {**amounts, "chosen": each.get("chosen", False)}
 
 
 def _source(s: Mapping[str, Any]) -> dict[str, Any]:
