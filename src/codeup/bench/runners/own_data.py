@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codeup.types import Event
+from codeup.types import Context, Event
 
 ENCODED = 2000
 """Rows whose segments are given to the bare tokenizer."""
@@ -19,8 +19,7 @@ ENCODED = 2000
 
 def prepare(order: dict[str, Any]) -> dict[str, Any]:
     """Seconds of each part, rows kept, and the most memory."""
-    from codeup import recipe as recipes
-    from codeup import run, study
+    from codeup import plugins
 
     parts: list[dict[str, Any]] = []
 
@@ -32,12 +31,39 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
             print(f"{event.done:.0f}/{event.total:.0f} ", flush=True)
 
     started, cpu = time.perf_counter(), time.process_time()
-    steps = study.compile_recipe(recipes.parse(json.dumps(order["recipe"])))
-    made = run.run(steps, Path(order["out"]), only="data-bench", emit=hear)["data-bench"]
+    module, folder = plugins.load("steps", "prepare"), Path(order["out"])
+    folder.mkdir()
+    summary = module.run(module.Spec.model_validate(spec(order)), Context(folder, "data-bench", {}, hear))
     whole = {"part": "all", "wall_s": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
-    kept = {key: made.summary[key] for key in ("rows_in", "rows_kept", "dropped", "tokens")}
+    kept = {key: summary[key] for key in ("rows_in", "rows_kept", "dropped", "tokens")}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return {"parts": [*parts, whole], "peak_rss_mb": peak, "folder": made.folder, **kept}
+    return {"parts": [*parts, whole], "peak_rss_mb": peak, "folder": str(folder), **kept}
+
+
+def spec(order: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the step that the recipe's dataset is prepared by."""
+    from codeup import artifacts
+    from codeup import recipe as recipes
+
+    recipe = recipes.parse(json.dumps(order["recipe"]))
+    data = recipe.data["bench"]
+    sources = [
+        {**each.model_dump(exclude={"path"}), "data": [[Path(path).name, artifacts.file_sha256(Path(path))]]}
+        for each, path in zip(data.sources, order["files"], strict=True)
+    ]
+    against = [
+        {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(Path(each.path))}
+        for each in data.decontaminate
+    ]
+    at = {
+        "data_root": None, "paths": order["files"], "against": [each.path for each in data.decontaminate],
+        "workers": None, "allow_unsafe": False, "base": order["model"], "revision": None,
+    }  # fmt: skip
+    plain = data.model_dump(exclude={"sources", "pairs", "decontaminate"})
+    return {
+        "dataset": "bench", "sources": sources, **plain, "decontaminate": against, "base": "bench",
+        "template": recipe.model.template, "seed": recipe.seed, "at": at,
+    }  # fmt: skip
 
 
 def floors(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
