@@ -239,7 +239,7 @@ def encode(values: np.ndarray, kind: GGMLQuantizationType, name: str) -> np.ndar
     from gguf import GGMLQuantizationType as Kind
     from gguf.quants import quantize
 
-    if kind == Kind.F16 and float(np.abs(values).max(initial=0)) > np.finfo(np.float16).max:
+    if kind == Kind.F16 and float(np.abs(values).max(initial=0)) > float(np.finfo(np.float16).max):
         raise UserError(f"{name} holds values beyond float16's largest", mend="use --quant bf16, f32 or q8_0")
     return quantize(values, kind)
 

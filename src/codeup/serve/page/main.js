@@ -1,0 +1,440 @@
+// The page: what is shown, and what a person can do with it. Storage is in store.js, the server in api.js, Markdown in
+// markdown.js. Texts of people and models enter the page as text nodes, or through markdown.js.
+
+import * as api from "./api.js";
+import { lines } from "./difference.js";
+import { Growing, highlighted, whole } from "./markdown.js";
+import * as store from "./store.js";
+
+const $ = (id) => document.getElementById(id);
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null));
+  return element;
+};
+const button = (text, title, onclick) => make("button", { type: "button", textContent: text, title, onclick });
+const settings = $("settings"), talk = $("talk"), text = $("text"), inputField = $("input");
+const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: "", seed: "", stop: "", instruction: false, autorun: false };
+const RUNS = { python: "python", py: "python", python3: "python" };
+
+let conversations = [], current = null, running = null, server = { run: { offered: false } };
+
+// ------------------------------------------------------------------------------------------------------- settings
+
+const chosen = () => {
+  const form = new FormData(settings), found = { ...DEFAULTS };
+  for (const name of Object.keys(DEFAULTS)) {
+    const field = settings.elements[name];
+    found[name] = field.type === "checkbox" ? field.checked : (form.get(name) ?? "");
+  }
+  return { ...found, model: $("model").value, beside: $("beside").value };
+};
+const show = (values) => {
+  for (const name of Object.keys(DEFAULTS)) {
+    const field = settings.elements[name], value = values[name] ?? DEFAULTS[name];
+    if (field.type === "checkbox") field.checked = value === true;
+    else field.value = value;
+  }
+  for (const id of ["model", "beside"]) if ([...$(id).options].some((one) => one.value === values[id])) $(id).value = values[id];
+  inputField.hidden = !settings.elements.instruction.checked;
+};
+const remember = () => {
+  localStorage.setItem("codeup-settings", JSON.stringify(chosen()));
+  inputField.hidden = !settings.elements.instruction.checked;
+  if (current) current.settings = chosen();
+};
+const number = (value) => (value === "" || Number.isNaN(Number(value)) ? undefined : Number(value));
+
+// The body of a request for one model: the path to `node`, each assistant turn as that column answered it.
+const requestFor = (model, column, upTo) => {
+  const now = chosen(), messages = now.system.trim() ? [{ role: "system", content: now.system }] : [];
+  for (const node of upTo) {
+    if (node.role === "user") messages.push({ role: "user", content: node.text, ...(node.input ? { input: node.input } : {}) });
+    else messages.push({ role: "assistant", content: (node.answers[column] ?? node.answers[0]).text || " " });
+  }
+  const stop = now.stop.split(/[|\n⏎]/).filter((one) => one !== "");
+  const asked = { model, messages, temperature: number(now.temperature) ?? 0, top_p: number(now.top_p), max_tokens: number(now.max_tokens), seed: number(now.seed) };
+  if (stop.length) asked.stop = stop;
+  return asked;
+};
+
+// ------------------------------------------------------------------------------------------------------ one answer
+
+const codeBlock = (code, name) => {
+  const box = make("div", { className: "code" }), runs = RUNS[name];
+  const copy = button("Copy", "Copy this code", async () => {
+    await navigator.clipboard.writeText(code).catch(() => notice("the browser did not allow copying"));
+    copy.textContent = "Copied";
+    setTimeout(() => (copy.textContent = "Copy"), 1200);
+  });
+  const head = make("header", {}, make("span", { textContent: name || "text" }), make("span", { className: "grow" }));
+  if (runs && server.run.offered) head.append(button("Run", `Run in the sandbox: ${server.run.limits}`, () => run(box, code, runs)));
+  head.append(copy);
+  box.append(head, make("pre", { tabIndex: 0 }, highlighted(code.replace(/\n$/, ""), name)));
+  return box;
+};
+
+const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+const run = async (box, code, name) => {
+  box.querySelector(".ran")?.remove();
+  const out = box.appendChild(make("div", { className: "ran", role: "status" }, make("span", { className: "how", textContent: "running …" })));
+  try {
+    const done = await api.runCode(code, name, current?.files ?? []);
+    const how = `${done.ended} after ${done.seconds.toFixed(2)} s; ${server.run.limits}`;
+    out.replaceChildren(make("div", { className: "how", textContent: how }));
+    if (done.out) out.append(make("pre", { className: "out", textContent: done.out, tabIndex: 0 }));
+    if (done.err) out.append(make("pre", { className: "err", textContent: done.err, tabIndex: 0 }));
+    for (const file of done.files) {
+      const image = /\.(png|jpe?g|gif|webp)$/i.exec(file.name);
+      const address = URL.createObjectURL(new Blob([bytes(file.base64)], { type: image ? `image/${image[1].toLowerCase().replace("jpg", "jpeg")}` : "application/octet-stream" }));
+      if (image) out.append(make("img", { src: address, alt: `${file.name}, made by the program` }));
+      out.append(make("a", { href: address, download: file.name, textContent: `${file.name} (${bytes(file.base64).length.toLocaleString("en")} bytes)` }));
+    }
+    for (const note of done.notes) out.append(make("div", { className: "how", textContent: note }));
+  } catch (error) {
+    out.replaceChildren(make("div", { className: "err", textContent: error.message }));
+  }
+};
+
+const speed = (one) => {
+  if (!one.tokens || !one.seconds) return "";
+  const rate = one.tokens / one.seconds;
+  return `${one.tokens} tokens, ${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s${one.first ? `, first after ${one.first.toFixed(2)} s` : ""}`;
+};
+
+const drawAnswer = (one) => {
+  const name = make("div", { className: "name" }, make("b", { textContent: one.model }), make("span", { className: "grow" }), make("span", { textContent: speed(one) }));
+  const body = make("div", { className: "text" });
+  if (one.text) body.append(whole(one.text, codeBlock));
+  const end = { length: "ended at the most tokens allowed", stopped: "stopped" }[one.finish] ?? "";
+  const box = make("div", { className: "answer" }, name, body);
+  if (end) box.append(make("small", { textContent: end }));
+  if (one.error) box.append(make("p", { className: "failed", textContent: one.error }));
+  return box;
+};
+
+const drawDifference = (answers) => {
+  const [left, right] = answers.map((one) => one.text);
+  const found = lines(left, right);
+  const block = make("pre", { tabIndex: 0 });
+  if (!found) block.textContent = "too long to compare line by line";
+  else for (const [kind, line] of found) block.append(make("span", { className: kind, textContent: `${{ same: "  ", gone: "− ", new: "+ " }[kind]}${line}${kind === "same" ? "\n" : ""}` }));
+  return make("div", { className: "compared" }, make("small", { textContent: `− ${answers[0].model}   + ${answers[1].model}` }), block);
+};
+
+// ---------------------------------------------------------------------------------------------------- conversation
+
+const branches = (node) => {
+  const all = store.siblings(current, node), at = all.indexOf(node);
+  if (all.length < 2) return null;
+  const turn = (to) => () => {
+    store.turnTo(current, all[to]);
+    save();
+    draw();
+  };
+  const back = button("‹", "Earlier version", turn(at - 1)), on = button("›", "Later version", turn(at + 1));
+  back.disabled = at === 0;
+  on.disabled = at === all.length - 1;
+  return make("span", {}, back, `${at + 1}/${all.length}`, on);
+};
+
+const drawUser = (node) => {
+  const body = make("div", { className: "body" }, node.text, node.input ? make("span", { className: "given", textContent: node.input }) : null);
+  const edit = button("Edit", "Change the question; the old one stays as a branch", () => {
+    const field = make("textarea", { value: node.text }), given = make("textarea", { value: node.input ?? "", hidden: !node.input });
+    const again = button("Ask", "", () => ask(node.parent, field.value, given.value));
+    body.replaceChildren(field, given, again, button("Cancel", "", draw));
+    field.focus();
+  });
+  const acts = make("span", { className: "acts" }, edit, copyButton(() => node.text));
+  return make("article", { className: "turn user" }, make("header", {}, make("b", { textContent: "You" }), branches(node), acts), body);
+};
+
+const copyButton = (what) => button("Copy", "Copy", () => navigator.clipboard.writeText(what()).catch(() => notice("the browser did not allow copying")));
+
+const drawAssistant = (node) => {
+  const again = button("Again", "Answer once more; this answer stays as a branch", () => regenerate(node));
+  const acts = make("span", { className: "acts" }, again, copyButton(() => node.answers.map((one) => one.text).join("\n\n")));
+  const box = make("article", { className: `turn assistant${node.answers.length > 1 ? " pair" : ""}` });
+  if (node.answers.length > 1)
+    acts.append(button("Difference", "Compare the two answers line by line", () => {
+      const there = box.querySelector(".compared");
+      there ? there.remove() : box.append(drawDifference(node.answers));
+    }));
+  const answers = make("div", { className: "answers" }, ...node.answers.map(drawAnswer));
+  box.append(make("header", {}, branches(node), acts), answers);
+  return box;
+};
+
+const EXAMPLES = ["Write a Python function that returns the prime factors of a number.", "Read numbers.csv and print the mean of each column.", "Explain what this does: sorted(d, key=d.get)[:3]"];
+const draw = () => {
+  const nodes = current ? store.path(current) : [];
+  talk.replaceChildren(...nodes.map((node) => (node.role === "user" ? drawUser(node) : drawAssistant(node))));
+  if (!nodes.length)
+    talk.append(
+      make("div", { className: "empty" }, make("h1", { textContent: "Ask for code" }), make("p", { textContent: "Two models side by side: choose a second one above. Programs run only when you say so." }),
+        make("div", { className: "try" }, ...EXAMPLES.map((one) => button(one, "", () => ((text.value = one), grow(text), text.focus()))))),
+    );
+  drawFiles();
+  talk.scrollTop = talk.scrollHeight;
+};
+
+const drawFiles = () =>
+  $("files").replaceChildren(
+    ...(current?.files ?? []).map((file) => make("li", {}, file.name, button("×", `Remove ${file.name}`, () => {
+      current.files = current.files.filter((other) => other !== file);
+      save();
+      drawFiles();
+    }))),
+  );
+
+const drawList = () => {
+  const wanted = $("find").value.trim().toLowerCase();
+  const holds = (one) => !wanted || one.title.toLowerCase().includes(wanted) ||
+    Object.values(one.nodes).some((node) => (node.text ?? node.answers.map((a) => a.text).join(" ")).toLowerCase().includes(wanted));
+  $("conversations").replaceChildren(
+    ...conversations.filter(holds).map((one) => {
+      const line = make("div", { className: "one" },
+        make("button", { type: "button", className: "open", onclick: () => choose(one) }, one.title || "untitled", make("small", { textContent: new Date(one.updated).toLocaleString() })),
+        make("button", { type: "button", className: "drop", textContent: "×", title: `Delete ${one.title || "untitled"}`, onclick: () => remove(one) }));
+      line.setAttribute("aria-current", one === current);
+      return line;
+    }),
+  );
+};
+
+const choose = (one) => {
+  stop();
+  current = one;
+  show({ ...chosen(), ...one.settings });
+  document.body.classList.remove("menu");
+  draw();
+  drawList();
+  text.focus();
+};
+const begin = () => {
+  stop();
+  current = null;
+  draw();
+  drawList();
+  document.body.classList.remove("menu");
+  text.focus();
+};
+const remove = async (one) => {
+  if (!confirm(`Delete “${one.title || "untitled"}”?`)) return;
+  await store.drop(one.id);
+  conversations = conversations.filter((other) => other !== one);
+  if (one === current) begin();
+  drawList();
+};
+const hold = () => {
+  if (current) return;
+  current = store.begin(chosen());
+  conversations.unshift(current);
+};
+const save = async () => {
+  if (!current) return;
+  try {
+    await store.put(current);
+  } catch (error) {
+    notice(`not saved: ${error.message}`);
+  }
+};
+
+// ---------------------------------------------------------------------------------------------------------- asking
+
+const ask = async (parent, question, given) => {
+  if (running || !question.trim()) return;
+  hold();
+  current.settings = chosen();
+  store.add(current, { parent, role: "user", text: question, input: settings.elements.instruction.checked ? given : "" });
+  await generate();
+};
+const regenerate = async (node) => {
+  if (running) return;
+  current.leaf = node.parent;
+  await generate();
+};
+
+const generate = async () => {
+  const before = store.path(current), now = chosen(), conversation = current;
+  const models = [now.model, ...(now.beside ? [now.beside] : [])];
+  const node = store.add(current, { parent: current.leaf, role: "assistant", answers: models.map((model) => ({ model, text: "", finish: "", tokens: 0, seconds: 0 })) });
+  await save();
+  draw();
+  drawList();
+  notice("");
+  const shownTurn = talk.lastElementChild, boxes = [...shownTurn.querySelectorAll(".answer")];
+  running = new AbortController();
+  busy(true);
+  await Promise.all(models.map((model, column) => stream(model, column, before, node.answers[column], boxes[column], running.signal)));
+  running = null;
+  busy(false);
+  await store.put(conversation).catch((error) => notice(`not saved: ${error.message}`));
+  if (current !== conversation) return;
+  shownTurn.replaceWith(drawAssistant(node));
+  $("spoken").textContent = `Answer finished: ${node.answers.map((one) => one.text.slice(0, 300)).join(" — ")}`;
+  if (settings.elements.autorun.checked && server.run.offered)
+    for (const box of talk.lastElementChild.querySelectorAll(".answer .code")) [...box.querySelectorAll("header button")].find((one) => one.textContent === "Run")?.click();
+};
+
+const stream = async (model, column, before, one, box, signal) => {
+  const body = box.querySelector(".text"), meter = box.querySelector(".name > :last-child");
+  const growing = new Growing(body, codeBlock), started = performance.now();
+  let due = false;
+  const paint = () => {
+    due = false;
+    const below = talk.scrollHeight - talk.scrollTop - talk.clientHeight < 60;
+    growing.set(one.text);
+    meter.textContent = $("speed").textContent = speed(one);
+    if (below) talk.scrollTop = talk.scrollHeight;
+  };
+  body.classList.add("cursor");
+  try {
+    for await (const part of api.answer(requestFor(model, column, before), signal)) {
+      if (part.text && !one.first) one.first = (performance.now() - started) / 1000;
+      one.text += part.text;
+      one.tokens = part.usage?.completion_tokens ?? one.tokens + (part.text ? 1 : 0);
+      one.seconds = (performance.now() - started) / 1000;
+      if (part.finish) one.finish = part.finish;
+      if (!due) {
+        due = true;
+        requestAnimationFrame(paint);
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) one.finish = "stopped";
+    else one.error = error instanceof TypeError ? "the server cannot be reached" : error.message;
+  }
+  body.classList.remove("cursor");
+  paint();
+};
+
+const stop = () => running?.abort();
+const busy = (on) => {
+  $("stop").hidden = !on;
+  $("send").disabled = on;
+  if (!on) text.focus();
+};
+const notice = (words) => {
+  $("notice").textContent = words;
+  $("notice").hidden = !words;
+};
+const grow = (field) => {
+  field.style.height = "auto";
+  field.style.height = `${Math.min(field.scrollHeight + 2, innerHeight * 0.4)}px`;
+};
+
+// ------------------------------------------------------------------------------------------------ files in and out
+
+const download = (name, content, type) => {
+  const address = URL.createObjectURL(new Blob([content], { type }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+};
+const asMarkdown = (one) =>
+  `# ${one.title}\n\n${store.path(one).map((node) => node.role === "user"
+    ? `## You\n\n${node.text}${node.input ? `\n\n> Input\n\n${node.input}` : ""}`
+    : node.answers.map((a) => `## ${a.model}\n\n${a.text}`).join("\n\n")).join("\n\n")}\n`;
+const attach = async (list) => {
+  hold();
+  for (const file of list) {
+    if (file.size > server.run.file_bytes) notice(`${file.name} is larger than ${server.run.file_bytes.toLocaleString("en")} bytes`);
+    else {
+      const data = new Uint8Array(await file.arrayBuffer());
+      let letters = "";
+      for (let at = 0; at < data.length; at += 32768) letters += String.fromCharCode(...data.subarray(at, at + 32768));
+      current.files = [...current.files.filter((other) => other.name !== file.name), { name: file.name, base64: btoa(letters) }];
+    }
+  }
+  await save();
+  drawFiles();
+  drawList();
+};
+const importAll = async (file) => {
+  try {
+    const found = JSON.parse(await file.text());
+    const admitted = (Array.isArray(found) ? found : found.conversations).map(store.admit).filter(Boolean);
+    for (const one of admitted) await store.put(one);
+    conversations = await store.all();
+    drawList();
+    notice(`${admitted.length} conversations imported`);
+  } catch (error) {
+    notice(`not a file of conversations: ${error.message}`);
+  }
+};
+
+// --------------------------------------------------------------------------------------------------------- start
+
+const connect = async () => {
+  for (let turn = 0; ; turn++) {
+    try {
+      const models = (await api.fetchJson("v1/models")).data.map((one) => one.id);
+      server = await api.fetchJson("page/about");
+      const parted = (id, first) => {
+        $(id).replaceChildren(...first, ...models.map((name) => make("option", { value: name, textContent: name })));
+      };
+      parted("model", []);
+      parted("beside", [make("option", { value: "", textContent: "nobody" })]);
+      $("beside").parentElement.hidden = models.length < 2;
+      $("attach").parentElement.hidden = !server.run.offered;
+      settings.elements.autorun.parentElement.hidden = !server.run.offered;
+      $("send").disabled = false;
+      notice(server.run.offered ? "" : (server.run.why ?? ""));
+      return;
+    } catch (error) {
+      $("send").disabled = true;
+      notice(error instanceof TypeError ? "the server cannot be reached" : `${error.message} …`);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(3000, 300 + 200 * turn)));
+    }
+  }
+};
+
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (running || $("send").disabled) return;
+  const question = text.value, given = inputField.value;
+  if (!question.trim()) return;
+  text.value = inputField.value = "";
+  grow(text);
+  ask(current?.leaf ?? null, question, given);
+});
+for (const field of [text, inputField]) {
+  field.addEventListener("input", () => grow(field));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && (field === text || event.ctrlKey)) {
+      event.preventDefault();
+      $("ask").requestSubmit();
+    }
+  });
+}
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") running ? stop() : document.body.classList.remove("menu");
+  if (event.ctrlKey && event.shiftKey && event.key.toLowerCase() === "o") {
+    event.preventDefault();
+    begin();
+  }
+});
+$("stop").addEventListener("click", stop);
+$("new").addEventListener("click", begin);
+$("find").addEventListener("input", drawList);
+$("menu").addEventListener("click", () => $("menu").setAttribute("aria-expanded", document.body.classList.toggle("menu")));
+$("tune").addEventListener("click", () => $("tune").setAttribute("aria-expanded", !(settings.hidden = !settings.hidden)));
+$("share").addEventListener("click", () => current && download(`${current.title.slice(0, 40) || "conversation"}.md`, asMarkdown(current), "text/markdown"));
+$("export").addEventListener("click", () => download("codeup-conversations.json", JSON.stringify({ conversations }, null, 1), "application/json"));
+$("import").addEventListener("change", (event) => event.target.files[0] && importAll(event.target.files[0]));
+$("attach").addEventListener("change", (event) => attach(event.target.files).then(() => (event.target.value = "")));
+settings.addEventListener("input", remember);
+for (const id of ["model", "beside"]) $(id).addEventListener("change", remember);
+
+show(DEFAULTS);
+draw();
+conversations = await store.all().catch((error) => (notice(`conversations cannot be kept: ${error.message}`), []));
+drawList();
+await connect();
+try {
+  show({ ...chosen(), ...JSON.parse(localStorage.getItem("codeup-settings") ?? "{}") });
+} catch {
+  localStorage.removeItem("codeup-settings");
+}
+document.body.dataset.ready = "yes";

@@ -1,0 +1,94 @@
+// Conversations, kept in this browser (IndexedDB), one record each; nothing of them is kept by the server.
+//
+//   { id, title, created, updated, leaf, settings, files: [{name, base64}], nodes: { id: node } }
+//   node: { id, parent, role: "user", text, input } | { id, parent, role: "assistant", answers: [{model, text, ...}] }
+//
+// Nodes form a tree: editing a question or asking again adds a sibling. What is shown is the path from `leaf` up.
+
+const open = () =>
+  new Promise((resolve, reject) => {
+    const asked = indexedDB.open("codeup", 1);
+    asked.onupgradeneeded = () => asked.result.createObjectStore("conversations", { keyPath: "id" });
+    asked.onsuccess = () => resolve(asked.result);
+    asked.onerror = () => reject(asked.error);
+  });
+let opened = null;
+
+const within = async (mode, work) => {
+  const db = await (opened ??= open());
+  return new Promise((resolve, reject) => {
+    const transaction = db.transaction("conversations", mode);
+    const asked = work(transaction.objectStore("conversations"));
+    transaction.oncomplete = () => resolve(asked?.result);
+    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+  });
+};
+
+export const all = async () => (await within("readonly", (store) => store.getAll())).sort((a, b) => b.updated - a.updated);
+export const put = (conversation) => within("readwrite", (store) => store.put(conversation));
+export const drop = (id) => within("readwrite", (store) => store.delete(id));
+
+const fresh = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
+
+export const begin = (settings) => {
+  const now = Date.now();
+  return { id: fresh(), title: "", created: now, updated: now, leaf: null, settings: { ...settings }, files: [], nodes: {} };
+};
+
+export const add = (conversation, node) => {
+  const full = { ...node, id: fresh() };
+  conversation.nodes[full.id] = full;
+  conversation.leaf = full.id;
+  conversation.updated = Date.now();
+  conversation.title ||= (node.text ?? "").trim().split("\n")[0].slice(0, 80);
+  return full;
+};
+
+export const path = (conversation) => {
+  const found = [];
+  for (let at = conversation.leaf; at !== null; at = conversation.nodes[at].parent) found.unshift(conversation.nodes[at]);
+  return found;
+};
+
+export const siblings = (conversation, node) =>
+  Object.values(conversation.nodes).filter((other) => other.parent === node.parent && other.role === node.role);
+
+// Show another branch: the newest leaf below the node.
+export const turnTo = (conversation, node) => {
+  let at = node;
+  for (;;) {
+    const below = Object.values(conversation.nodes).filter((other) => other.parent === at.id);
+    if (!below.length) break;
+    at = below[below.length - 1];
+  }
+  conversation.leaf = at.id;
+};
+
+// What somebody imports is checked field by field: only plain values of the shape above come in.
+export const admit = (value) => {
+  const text = (item) => (typeof item === "string" ? item : "");
+  if (!value || typeof value !== "object" || !value.nodes || typeof value.nodes !== "object") return null;
+  const nodes = Object.create(null);
+  for (const node of Object.values(value.nodes).slice(0, 5000)) {
+    if (!node || typeof node.id !== "string") continue;
+    const parent = typeof node.parent === "string" ? node.parent : null;
+    if (node.role === "user") nodes[node.id] = { id: node.id, parent, role: "user", text: text(node.text), input: text(node.input) };
+    else if (node.role === "assistant" && Array.isArray(node.answers))
+      nodes[node.id] = {
+        id: node.id, parent, role: "assistant",
+        answers: node.answers.slice(0, 2).map((one) => ({ model: text(one?.model), text: text(one?.text), finish: text(one?.finish) })),
+      };
+  }
+  const whole = (id) => {
+    const seen = new Set();
+    for (let at = id; at !== null; at = nodes[at].parent) {
+      if (!nodes[at] || seen.has(at)) return false;
+      seen.add(at);
+    }
+    return true;
+  };
+  const leaf = typeof value.leaf === "string" && nodes[value.leaf] && whole(value.leaf) ? value.leaf : null;
+  if (leaf === null) return null;
+  for (const id of Object.keys(nodes)) if (!whole(id)) delete nodes[id];
+  return { ...begin({}), title: text(value.title).slice(0, 80), leaf, nodes: { ...nodes } };
+};
