@@ -36,6 +36,8 @@ def serve(
     folder, named = models.locate(model), parse_adapters(adapters)
     print("loading libraries", file=sys.stderr, flush=True)
     from codeup.serve import app, running, voices
+    from codeup.serve.pages import Page
+    from codeup.serve.programs import Programs
 
     running.check_address(host, token)
     listening = running.bind(host, port)
@@ -49,12 +51,21 @@ def serve(
     def ready(loaded: Any) -> None:
         served = {"url": url, "models": list(loaded.voices), "engine": loaded.description, "context": loaded.context}
         print(jsonlib.dumps(served) if json else f"{url}  {', '.join(loaded.voices)}", flush=True)
+        print(f"the page: {url.removesuffix('v1')}{'login?token=…' if token else ''}", file=sys.stderr, flush=True)
         print("ready; Ctrl-C ends", file=sys.stderr, flush=True)
 
     print(f"listening on {url}, loading {folder}", file=sys.stderr, flush=True)
     if not is_loopback(host):
         print("the traffic is not encrypted: put a TLS proxy in front on an open network", file=sys.stderr)
-    running.serve(listening, load, host=host, limits=limits, token=token, allow=allow_host, on_ready=ready)
+    programs = Programs()
+    page = Page(programs, token)
+    try:
+        running.serve(
+            listening, load, host=host, limits=limits, token=token, allow=allow_host, on_ready=ready,
+            more_routes=page.routes(),
+        )  # fmt: skip
+    finally:
+        programs.close()
 
 
 def read_token(variable: str) -> str | None:

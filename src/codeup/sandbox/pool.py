@@ -87,7 +87,19 @@ class ProgramJob:
     compat: str = ""
 
 
-AnyJob = Job | SuiteJob | ProgramJob
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """A program to run and look at, not to judge: `data` are {path: base64}, `collect` bounds what is taken back."""
+
+    files: dict[str, str]
+    data: dict[str, str]
+    steps: tuple[dict[str, Any], ...]
+    collect: dict[str, int]
+    task_id: str = "a program"
+    index: int = 0
+
+
+AnyJob = Job | SuiteJob | ProgramJob | RunJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +113,13 @@ class Isolated:
         return f"{self.level} ({', '.join(self.layers)})"
 
 
-def packages() -> dict[str, str]:
-    """Where the importable packages are, without importing them."""
-    found = importlib.util.find_spec(ONLY_PACKAGES[0])
+def packages(names: Sequence[str] = ONLY_PACKAGES) -> dict[str, str]:
+    """Where the importable packages are, beside the first of them, without importing them."""
+    found = importlib.util.find_spec(names[0])
     if found is None or not found.submodule_search_locations:
         return {}
     home = os.path.dirname(os.path.realpath(found.submodule_search_locations[0]))
-    return {name: os.path.join(home, name) for name in ONLY_PACKAGES if os.path.isdir(os.path.join(home, name))}
+    return {name: os.path.join(home, name) for name in names if os.path.isdir(os.path.join(home, name))}
 
 
 @dataclass
@@ -204,12 +216,12 @@ class Pool:
     Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where
     a sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the
     others. `hide` are further paths that programs must not be able to read, `show` paths they may read and execute: the
-    tools of whole programs, which need the level "strong".
+    tools of whole programs, which need the level "strong". `import_names` are packages that may be imported.
     """
 
     def __init__(
         self, workers: int = 1, limits: Limits | None = None, *, allow_unsafe: bool = False, off: Sequence[str] = (),
-        hide: Sequence[str] = (), show: Sequence[str] = (),
+        hide: Sequence[str] = (), show: Sequence[str] = (), import_names: Sequence[str] = ONLY_PACKAGES,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self.home = tempfile.mkdtemp(prefix="codeup-")
@@ -217,7 +229,7 @@ class Pool:
         self.marker = uuid.uuid4().hex
         self.tools = bool(show)
         config = {
-            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(),
+            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(import_names),
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip
@@ -266,6 +278,16 @@ class Pool:
         with suppress(OSError):
             scratch.empty(self.home)
             os.rmdir(self.home)
+
+    def run(self, job: RunJob) -> dict[str, Any]:
+        """What a program said and left behind: `steps`, `made`, `others` (supervisor.py). One at a time per pool.
+
+        Raises WorkFailed where the sandbox breaks or does not answer.
+        """
+        answer = self.workers[0].judge(job)
+        if "steps" not in answer:
+            raise WorkFailed("the sandbox did not answer in time")
+        return answer
 
     def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]:
         """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone.

@@ -26,7 +26,7 @@ from codeup.sandbox.handle import SandboxBroken, Zygote
 from codeup.sandbox.suite_judge import HAD_A_CORE
 
 NAME = "CODEUP_NAME"
-ANSWER_MB = 4
+ANSWER_MB, RUN_ANSWER_MB = 4, 32
 
 
 def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,20 +34,7 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
     start = time.monotonic()
     name, secret = f"codeup_{secrets.token_hex(8)}", secrets.token_hex(16)
     files = {path: "".join(_filled(part, name) for part in parts) for path, parts in job["files"].items()}
-    channel = zygote.begin(b"w")
-    try:
-        channel.settimeout(60 + 10 * sum(step["wall_s"] for step in job["steps"]))
-        if (first := wire.receive(channel)) != ["isolated"]:
-            raise SandboxBroken(f"a supervisor could not be isolated: {first}")
-        wire.send(channel, {"files": files, "steps": job["steps"], "secret": secret})
-        reply = wire.receive(channel, ANSWER_MB << 20)
-    except (wire.Closed, wire.TooLarge, TimeoutError) as error:
-        raise SandboxBroken(f"a supervisor ended early ({type(error).__name__})") from None
-    finally:
-        channel.close()
-        zygote.end(gone=True)
-    if not isinstance(reply, dict):
-        raise SandboxBroken(f"a step could not be started: {reply}")
+    reply = _supervised(zygote, {"files": files, "steps": job["steps"], "secret": secret}, ANSWER_MB)
     done = reply["steps"]
     outcome, detail, checks = _outcome(job, done)
     used = sum(step["cpu_s"] for step in done)
@@ -57,6 +44,31 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": round(spent, 4), "cpu_s": used, "memory_mb": max(step["memory_mb"] for step in done),
         "contended": used < HAD_A_CORE * spent,
     }  # fmt: skip
+
+
+def run(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program that nobody judges said and left behind: the supervisor's answer as it is."""
+    asked = {key: job[key] for key in ("files", "data", "steps", "collect")}
+    return _supervised(zygote, {**asked, "secret": ""}, RUN_ANSWER_MB)
+
+
+def _supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> dict[str, Any]:
+    """One exchange with a supervisor of its own. Raises SandboxBroken."""
+    channel = zygote.begin(b"w")
+    try:
+        channel.settimeout(60 + 10 * sum(step["wall_s"] for step in request["steps"]))
+        if (first := wire.receive(channel)) != ["isolated"]:
+            raise SandboxBroken(f"a supervisor could not be isolated: {first}")
+        wire.send(channel, request)
+        reply = wire.receive(channel, answer_mb << 20)
+    except (wire.Closed, wire.TooLarge, TimeoutError) as error:
+        raise SandboxBroken(f"a supervisor ended early ({type(error).__name__})") from None
+    finally:
+        channel.close()
+        zygote.end(gone=True)
+    if not isinstance(reply, dict):
+        raise SandboxBroken(f"a step could not be started: {reply}")
+    return reply
 
 
 def _filled(part: list[str], name: str) -> str:

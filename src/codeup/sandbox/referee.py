@@ -165,6 +165,8 @@ class Referee:
             return self._judge(job)
 
     def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        if "collect" in job:
+            return program_judge.run(self.zygote, job)
         if "steps" in job:
             return program_judge.judge(self.zygote, job)
         if "suites" in job:

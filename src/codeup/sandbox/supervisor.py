@@ -5,7 +5,9 @@
                             "err", "proof", "memory_mb"}, ...]}; the last step is the first that failed, or the last one
 
     step    {"argv": [...], "env": {...}, "stdin": "secret" or "", "processes": bool, "cpu_s", "wall_s",
-             "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool}
+             "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool, "kept": bytes of an output}
+    to look at   "data": {path: base64} besides files, "collect": {"files": 20, "bytes": 4000000} in the request
+                 "made": {path: base64}, "others": 0 in the answer
 
 The supervisor is ours and sits inside the zygote's namespaces, one per program, in a mount namespace with a scratch of
 its own. Every step is a fork of it that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the
@@ -18,12 +20,14 @@ Does not see the memory of a whole process tree: limits are per process, and wha
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import resource
 import select
 import signal
 import socket
+import stat
 import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -48,14 +52,17 @@ def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[s
     wire.send(channel, ["isolated"])
     request = wire.receive(channel)
     for path, text in request["files"].items():
-        _write(path, text)
+        _write(path, text.encode(errors="surrogatepass"))
+    for path, text in request.get("data", {}).items():
+        _write(path, base64.b64decode(text))
     done: list[dict[str, Any]] = []
     for step in request["steps"]:
         done.append(_Step(step, request["secret"], isolation, limits).run())
         _kill_the_rest()
         if done[-1]["status"] != 0:
             break
-    wire.send(channel, {"steps": done})
+    made = _made(request["collect"], {*request["files"], *request["data"]}) if "collect" in request else {}
+    wire.send(channel, {"steps": done, **made})
 
 
 def prepare(isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
@@ -67,13 +74,39 @@ def prepare(isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
     os.chdir(isolation.scratch)
 
 
-def _write(path: str, text: str) -> None:
-    """A file below the scratch; names come from a language room, not from the program."""
+def _write(path: str, data: bytes) -> None:
+    """A file below the scratch; names come from a language room or were checked by the caller, not by the program."""
     assert not path.startswith("/") and ".." not in path.split("/"), path
     if folder := os.path.dirname(path):
         os.makedirs(folder, exist_ok=True)
-    with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(text)
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _made(most: Mapping[str, int], given: set[str]) -> dict[str, Any]:
+    """The regular files that a program left in the scratch, besides those it was given: {path: base64}, and how many
+    others there were (links, too large, too many). Names that begin with a dot are a tool's own and not counted."""
+    files: dict[str, str] = {}
+    others, left = 0, most["bytes"]
+    for folder, folders, names in os.walk("."):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = os.path.join(folder, name)[2:]
+            if path in given:
+                continue
+            try:
+                number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                with open(number, "rb") as file:
+                    regular = stat.S_ISREG(os.fstat(number).st_mode)
+                    data = file.read(left + 1) if regular and len(files) < most["files"] else None
+            except OSError:
+                data = None
+            if data is None or len(data) > left:
+                others += 1
+                continue
+            left -= len(data)
+            files[path.encode(errors="backslashreplace").decode()] = base64.b64encode(data).decode()
+    return {"made": files, "others": others}
 
 
 def _kill_the_rest() -> None:
@@ -88,8 +121,8 @@ def _kill_the_rest() -> None:
 class _Stream:
     """One output of a step: its beginning, its end, how much it was, and what stood behind the secret."""
 
-    def __init__(self, number: int, secret: bytes) -> None:
-        self.number, self.secret = number, secret
+    def __init__(self, number: int, secret: bytes, kept: int = KEPT) -> None:
+        self.number, self.secret, self.kept = number, secret, kept
         self.head, self.tail, self.size, self.proof = b"", b"", 0, ""
         os.set_blocking(number, False)
 
@@ -105,16 +138,16 @@ class _Stream:
         seen = self.tail + data
         if self.secret and not self.proof and (place := seen.rfind(self.secret)) >= 0:
             self.proof = seen[place + len(self.secret) :].split(b"\n")[0].decode(errors="replace").strip()[:20] or "-"
-        self.head += data[: KEPT - len(self.head)]
-        self.tail = seen[-KEPT:]
+        self.head += data[: self.kept - len(self.head)]
+        self.tail = seen[-self.kept :]
         return True
 
     def text(self) -> str:
         """The beginning, and the end where something was left out between them."""
-        if self.size <= KEPT:
+        if self.size <= self.kept:
             data = self.head
-        elif self.size <= 2 * KEPT:
-            data = self.head + self.tail[KEPT - self.size :]
+        elif self.size <= 2 * self.kept:
+            data = self.head + self.tail[self.kept - self.size :]
         else:
             data = self.head + b"\n...\n" + self.tail
         text = data.decode(errors="replace")
@@ -146,7 +179,8 @@ class _Step:
             os.close(in_write)
             if why := os.read(broken, 500):
                 raise OSError(f"{self.step['argv'][0]}: {why.decode(errors='replace')}")
-            streams = [_Stream(out, self.secret.encode()), _Stream(err, b"")]
+            kept = self.step.get("kept", KEPT)
+            streams = [_Stream(out, self.secret.encode(), kept), _Stream(err, b"", kept)]
             late, flooded = self._watch(child, streams, start)
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -201,15 +201,15 @@ def build(desk: Desk, limits: Limits, *, loopback: bool, token: str | None, allo
     return Guard(app, loopback=loopback, token=token, allow=allow)
 
 
-async def read_body(request: HttpRequest) -> bytes:
-    """The body, up to MAX_BODY_BYTES and within BODY_S. Raises Refusal (413, 408)."""
+async def read_body(request: HttpRequest, most: int = MAX_BODY_BYTES) -> bytes:
+    """The body, up to `most` bytes and within BODY_S. Raises Refusal (413, 408)."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise Refusal(413, f"the body is larger than {MAX_BODY_BYTES} bytes", code="too_large",
+                if len(body) > most:
+                    raise Refusal(413, f"the body is larger than {most} bytes", code="too_large",
                                   headers={"Connection": "close"})  # fmt: skip
     except TimeoutError:
         raise Refusal(408, f"the body did not arrive within {BODY_S:g} s", code="too_slow",

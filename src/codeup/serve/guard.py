@@ -6,7 +6,7 @@
 
 On a loopback address the Host must be a loopback name, whatever its port (a forwarded port keeps working). On another
 address a token is required, and the Host must be an IP address or a name that was allowed: no page can reach an IP
-address under a foreign name. /health needs no token and nothing else is open. No CORS header is ever sent.
+address under a foreign name. /health needs no token, /login takes it. No CORS header is ever sent.
 Not covered: TLS, and programs of other users of this machine that reach a loopback port (give a token there too).
 """
 
@@ -26,7 +26,8 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 COOKIE = "codeup_token"
 """Set for the web page only, HttpOnly and SameSite=Strict."""
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/login"})
+"""Answered without a token; /login checks it itself, to set the cookie."""
 MIN_TOKEN_CHARS = 16
 HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 
@@ -98,7 +99,7 @@ class Guard:
         if site is not None and site not in ("same-origin", "none"):
             raise Refusal(403, "requests from other sites' pages are not answered", code="origin")
         if self._token is not None and scope["path"] not in OPEN_PATHS and not self._knows_token(headers):
-            raise Refusal(401, "this server needs its token: Authorization: Bearer …", code="invalid_api_key",
+            raise Refusal(401, "this server needs its token: Authorization: Bearer …, or /login?token=…", code="invalid_api_key",
                           headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
         if scope["method"] == "POST":
             _check_form(headers)

@@ -9,9 +9,9 @@ export const lines = (left, right) => {
       best[i][j] = a[i] === b[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
   const found = [];
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
-    if (i < a.length && j < b.length && a[i] === b[j]) found.push(["same", a[i++]]), j++;
+    if (i < a.length && j < b.length && a[i] === b[j]) found.push(["same", a[i++], j++]);
     else if (j >= b.length || (i < a.length && best[i + 1][j] >= best[i][j + 1])) found.push(["gone", a[i++]]);
     else found.push(["new", b[j++]]);
   }
-  return found.map(([kind, text]) => [kind, text]);
+  return found;
 };

@@ -14,7 +14,7 @@ const make = (tag, properties = {}, ...children) => {
 };
 const button = (text, title, onclick) => make("button", { type: "button", textContent: text, title, onclick });
 const settings = $("settings"), talk = $("talk"), text = $("text"), inputField = $("input");
-const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: "", seed: "", stop: "", instruction: false, autorun: false };
+const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: 512, seed: "", stop: "", instruction: false, autorun: false };
 const RUNS = { python: "python", py: "python", python3: "python" };
 
 let conversations = [], current = null, running = null, server = { run: { offered: false } };
@@ -267,7 +267,9 @@ const generate = async () => {
   const shownTurn = talk.lastElementChild, boxes = [...shownTurn.querySelectorAll(".answer")];
   running = new AbortController();
   busy(true);
+  const saving = setInterval(() => store.put(conversation).catch(() => {}), 2000);
   await Promise.all(models.map((model, column) => stream(model, column, before, node.answers[column], boxes[column], running.signal)));
+  clearInterval(saving);
   running = null;
   busy(false);
   await store.put(conversation).catch((error) => notice(`not saved: ${error.message}`));
