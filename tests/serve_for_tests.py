@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def tiny_model(path: Path, *, context: int = 512, seed: int = 0) -> Path:
 def served(
     folder: Path, *, name: str = "tiny", adapters: Mapping[str, Path] | None = None, template: str | None = "alpaca",
     token: str | None = None, limits: app.Limits | None = None, load: Callable[[], Any] | None = None,
-    host: str = "127.0.0.1", wait: bool = True,
+    host: str = "127.0.0.1", wait: bool = True, more_routes: Sequence[Any] = (),
 ) -> Iterator[Running]:  # fmt: skip
     """Serve a model until the block ends."""
     import asyncio
@@ -63,7 +63,7 @@ def served(
         folder, name, adapters or {}, template=template, device="cpu", dtype="auto", limits=limits
     )
     listening = running.bind("127.0.0.1", 0)
-    server, desk = running.prepare(load, host=host, limits=limits, token=token)
+    server, desk = running.prepare(load, host=host, limits=limits, token=token, more_routes=more_routes)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
     thread.start()
     try:

@@ -99,7 +99,8 @@ class Guard:
         if site is not None and site not in ("same-origin", "none"):
             raise Refusal(403, "requests from other sites' pages are not answered", code="origin")
         if self._token is not None and scope["path"] not in OPEN_PATHS and not self._knows_token(headers):
-            raise Refusal(401, "this server needs its token: Authorization: Bearer …, or /login?token=…", code="invalid_api_key",
+            raise Refusal(401, "this server needs its token: Authorization: Bearer …, or /login?token=…",
+                          code="invalid_api_key",
                           headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
         if scope["method"] == "POST":
             _check_form(headers)

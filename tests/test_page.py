@@ -1,0 +1,199 @@
+"""The page of `codeup serve`: its files and headers, programs in the sandbox, what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serve_for_tests import served, tiny_model
+
+from codeup.errors import UserError
+from codeup.sandbox.pool import Pool
+from codeup.serve import pages
+from codeup.serve.programs import Programs
+
+TOKEN = "a-long-secret-for-tests"
+VENDOR = pages.HERE / "vendor"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("page") / "model")
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    try:
+        Pool(1).close()
+    except UserError as error:
+        pytest.skip(str(error))
+    opened = Programs()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path, programs: Programs) -> Iterator[httpx.Client]:
+    with served(folder, more_routes=pages.Page(programs, None).routes()) as running, running.client() as opened:
+        yield opened
+
+
+def test_vendored_files_are_those_whose_hashes_and_licences_are_named() -> None:
+    named = dict(re.findall(r"^\| (\S+\.js) \|.*`([0-9a-f]{64})`", (VENDOR / "README.md").read_text(), re.M))
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in VENDOR.glob("*.js")}
+    assert named == found and len(found) == 3
+    assert all((VENDOR / f"{name}.LICENSE").stat().st_size > 500 for name in ("markdown-it", "dompurify", "highlight"))
+
+
+def test_the_page_allows_scripts_and_styles_of_this_server_only(client: httpx.Client) -> None:
+    reply = client.get("/")
+    assert reply.status_code == 200 and reply.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == "'none'" and policy["connect-src"] == "'self'"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "<script>" not in reply.text and "style=" not in reply.text and "onclick" not in reply.text
+    assert "http://" not in reply.text and "https://" not in reply.text
+
+
+def test_every_file_that_the_page_names_is_served_and_cached_by_its_content(client: httpx.Client) -> None:
+    text = client.get("/").text
+    named = re.findall(r'(?:src|href)="(page/[^"]+)"', text)
+    assert len(named) == 5
+    modules = {
+        name for path in pages.HERE.glob("*.js") for name in re.findall(r'from "\./([a-z]+\.js)"', path.read_text())
+    }
+    for name in [*named, *(f"page/{module}" for module in modules)]:
+        reply = client.get(f"/{name}")
+        assert reply.status_code == 200, name
+        again = client.get(f"/{name}", headers={"if-none-match": reply.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/", "/page/nothing.js", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/%00",
+        "/page/vendor/README.md", "/page/vendor/dompurify.LICENSE", "/page/INDEX.HTML", "/page/main.js/",
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_on_the_list_is_not_looked_for(path: str, client: httpx.Client) -> None:
+    reply = client.get(path)
+    assert reply.status_code == 404 and "nothing at this address" in reply.text
+
+
+def run(client: httpx.Client, code: str, **more: Any) -> dict[str, Any]:
+    reply = client.post("/page/run", json={"code": code, **more})
+    assert reply.status_code == 200, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+def file(name: str, data: bytes) -> dict[str, str]:
+    return {"name": name, "base64": base64.b64encode(data).decode()}
+
+
+def test_a_program_reads_the_files_it_is_given_and_leaves_files(client: httpx.Client) -> None:
+    code = "rows = open('d.csv').read(); print(rows.upper()); open('out.txt', 'w').write('made'); open('.own', 'w')"
+    told = run(client, code, files=[file("d.csv", b"a,b")])
+    assert (told["out"], told["err"], told["ended"], told["notes"]) == ("A,B\n", "", "ended well", [])
+    assert [(one["name"], base64.b64decode(one["base64"])) for one in told["files"]] == [("out.txt", b"made")]
+
+
+def test_nothing_is_left_for_the_next_program(client: httpx.Client) -> None:
+    run(client, "open('left.txt', 'w').write('x')", files=[file("given.txt", b"y")])
+    assert run(client, "import os; print(sorted(os.listdir('.')))")["out"] == "['main.py']\n"
+
+
+def test_numpy_can_be_imported_and_the_server_cannot(client: httpx.Client) -> None:
+    assert run(client, "import numpy; print(numpy.arange(4).sum())")["out"] == "6\n"
+    for name in ("codeup", "starlette", "torch"):
+        assert "ModuleNotFoundError" in run(client, f"import {name}")["err"]
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "words"),
+    [
+        ("1 / 0", "err", "ZeroDivisionError"),
+        ("import sys; sys.exit(3)", "ended", "exit code 3"),
+        ("import os; os.abort()", "ended", "signal 6"),
+        ("input()", "err", "EOFError"),
+        ("import socket; socket.create_connection(('127.0.0.1', 1))", "err", "PermissionError"),
+        ("import os; os.fork()", "err", "PermissionError"),
+        ("import subprocess; subprocess.run(['true'])", "err", "PermissionError"),
+        ("open('/etc/passwd')", "err", "FileNotFoundError"),
+        ("open('/etc/x', 'w')", "err", "Error"),
+        ("x = 'y' * (3 << 30)", "err", "MemoryError"),
+        ("import os; print(sorted(k for k in os.environ if 'TOKEN' in k or 'KEY' in k))", "out", "[]"),
+        ("print('\\x1b[31m<script>alert(1)</script>')", "out", "<script>"),
+        ("print('z' * 300_000)", "notes", "300,001 bytes were printed"),
+        ("import os; os.symlink('/etc/passwd', 'l'); os.mkfifo('p')", "notes", "2 more files were not taken"),
+        ("open('big', 'wb').write(b'x' * 9_000_000)", "notes", "1 more files were not taken"),
+    ],
+)
+def test_what_a_program_cannot_do_and_how_it_is_told(code: str, where: str, words: str, client: httpx.Client) -> None:
+    assert words in str(run(client, code)[where])
+
+
+REFUSED = [
+    ({}, 400, "code"), ({"code": 1}, 400, "code"), ({"code": "x" * 200_001}, 400, "code"),
+    ({"code": "1", "language": "bash"}, 400, "only Python"), ({"code": "1", "more": 1}, 400, "more"),
+    ({"code": "1", "files": {}}, 400, "files"), ({"code": "1", "files": [file("a", b"")] * 11}, 400, "files"),
+    ({"code": "\ud800"}, 400, ""), ({"code": "1", "files": [{"name": "a", "base64": "*"}]}, 400, "base64"),
+    ({"code": "1", "files": [file("big", b"x" * 4_000_001)]}, 413, "larger"),
+    *(({"code": "1", "files": [file(name, b"")]}, 400, "named") for name in (
+        "../x", "/etc/x", "a/b", "a\\b", ".hidden", "", "main.py", "a\nb", "\x00", "..", "<img src=x onerror=alert(1)>",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "status", "words"), REFUSED, ids=lambda value: str(value)[:40])
+def test_a_request_to_run_that_is_wrong_is_refused_by_name(
+    body: dict[str, Any], status: int, words: str, client: httpx.Client
+) -> None:
+    text = json.dumps(body)
+    reply = client.post("/page/run", content=text, headers={"content-type": "application/json"})
+    assert reply.status_code == status and words in reply.text
+
+
+def test_other_sites_and_forms_cannot_run_anything(client: httpx.Client) -> None:
+    good = {"code": "print(1)"}
+    assert client.post("/page/run", json=good, headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.post("/page/run", json=good, headers={"host": "evil.example"}).status_code == 403
+    assert client.post("/page/run", json=good, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert client.post("/page/run", data=good).status_code == 415
+    assert client.get("/page/run").status_code in (404, 405)
+
+
+def test_a_server_with_a_token_wants_it_for_everything_and_takes_it_as_a_cookie(
+    folder: Path, programs: Programs
+) -> None:
+    routes = pages.Page(programs, TOKEN).routes()
+    with served(folder, token=TOKEN, more_routes=routes) as running, running.client() as client:
+        for path in ("/", "/page/main.js", "/page/about"):
+            assert client.get(path).status_code == 401
+        assert client.post("/page/run", json={"code": "1"}).status_code == 401
+        for wrong in ("", "?token=", "?token=wrong", f"?token={TOKEN}x", "?token=%C3%A9"):
+            assert client.get(f"/login{wrong}").status_code == 401
+        reply = client.get("/login", params={"token": TOKEN})
+        assert (reply.status_code, reply.headers["location"]) == (303, "/")
+        cookie = reply.headers["set-cookie"].lower()
+        assert "httponly" in cookie and "samesite=strict" in cookie and "path=/" in cookie
+        assert client.get("/").status_code == 200, "the client kept the cookie"
+        assert run(client, "print(2)")["out"] == "2\n"
+
+
+def test_without_a_strong_sandbox_programs_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weak(*arguments: Any, **settings: Any) -> Any:
+        raise UserError("programs of other languages than Python need a strong sandbox; here is: limits")
+
+    monkeypatch.setattr("codeup.serve.programs.Pool", weak)
+    about = Programs().about()
+    assert about["offered"] is False and "strong sandbox" in about["why"]
