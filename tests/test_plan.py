@@ -210,6 +210,14 @@ def test_common_stages_are_trained_once_and_hours_follow(tmp_path: Path) -> None
     assert b.cost == pytest.approx(2 * b.hours)
 
 
+def test_every_seed_is_trained_and_its_hours_count(tmp_path: Path) -> None:
+    one, three = plan(tmp_path, gpu="h100"), plan(tmp_path, "seeds=[1,2,3]", gpu="h100")
+    assert {stage.name: stage.trainings for stage in three.stages} == {"a": 3, "b": 6}
+    machine = "H100 80 GB"
+    assert three.study_hours[machine] == pytest.approx(3 * one.study_hours[machine])
+    assert three.hours[machine]["a-b"] == pytest.approx(3 * one.hours[machine]["a-b"])
+
+
 @pytest.mark.parametrize(
     ("said", "key", "count"),
     [("8xA100-80", "a100-80", 8), ("a100-80x8", "a100-80", 8), ("2 × RTX 4090", "rtx4090", 2),

@@ -96,10 +96,16 @@ def hero(study: Study, called: Names, found: Sequence[Finding]) -> dict[str, str
     return {"title": f"{title} {metric} {verb}{joint}{between}", "sentence": sentence(main, called.forms, on=title)}
 
 
+def _final_row(study: Study) -> Mapping[str, Any]:
+    """The table's row of most stages, the later of equals."""
+    row: Mapping[str, Any] = max(reversed(study["table"]["rows"]), key=lambda row: len(row["stages"]))
+    return row
+
+
 def _hero_of_table(study: Study, title: str, benchmark: str) -> dict[str, str]:
     """With several seeds the headline is the row of most stages against the base, as the table's claims have it."""
     rows = {row["name"]: row for row in study["table"]["rows"]}
-    final = max(reversed(list(rows)), key=lambda name: len(rows[name]["stages"]))
+    final = _final_row(study)["name"]
     base = next((name for name, row in rows.items() if not row["stages"]), "")
     claim = next(c for c in study["claims"] if (c["a"], c["b"], c["benchmark"]) == (final, base, benchmark))
     before, after = (rows[name]["cells"][benchmark]["value"] for name in (base, final))
@@ -131,6 +137,13 @@ def key_numbers(study: Study, called: Names) -> list[dict[str, str]]:
     shown = []
     scores, stages, data = study.get("scores", []), study.get("stages", []), study.get("data", [])
     final = next((s for s in scores if s["model"] == called.final), scores[0] if scores else None)
+    if final and (study.get("table") or {}).get("seeds"):  # a single seed is not the study's result
+        cell = _final_row(study)["cells"][final["benchmark"]]
+        final = {
+            **final,
+            **{key: cell[key] for key in ("value", "low", "high", "n")},
+            "metric": study["table"]["metric"],
+        }
     if final:
         note = f"{numbers.interval(final['low'], final['high'])}, n={numbers.count(final['n'])}"
         shown.append(
