@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from language_programs import TASKS, Task
 
 from codeup import plugins
 from codeup.benchmarks import humaneval_x
 from codeup.errors import UserError
 from codeup.evaluate import whole
+from codeup.evaluate.language_attacks import TASKS, Task
 from codeup.evaluate.programs import SuiteRules, judge_programs
 from codeup.sandbox.pool import Pool
+from codeup.sandbox.supervisor import _Stream
 from codeup.types import Outcome, Problem, Program, Verdict
 
 FILES = {"cpp": "cpp", "javascript": "js", "java": "java", "go": "go", "rust": "rust"}
@@ -26,6 +28,16 @@ def ready(language: str) -> None:
         whole.tools(language)
     except UserError as error:
         pytest.skip(str(error).split("\n")[0])
+
+
+def test_every_language_has_a_problem_and_attacks_and_says_what_it_does_not_stop() -> None:
+    names = set(plugins.names("languages"))
+    assert set(TASKS) == names - {"python"}
+    for name in names:
+        module = plugins.load("languages", name)
+        assert name == module.NAME and module.TITLE and module.FENCES
+        assert callable(module.probe) and callable(module.toolchain) and callable(module.wrap)
+        assert "cannot pass" in (module.__doc__ or "") + (module.wrap.__doc__ or "") or name == "typescript"
 
 
 @pytest.fixture(scope="module", params=sorted(TASKS))
@@ -97,3 +109,16 @@ def test_a_missing_tool_is_an_error_that_says_how_to_install_it(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="install"):
         plugins.load("languages", language).toolchain()
+
+
+def test_a_secret_that_arrives_in_pieces_is_still_seen_with_its_count() -> None:
+    read, write = os.pipe()
+    stream = _Stream(read, b"secret")
+    for piece, proof in ((b"noise " * 900 + b"\nsec", ""), (b"ret 1", ""), (b"7", ""), (b"\nmore", "17")):
+        os.write(write, piece)
+        assert stream.read()
+        assert stream.proof == proof
+    assert "secret" not in stream.text()
+    os.close(write)
+    assert not stream.read()
+    os.close(read)

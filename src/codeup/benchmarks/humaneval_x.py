@@ -21,7 +21,14 @@ LANGUAGES = {
 }  # fmt: skip
 """What ids begin with, and the language's name here."""
 
-VERSIONS: dict[str, str] = {}
+VERSIONS = {
+    "16d465ff906084a9120c1809960dbf48613e50ef205e45f8dfe9aa16410f0875": "THUDM/humaneval-x, C++, 164 problems, 2022",
+    "d444f0b4540b7feaf203079cf41d40645f0db960a7c3c3e718fd170ef50ae370": "THUDM/humaneval-x, Go, 164 problems, 2022",
+    "b16e08ef62cbb46099d84ac66cceb2aa359769313aa2099ef5abe349d4320338": "THUDM/humaneval-x, Java, 164 problems, 2022",
+    "0f460254adc197a826c970d56ffa2d6ab2fd1fcb4dbc747767c3dba5501163f1": "THUDM/humaneval-x, JavaScript, 164 problems",
+    "9863fa3681dce5bd36306f5db4cae54975d99c840bb1f5a187bca85ac6ba26db": "THUDM/humaneval-x, Python, 164 problems",
+    "c44f6eb4f16ad4bf19d864bedab72792021c641cc63a7d453a588c15d6737e10": "THUDM/humaneval-x, Rust, 164 problems, 2022",
+}
 BASE_STOPS = ("\n}\n", "\n}", "\nfunc ", "\nfn ", "\nint main", "\npublic static void main")
 COMPAT = {"cpp": "exit-code", "java": "exit-code", "go": "exit-code", "rust": "exit-code", "javascript": "silence"}
 """The original's rule for a pass: the last step's exit code, for JavaScript no output at all."""
@@ -64,9 +71,10 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     tests = row["test"]
     if language == "python":
         tests = re.sub(r"(?m)^check\(\w+\)\s*\Z", "", tests.rstrip() + "\n")
-        extra = {}
+        extra = {"reference": prompt + row["canonical_solution"]}
     else:
         extra["compat"] = {"humaneval-x": COMPAT[language]}
+        extra |= {"crates": ("rand", "regex", "md5")} if language == "rust" else {}
     return Problem(row["task_id"], prompt, found[-1], tests, row["canonical_solution"], language, extra)
 
 

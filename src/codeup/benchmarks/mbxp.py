@@ -8,6 +8,7 @@ calibration lists them (docs/languages.md).
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ LANGUAGES = {
 }  # fmt: skip
 """What a row's language is called, and the language's name here."""
 
-VERSIONS: dict[str, str] = {}
+VERSIONS = {
+    "a34d6ad87f44465e6e467aa84aef0dc774b8184c503769ce36c0fc673cebde77": "mxeval/mbxp, PHP, release 1.2, 966 rows",
+    "ebde5482a6df36f001a97dd4019c95ee773bbb084d14da114105c189fa72847e": "mxeval/mbxp, Python, release 1, 974 rows",
+    "69664af6399c0c798a14759908e7018cfaed300f4c73781aa08de7f1e874a69e": "mxeval/mbxp, TypeScript, release 1.2",
+}
 BASE_STOPS = ("\n}\n", "\nfunction ", "\nconst ", "\nimport ", "\ndef ", "\nclass ", "\n```")
 
 base_prompt = _whole.base_prompt
@@ -49,9 +54,14 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     extra: dict[str, Any] = {"whole": True}
     if language == "cpp":
         extra["standard"] = "c++17"
+    if language == "typescript":
+        extra["target"] = "ES5"  # as mxeval calls tsc: constants may be assigned to, sets are not iterated
+    tests = row["test"]
     if language == "python":
-        extra = {"reference": ""}  # the tests call nothing but the answer, and some canonical solutions do not parse
-    return Problem(row["task_id"], row["prompt"], row["entry_point"], row["test"], canonical, language, extra)
+        # the tests call nothing but the answer, and some canonical solutions do not even parse
+        extra = {"reference": ""} if plain(tests) else {"whole": True}
+        tests += "" if plain(tests) else f"\ncheck({row['entry_point']})\n"
+    return Problem(row["task_id"], row["prompt"], row["entry_point"], tests, canonical, language, extra)
 
 
 def program_from_completion(problem: Problem, completion: str) -> str:
@@ -62,3 +72,17 @@ def program_from_completion(problem: Problem, completion: str) -> str:
         return problem.prompt + _humaneval_shape.cut(completion) + "\n"
     end = re.search(r"(?m)^\}.*$", completion)
     return problem.prompt + (completion[: end.end()] if end else completion) + "\n"
+
+
+def plain(tests: str) -> bool:
+    """Whether Python's tests call the answer with plain values only, which can be sent to another process.
+
+    >>> plain("def check(candidate):\\n    assert candidate([1, 'a']) == 2"), plain("assert candidate([1], str) == 0")
+    (True, False)
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(tests)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "candidate":
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            names |= {each.id for value in given for each in ast.walk(value) if isinstance(each, ast.Name)}
+    return not names

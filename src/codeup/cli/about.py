@@ -33,6 +33,7 @@ def doctor(*, json: bool) -> None:
     """Print versions, devices and the sandbox level that this machine reaches."""
     import torch
 
+    from codeup.evaluate import whole
     from codeup.sandbox import probe
 
     found: dict[str, Any] = {
@@ -43,16 +44,27 @@ def doctor(*, json: bool) -> None:
         "libraries": {name: _installed(name) for name in (*LIBRARIES, *OPTIONAL)},
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "sandbox": probe.describe(),
+        "languages": whole.installed(),
     }
     if json:
         print(jsonlib.dumps(found))
         return
+    languages = found.pop("languages")
     for key, value in found.items():
         print(f"{key:<12}{_flat(value)}")
+    for name, version in languages.items():
+        print(f"  {name:<12}{version}")
 
 
-def selftest(*, json: bool, off: Sequence[str] = ()) -> bool:
-    """Run the attack corpus and print what each attack achieved; True when the sandbox held."""
+def selftest(*, json: bool, off: Sequence[str] = (), languages: bool = False) -> bool:
+    """Run the attack corpus, or other languages' attacks, and print what each achieved; True when the sandbox held."""
+    if languages:
+        from codeup.evaluate.language_selftest import selftest as run_languages
+
+        found = run_languages()
+        print(jsonlib.dumps(found.as_dict()) if json else found.text())
+        return found.held
+
     from codeup.sandbox.selftest import selftest as run_selftest
 
     report = run_selftest(off=off)

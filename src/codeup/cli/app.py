@@ -217,7 +217,10 @@ def evaluate(
     timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use; not with --compat rules")] = 10.0,
     memory_mb: Annotated[int, typer.Option(help="memory one program may use; not with --compat rules")] = 2048,
     compat: Annotated[
-        str, typer.Option(help="rules of humaneval+ and mbpp+: evalplus (its HEAD) or evalplus-0.3.1 (its release)")
+        str,
+        typer.Option(
+            help="humaneval+, mbpp+: evalplus (its HEAD) or evalplus-0.3.1; humaneval-x: humaneval-x, its rule"
+        ),
     ] = "evalplus",
     base_only: Annotated[bool, typer.Option(help="humaneval+, mbpp+: only the base tests")] = False,
     all_inputs: Annotated[bool, typer.Option(help="humaneval+, mbpp+: go on after the first wrong answer")] = False,
@@ -229,6 +232,12 @@ def evaluate(
     other_extractions: Annotated[
         bool, typer.Option("--other-extractions", help="count failures that pass under the other extractions")
     ] = False,
+    exclude: Annotated[
+        str, typer.Option(help="problems to leave out: a file of ids with causes, packaged, or calibration")
+    ] = "",
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="do not run the canonical solutions of other languages first")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -237,7 +246,8 @@ def evaluate(
     scoring.evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
         compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
-        json=json, limit=limit, extraction=extract, other_extractions=other_extractions,
+        json=json, limit=limit, extraction=extract, other_extractions=other_extractions, exclude=exclude,
+        calibration=not no_calibration,
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
     )  # fmt: skip
 
@@ -360,12 +370,15 @@ def selftest(
     off: Annotated[
         list[str] | None, typer.Option("--off", help="Leave a layer out: namespaces, landlock or seccomp; repeatable.")
     ] = None,
+    languages: Annotated[
+        bool, typer.Option("--languages", help="the attacks of other languages and compilers")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run the attack corpus: none may pass, none may survive, and the honest programs must pass."""
     from codeup.cli import about
 
-    if not about.selftest(json=json, off=off or ()):
+    if not about.selftest(json=json, off=off or (), languages=languages):
         raise typer.Exit(1)
 
 

@@ -89,10 +89,13 @@ def evaluate(
     json: bool,
     tasks: list[str] | None = None,
     limit: int | None = None,
+    exclude: str = "",
+    calibration: bool = True,
 ) -> None:
     """Judge a samples file and print its scores."""
     module = plugins.load("benchmarks", benchmark)
 
+    from codeup.evaluate import calibrate
     from codeup.evaluate.judge import judge_samples
     from codeup.evaluate.programs import SuiteRules
     from codeup.evaluate.subset import reduced, tag
@@ -101,14 +104,20 @@ def evaluate(
     problems = reduced(module.load(data), tasks=tasks, limit=limit)
     name = samples.name.split(".")[0] + "-verdicts"
     folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
+    limits = Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb)
     with display() as emit:
+        problems, more = calibrate.first(
+            problems, samples, exclude=exclude, run=calibration, partial=partial, workers=workers, limits=limits,
+            allow_unsafe=allow_unsafe, emit=emit,
+        )  # fmt: skip
         summary = judge_samples(
             samples,
             module,
             problems,
             folder,
             workers=workers,
-            limits=Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb),
+            limits=limits,
+            more=more,
             rules=SuiteRules(compat, base_only, all_inputs),
             allow_unsafe=allow_unsafe,
             partial=partial,
@@ -126,6 +135,10 @@ def evaluate(
     if subset := summary["subset"]:
         left_out = f"{summary['samples_not_asked']} samples of the others left out"
         print(f"subset: {subset['asked']} of {subset['of']} problems were asked for; {left_out}")
+    if found := summary.get("calibration"):
+        print(found if isinstance(found, str) else calibrate.Calibration(**found).text())
+        for task, cause in summary["excluded"].items():
+            print(f"  excluded from the score: {task} ({cause})")
     print("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
     for mode, passed in (summary.get("other_extractions") or {}).items():
         print(f"under --extract {mode}, {passed} of the failed samples would pass")

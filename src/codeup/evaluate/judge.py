@@ -39,6 +39,10 @@ from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, 
 EXAMPLES_PER_OUTCOME = 20
 KS = (1, 10, 100)
 PROTECTION = "the runner held no expected values; the judge compared plain data in a process of its own"
+PROTECTION_WHOLE = (
+    "the program's process held the tests, in its own language; a pass needs a secret that its harness prints after "
+    "the last check"
+)
 JUDGE_VERSION = 2
 """Part of a verdict's key: raise it when the same program could be judged differently."""
 
@@ -59,8 +63,9 @@ def judge_samples(
     model: str = "",
     emit: Emit = ignore_event,
     step_name: str = "judge",
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Judge every sample of a file and write verdicts and scores into `out`.
+    """Judge every sample of a file and write verdicts and scores into `out`; `more` is added to the summary.
 
     `rules` are for benchmarks with suites, which bring their own time limits and write eval_results.json besides.
     `partial` allows samples for some of the problems only; the score then counts those, and says how many there are.
@@ -69,7 +74,7 @@ def judge_samples(
     rules = rules or SuiteRules()
     if data.problems and has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
-    elif data.problems and whole.is_whole(data.problems[0]):
+    elif any(map(whole.is_whole, data.problems)):
         limits = whole.limits_for(limits)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
@@ -98,12 +103,13 @@ def judge_samples(
         "subset": described(data),
         "samples_not_asked": count_not_asked(samples, data),
         "sandbox": sandbox,
-        "protection": PROTECTION,
+        "protection": PROTECTION_WHOLE if any(map(whole.is_whole, data.problems)) else PROTECTION,
         "limits": asdict(limits),
         "outcomes": _counts(row["outcome"] for row in rows),
         "extraction_mode": extraction,
         "extractions": _counts(row["extraction"] for row in rows),
     }
+    summary |= more or {}
     if rows and "suites" in rows[0]:
         summary |= {"compat": rules.compat, "all_inputs": rules.all_inputs}
         evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)

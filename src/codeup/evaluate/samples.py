@@ -209,6 +209,8 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         code, rule = "", f"given-{_given(sample)}" if sample.finish == "given" else "empty"
     elif extraction == "evalplus":
         code, rule = _evalplus(sample, problem)
+    elif sample.finish == "given" and problem.extra.get("whole"):
+        code, rule = _given_whole(sample, problem, benchmark), f"given-{_given(sample)}"
     elif sample.finish == "given":
         code, rule = (problem.prompt if sample.form == "base" else "") + sample.raw, f"given-{_given(sample)}"
     elif extraction == "codeup-2024":
@@ -219,11 +221,25 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         language = plugins.load("languages", problem.language)
         if problem.extra.get("whole"):
             taken = extract_whole.extract(sample.prefill + sample.raw, problem.entry_point, language)
-            return Program(problem.task_id, sample.index, taken.code, taken.rule)
+            return Program(problem.task_id, sample.index, _solution(problem, taken.code, benchmark), taken.rule)
         found = extract(sample.prefill + sample.raw, problem.entry_point, language)
         code = language.assemble(problem.prompt, problem.entry_point, found.code) if found.code else ""
         rule = found.rule
     return Program(problem.task_id, sample.index, code, rule)
+
+
+def _given_whole(sample: Sample, problem: Problem, benchmark: ModuleType) -> str:
+    """A given answer in another language: as it is, unless its benchmark says where a completion stops."""
+    if sample.form == "chat":
+        return _solution(problem, sample.raw, benchmark)
+    if "stops" in problem.extra:
+        return str(benchmark.program_from_completion(problem, sample.raw))
+    return problem.prompt + sample.raw
+
+
+def _solution(problem: Problem, code: str, benchmark: ModuleType) -> str:
+    """A whole solution as the tests of its benchmark can follow it."""
+    return str(benchmark.program_from_solution(problem, code)) if "stops" in problem.extra and code else code
 
 
 def _given(sample: Sample) -> str:

@@ -8,6 +8,7 @@ A language whose tools are missing raises UserError: a score of 0 would say some
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,23 @@ def is_whole(problem: Problem) -> bool:
 def tools(language: str) -> Any:
     """The language's tools on this machine, prepared once per process. Raises UserError where they are missing."""
     return plugins.load("languages", language).toolchain()
+
+
+def version(language: str) -> str:
+    """The tools' version, for keys and reports; Python's own for Python."""
+    return f"python {platform.python_version()}" if language == "python" else str(tools(language).version)
+
+
+def installed() -> dict[str, str]:
+    """Every language -> the version of its tools, or how to install them. Prepares nothing, so it is quick."""
+    found = {}
+    for name in plugins.names("languages"):
+        module = plugins.load("languages", name)
+        try:
+            found[name] = module.probe() if hasattr(module, "probe") else version(name)
+        except UserError as error:
+            found[name] = f"missing; {str(error).split('to mend: ')[-1]}"
+    return found
 
 
 def limits_for(limits: Limits | None) -> Limits:

@@ -22,6 +22,11 @@ FENCES = ("bash", "sh", "shell", "zsh")
 INSTALL = "install Bash (Debian: apt-get install bash)"
 
 
+def probe() -> str:
+    """The version of the tools. Raises UserError where they are missing."""
+    return toolchain().version
+
+
 def toolchain() -> Toolchain:
     """bash and the usual commands beside it. Raises UserError where there is none."""
     bash = find(TITLE, ("bash",), INSTALL)

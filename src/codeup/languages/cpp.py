@@ -38,25 +38,33 @@ INSTALL = "install g++ (Debian: apt-get install g++)"
 HEADERS = ("stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "climits", "cstring", "iostream")
 """What CodeGeeX's evaluate_humaneval_x.py adds where it is missing."""
 
-STANDARDS = ("c++11", "c++17")
+STANDARDS = {"c++11": HEADERS, "c++17": ("assert.h", "bits/stdc++.h")}
+"""HumanEval-X and its headers; MultiPL-E and MBXP, whose prompts include everything."""
 _KEEP = frozenset((
     "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
     "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
+
+
+def probe() -> str:
+    """The version of the tools, without preparing anything. Raises UserError where they are missing."""
+    return f"g++ {version_of([find(TITLE, ('g++',), INSTALL), '-dumpfullversion'])}"
 
 
 def toolchain() -> Toolchain:
     """g++ and a precompiled header for each standard. Raises UserError where there is no g++."""
     compiler = find(TITLE, ("g++",), INSTALL)
     number = version_of([compiler, "-dumpfullversion"])
-    cache = prepared(NAME, {"version": number, "prelude": 2, "headers": HEADERS}, lambda at: _precompile(compiler, at))
+    cache = prepared(
+        NAME, {"version": number, "prelude": 3, "headers": STANDARDS}, lambda at: _precompile(compiler, at)
+    )
     show = ("/usr/bin", "/usr/include", str(cache))
     return Toolchain(f"g++ {number}", show, {"g++": compiler, "cache": str(cache)})
 
 
 def _precompile(compiler: str, folder: Path) -> None:
-    for standard in STANDARDS:
+    for standard, headers in STANDARDS.items():
         header = folder / f"{standard}.h"
-        header.write_text("".join(f"#include <{name}>\n" for name in (*HEADERS, "unistd.h")))
+        header.write_text("".join(f"#include <{name}>\n" for name in (*headers, "unistd.h")))
         call([compiler, f"-std={standard}", "-x", "c++-header", header.name, "-o", f"{header.name}.gch"], cwd=folder)
 
 
@@ -82,9 +90,9 @@ def wrap(
     checked = re.sub(r"\bassert\s*\(", f"{HARNESS}_check(", tests)
     renamed = re.sub(r"\bmain\s*\(", f"{HARNESS}_main(", checked, count=1)
     end = f'\n#line 1 "end"\nint main() {{ {HARNESS}_main({_main_arguments(tests)}); {HARNESS}::done(); return 0; }}\n'
-    prelude = harness("cpp.hpp")
+    prelude, using = harness("cpp.hpp"), "using namespace std;\n" if standard == "c++11" else ""
     parts = [
-        ["ours", f'{prelude}using namespace std;\n#define main {HARNESS}_unused\n#line 1 "program"\n'],
+        ["ours", f'{prelude}{using}#define main {HARNESS}_unused\n#line 1 "program"\n'],
         ["program", program],
         ["ours", f'\n#undef main\n{ours}#line 1 "tests"\n{renamed}{end}'],
     ]

@@ -21,6 +21,7 @@ from typing import Any
 from codeup.errors import UserError
 from codeup.languages._tools import NAME as HARNESS
 from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, find, prepared, run_step
+from codeup.languages._tools import version as version_of
 
 NAME = "go"
 TITLE = "Go"
@@ -82,6 +83,11 @@ func main() {{
 """.replace("{TESTS}", "@TESTS@").replace("{FUZZ}", "@FUZZ@")
 
 
+def probe() -> str:
+    """The version of the tools, without preparing anything. Raises UserError where they are missing."""
+    return f"go {version_of([find(TITLE, ('go',), INSTALL), 'version'])}"
+
+
 def toolchain() -> Toolchain:
     """Go with its standard library and testify compiled. Raises UserError where there is no Go."""
     go = find(TITLE, ("go",), INSTALL)
@@ -122,16 +128,7 @@ def wrap(
         raise UserError("this benchmark's Go tests need testify", mend=TESTIFY_INSTALL)
     code, own = split_imports(program)
     body, asked = split_imports(f"{setup}\n{tests}")
-    imports = dict.fromkeys([*asked, *own])
-    known = {path for _, path in imports}
-    for path in USUAL:
-        if path not in known and re.search(rf"\b{path.rsplit('/')[-1]}\.", _without_text(code)):
-            imports[("", path)] = None
-    prompt_only = {each for each in own if each[1] in USUAL and not each[0]} - set(asked)
-    imports = {
-        each: None for each in imports
-        if each not in prompt_only or re.search(rf"\b{each[1].rsplit('/')[-1]}\.", _without_text(code))
-    }  # fmt: skip
+    imports = used_imports(code, body, own, asked)
     names = re.findall(r"(?m)^func\s+(Test\w*)\s*\(", body)
     listed = ", ".join(f'{HARNESS}_one("{name}", {name})' for name in names)
     ours = OURS.replace("@TESTS@", listed).replace("@FUZZ@", "nil, " if _has_fuzz(tools.version) else "")
@@ -173,6 +170,25 @@ def wrap(
     known_packages = (Path(cache) / "imports").read_text().replace("@HERE@", cache)
     parts = [["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", code], ["ours", f"\n{body}\n"]]
     return Wrapped({"main.go": parts, "imports": [["program", known_packages]]}, steps, compat)
+
+
+def used_imports(
+    code: str, tests: str, own: list[tuple[str, str]], asked: list[tuple[str, str]]
+) -> dict[tuple[str, str], None]:  # fmt: skip
+    """The imports of program and tests, each once; usual packages are added where used and left out where not.
+
+    Prompts import what the canonical solution uses, and the tests' own list is for the tests: an answer need not use
+    them. An import of another package that is not used is an error, as Go has it.
+    """
+    text = _without_text(f"{code}\n{tests}")
+    found = dict.fromkeys([*asked, *own])
+    known = {path for _, path in found}
+    found |= {("", path): None for path in USUAL if path not in known and _uses(_without_text(code), path)}
+    return {each: None for each in found if each[0] or each[1] not in USUAL or _uses(text, each[1])}
+
+
+def _uses(text: str, path: str) -> bool:
+    return re.search(rf"\b{path.rsplit('/')[-1]}\.", text) is not None
 
 
 def _has_fuzz(version: str) -> bool:

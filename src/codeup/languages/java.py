@@ -39,6 +39,11 @@ PACKAGES = {
 """Classes that tests use; the program must not bring its own of that name."""
 
 
+def probe() -> str:
+    """The version of the tools, without preparing anything. Raises UserError where they are missing."""
+    return f"javac {version_of([find(TITLE, ('javac',), INSTALL), '-version'])}"
+
+
 def toolchain() -> Toolchain:
     """A JDK, our harness compiled, and an archive of the classes that compiling loads. Raises UserError."""
     compiler = find(TITLE, ("javac",), INSTALL)

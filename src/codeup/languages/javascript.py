@@ -31,6 +31,11 @@ STANDARD = (
 """Names that tests use and a program could hide behind its own; inside the tests they mean the standard's."""
 
 
+def probe() -> str:
+    """The version of the tools. Raises UserError where they are missing."""
+    return toolchain().version
+
+
 def toolchain() -> Toolchain:
     """Node. Raises UserError where there is none."""
     node = find(TITLE, ("node", "nodejs"), INSTALL)

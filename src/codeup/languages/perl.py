@@ -25,6 +25,11 @@ MEMORY_WORDS = ("Out of memory",)
 LIBRARIES = ("/usr/share/perl", "/usr/share/perl5", "/etc/perl")
 
 
+def probe() -> str:
+    """The version of the tools. Raises UserError where they are missing."""
+    return toolchain().version
+
+
 def toolchain() -> Toolchain:
     """perl. Raises UserError where there is none."""
     perl = find(TITLE, ("perl",), INSTALL)

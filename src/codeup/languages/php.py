@@ -25,6 +25,11 @@ INSTALL = "install PHP's command line (Debian: apt-get install php-cli)"
 MEMORY_WORDS = ("Allowed memory size", "Out of memory")
 
 
+def probe() -> str:
+    """The version of the tools. Raises UserError where they are missing."""
+    return toolchain().version
+
+
 def toolchain() -> Toolchain:
     """php. Raises UserError where there is none."""
     php = find(TITLE, ("php", "php8.4", "php8.2"), INSTALL)

@@ -1,15 +1,25 @@
 """Python: how a program is put together, and what its source text defines.
 
-Everything here reads source text with `ast`; nothing is imported or executed. That happens only in the sandbox.
+Everything here reads source text with `ast`; nothing is imported or executed. That happens only in the sandbox, where
+functions are called one at a time and their answers compared elsewhere. `wrap` is the second choice: program and tests
+in one process, for tests whose arguments are not plain values (a class, an object of the prompt's own class).
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import platform
 import re
+import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from codeup.languages._tools import Toolchain, Wrapped, harness, run_step
 
 NAME = "python"
+TITLE = "Python"
 FENCES = ("python", "py", "python3", "python2", "py3", "sage", "ipython")
 """Words after ``` that mean this language."""
 
@@ -127,3 +137,34 @@ def assemble(prompt: str, entry_point: str, code: str) -> str:
     lines = code.split("\n")
     first = futures[-1].end_lineno or 0 if futures else 0
     return "\n".join([*lines[:first], before, *lines[first:]])  # __future__ imports must stay first
+
+
+def probe() -> str:
+    """The version of the interpreter that runs programs: the one that runs CodeUp."""
+    return f"python {platform.python_version()}"
+
+
+def toolchain() -> Toolchain:
+    """The interpreter itself, for `wrap`; its library is in every sandbox."""
+    python = os.path.realpath(sys.executable)
+    return Toolchain(probe(), (python,), {"python": python})
+
+
+def wrap(
+    program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
+    compat: str = "",
+) -> Wrapped:  # fmt: skip
+    """A harness that runs program and tests in one namespace and prints the secret when they came back.
+
+    A program cannot pass by sys.exit, os._exit, atexit or printing. It could by reading its callers' frames.
+    """
+    files = {
+        "harness.py": [["ours", harness("python.txt")]],
+        "program.txt": [["program", program]],
+        "tests.txt": [["program", tests]],
+    }
+    run = run_step(
+        [tools.at["python"], "-I", "-S", "-B", "-X", "utf8", "harness.py"], cpu_s=cpu_s, memory_mb=memory_mb,
+        address_mb=memory_mb + 128, memory_words=("MemoryError",), env={"PYTHONHASHSEED": "0"},
+    )  # fmt: skip
+    return Wrapped(files, (run,), compat)

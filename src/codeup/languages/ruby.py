@@ -24,8 +24,13 @@ INSTALL = "install Ruby (Debian: apt-get install ruby ruby-test-unit)"
 MEMORY_WORDS = ("failed to allocate memory", "NoMemoryError")
 RUN_UNIT = (
     "(defined?(Test::Unit::AutoRunner) ? (Test::Unit::AutoRunner.need_auto_run = false; "
-    "Test::Unit::AutoRunner.run(true, nil, []) or exit!(97)) : true) and "
+    "Test::Unit::AutoRunner.run(false, nil, []) or exit!(97)) : true) and "
 )
+
+
+def probe() -> str:
+    """The version of the tools. Raises UserError where they are missing."""
+    return toolchain().version
 
 
 def toolchain() -> Toolchain:

@@ -42,6 +42,13 @@ CRATES = {
 _UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
 
 
+def probe() -> str:
+    """The version of the tools, without preparing anything. Raises UserError where they are missing."""
+    find(TITLE, ("rustc",), INSTALL)
+    find(TITLE, ("gcc", "cc"), INSTALL)
+    return f"rustc {version_of([shutil.which('rustc') or '', '--version'])}"
+
+
 def toolchain() -> Toolchain:
     """rustc with a linker, and the crates that could be found. Raises UserError where there is no rustc."""
     find(TITLE, ("rustc",), INSTALL)

@@ -2,9 +2,9 @@
 
     program.ts, tests.ts  ->  ts.transpileModule  ->  two scripts of one Node process (javascript.py)
 
-Syntax errors are COMPILE; types are not checked, as in mxeval's runner, which goes on after tsc's type errors. Code is
-made for ES2022 where that runner asks for ES5: loops over strings and sets work here. The compiler (version 5, written
-in JavaScript) is loaded from a snapshot of Node's heap, made once, which takes a quarter of the time of reading it.
+Syntax errors are COMPILE; types are not checked, as in mxeval's runner, which goes on after tsc's errors. `target` in a
+problem's extra is the version of JavaScript to make (MBXP: ES5, as that runner asks). The compiler (version 5, which
+is JavaScript) is loaded from a snapshot of Node's heap, made once, which takes a quarter of the time of reading it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ from codeup.languages._tools import version as version_of
 NAME = "typescript"
 TITLE = "TypeScript"
 FENCES = ("typescript", "ts", "tsx")
+
+
+def probe() -> str:
+    """The version of the tools, without preparing anything. Raises UserError where they are missing."""
+    node = javascript.toolchain()
+    number = version_of([node.at["node"], "-e", f"console.log(require({str(_compiler())!r}).version)"])
+    return f"typescript {number} on {node.version}"
 
 
 def toolchain() -> Toolchain:
@@ -71,7 +78,8 @@ def wrap(
 ) -> Wrapped:  # fmt: skip
     """JavaScript's harness with a translation before it."""
     cache = Path(tools.at["cache"])
-    translate = harness("typescript.js").replace("@TYPESCRIPT@", f"{cache}/typescript.js")
+    target = (extra or {}).get("target", "ES2022")
+    translate = harness("typescript.js").replace("@TYPESCRIPT@", f"{cache}/typescript.js").replace("@TARGET@", target)
     blob = cache / "typescript.blob"
     more = ("--snapshot-blob", str(blob)) if blob.exists() else ()
     run = javascript.run(tools, "harness.js", cpu_s, memory_mb, more)

@@ -198,7 +198,7 @@ def selftest(
             stayed = began == [worker.process.pid for worker in pool.workers if worker.process.poll() is None]
             peaks = tuple(peak for pid in began if (peak := peak_mb(pid)))
             isolated, marker = pool.isolated, pool.marker
-        left = _after_a_moment(marker)
+        left = survivors_after_a_moment(marker)
         after, messages = laid.state(), laid.messages()
     changed = sorted(str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     return SelftestReport(
@@ -236,7 +236,7 @@ def survivors(marker: str) -> list[int]:
     return found
 
 
-def _after_a_moment(marker: str) -> list[int]:
+def survivors_after_a_moment(marker: str) -> list[int]:
     """Survivors, after giving the kernel time to finish the kills it was told to do."""
     for _ in range(50):
         if not survivors(marker):

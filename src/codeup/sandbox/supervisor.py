@@ -137,7 +137,9 @@ class _Stream:
         self.size += len(data)
         seen = self.tail + data
         if self.secret and not self.proof and (place := seen.rfind(self.secret)) >= 0:
-            self.proof = seen[place + len(self.secret) :].split(b"\n")[0].decode(errors="replace").strip()[:20] or "-"
+            line, end, _ = seen[place + len(self.secret) :].partition(b"\n")
+            if end:  # else the rest of the line is still to come, and the secret is in the tail
+                self.proof = line.decode(errors="replace").strip()[:20] or "-"
         self.head += data[: self.kept - len(self.head)]
         self.tail = seen[-self.kept :]
         return True

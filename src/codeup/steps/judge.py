@@ -29,6 +29,7 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write verdicts.jsonl, examples.jsonl and scores.json; every score carries the prompt of problem 0."""
+    from codeup.evaluate import calibrate
     from codeup.evaluate.judge import judge_samples
     from codeup.evaluate.programs import SuiteRules
     from codeup.evaluate.subset import first
@@ -39,17 +40,24 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     path = Path(spec.at["data_root"] or ".") / spec.at["path"] if spec.at["path"] else None
     benchmark = plugins.load("benchmarks", asked["name"])
     data: BenchmarkData = first(benchmark.load(path), asked["limit"])
+    samples = Path(generated.folder) / "samples.jsonl"
+    limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
+    data, more = calibrate.first(
+        data, samples, exclude="", run=True, partial=False, workers=spec.at["workers"], limits=limits,
+        allow_unsafe=spec.allow_unsafe, emit=context.emit,
+    )  # fmt: skip
     summary = judge_samples(
-        Path(generated.folder) / "samples.jsonl",
+        samples,
         benchmark,
         data,
         context.folder,
         workers=spec.at["workers"],
-        limits=Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"]),
+        limits=limits,
         rules=SuiteRules(asked["compat"]),
         allow_unsafe=spec.allow_unsafe,
         extraction=asked["extract"],
         model=spec.model,
+        more=more,
         emit=context.emit,
         step_name=context.step,
     )

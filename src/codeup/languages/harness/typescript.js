@@ -1,7 +1,7 @@
 const ts = globalThis.ts || require('@TYPESCRIPT@');
 delete globalThis.ts;
 function translated(text, fileName) {
-  const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS, removeComments: false };
+  const compilerOptions = { target: ts.ScriptTarget.@TARGET@, module: ts.ModuleKind.CommonJS, removeComments: false };
   const done = ts.transpileModule(text, { fileName, reportDiagnostics: true, compilerOptions });
   if (done.diagnostics.length) {
     const first = done.diagnostics[0];

@@ -1,0 +1,130 @@
+"""Measure judging in other languages against a runner that compiles and runs every program by itself.
+
+    python tests/measure_languages.py humaneval-x FILE [--limit N] [--workers 2]
+
+The naive runner does what MultiPL-E's evaluation does (evaluation/src/safe_subprocess): files in a temporary folder, the
+compiler, the program, each a subprocess that is looked at every 0.1 s; the exit code decides. No sandbox, no caches.
+Both judge the benchmark's own canonical solutions on the same number of workers. Prints the times, their ratio, and
+every problem on which the verdicts differ. Not a test: it takes minutes.
+"""
+
+# ruff: noqa: E501  (commands are lines of their own)
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from codeup import plugins
+from codeup.evaluate import whole
+from codeup.evaluate.programs import judge_programs
+from codeup.languages import go as go_room
+from codeup.sandbox.pool import Pool
+from codeup.types import Outcome, Problem, Program
+
+
+def steps(problem: Problem, text: str, folder: Path) -> list[list[str]]:
+    """Write the program as the original runners do, and say which commands compile and run it."""
+    language, tools = problem.language, whole.tools(problem.language)
+    names = {"cpp": "main.cpp", "java": "Main.java", "javascript": "main.js", "typescript": "main.ts", "go": "main_test.go",
+             "rust": "main.rs", "php": "main.php"}  # fmt: skip
+    path = folder / names[language]
+    if language == "go":
+        code, own = go_room.split_imports(text)
+        body, asked = go_room.split_imports(f"{problem.extra['setup']}\n{problem.tests}")
+        lines = "".join(f'import {name} "{path}"\n' for name, path in go_room.used_imports(code, body, own, asked))
+        path.write_text(f"package main\n{lines}{code}\n{body}")
+        return [["go", "test", str(path)]]
+    if language == "cpp":
+        head = "".join(f"#include<{name}>\n" for name in ("stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string",
+                       "climits", "cstring", "iostream"))  # fmt: skip
+        path.write_text(f"{head}using namespace std;\n{text}\n{problem.tests}")
+        libraries = ["-lcrypto", "-lssl"] if "openssl/" in text else []
+        return [["g++", "-std=c++11", "-w", str(path), "-o", str(folder / "main"), *libraries], [str(folder / "main")]]
+    path.write_text(f"{text}\n{problem.tests}")
+    if language == "java":
+        return [
+            ["javac", "-encoding", "UTF8", "-d", str(folder), str(path)],
+            ["java", "-ea", "-cp", str(folder), "Main"],
+        ]
+    if language == "rust":
+        cache = tools.at["cache"]
+        externs = [f"--extern={name}={cache}/lib{name}.rlib" for name in ("rand", "regex", "md5")]
+        path.write_text(f"fn main(){{}}\n{text}\n{problem.tests}")
+        out = str(folder / "main")
+        return [["rustc", "--edition", "2021", "--test", "-L", cache, *externs, "-o", out, str(path)], [out]]
+    if language == "typescript":
+        compiler = f"{tools.at['cache']}/tsc.js"
+        if not os.path.exists(compiler):
+            compiler = str(Path.home() / ".cache/codeup/typescript/node_modules/typescript/bin/tsc")
+        return [
+            ["node", compiler, str(path), "--target", "es2022", "--module", "commonjs"],
+            ["node", str(folder / "main.js")],
+        ]
+    return [[{"javascript": "node", "php": "php"}[language], str(path)]]
+
+
+def naive(problem: Problem) -> bool:
+    """One program, the simple way: whether the last command ended with 0."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code = 1
+        commands = steps(problem, problem.prompt + problem.canonical_solution, folder)
+        env = {**os.environ, "GO111MODULE": "off", "GOPATH": go_room.GOPATH}
+        for place, command in enumerate(commands):
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=env
+            ) as child:
+                deadline = time.monotonic() + 60
+                while (found := child.poll()) is None and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                child.kill()
+                said = (child.stderr.read() if child.stderr else b"").decode(errors="replace")
+                code = -1 if found is None else found
+            tolerated = problem.language == "typescript" and place == 0 and "error TS1" not in said
+            if code and not tolerated:
+                return False
+        return code == 0 and not (problem.language == "javascript" and said)
+
+
+def main() -> None:
+    """Both runners on one file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("benchmark")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    data = plugins.load("benchmarks", asked.benchmark).load(asked.data)
+    problems = {each.task_id: each for each in data.problems if each.canonical_solution}
+    if asked.limit:
+        problems = dict(list(problems.items())[: asked.limit])
+    show = whole.shown(list(problems.values()))
+    start = time.monotonic()
+    with Pool(asked.workers, whole.limits_for(None), show=show) as pool:
+        programs = [
+            Program(each.task_id, 0, each.prompt + each.canonical_solution, "own") for each in problems.values()
+        ]
+        ours = {v.task_id: v for v in judge_programs(pool, problems, programs)}
+    ours_s, start = time.monotonic() - start, time.monotonic()
+    with ThreadPoolExecutor(asked.workers) as threads:
+        theirs = dict(zip(problems, threads.map(naive, problems.values()), strict=True))
+    theirs_s = time.monotonic() - start
+    differ = [task for task in problems if theirs[task] != (ours[task].outcome is Outcome.PASSED)]
+    passed = sum(v.outcome is Outcome.PASSED for v in ours.values())
+    language = next(iter(problems.values())).language
+    print(f"{language}: {len(problems)} programs, {asked.workers} workers: CodeUp {ours_s:.1f} s, naive {theirs_s:.1f} s, "
+          f"ratio {theirs_s / ours_s:.2f}; passed {passed}, naive {sum(theirs.values())}, differ {len(differ)}")  # fmt: skip
+    for task in differ:
+        print(
+            f"  {task}: naive {'passes' if theirs[task] else 'fails'}, CodeUp {ours[task].outcome} {ours[task].detail[:120]}"
+        )
+
+
+if __name__ == "__main__":
+    main()
