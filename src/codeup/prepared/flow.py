@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from codeup.data.rows import BEYOND_LIMIT
 from codeup.report import numbers
 from codeup.report.svg import element
 
@@ -21,9 +22,11 @@ TALL = 300.0
 """Pixels that all rows are high together."""
 SLOT, GAP = 34.0, 8.0
 """Least distance of two labels, and air between two nodes, in pixels."""
-LEFT, RIGHT = 30, 66
+LEFT, RIGHT = 28, 74
 """Where the ribbons begin and end, in per cent of the width."""
 MOST_LABEL = 34
+ASIDE = (BEYOND_LIMIT, "mix")
+"""Reasons that say nothing about a row: the recipe asked for fewer. Drawn grey."""
 MOST_NODES = 14
 
 
@@ -49,7 +52,7 @@ def flow(funnel: dict) -> Markup:
     left = [Node(name, sum(parts.values()), "file") for name, parts in joined.items()]
     kept = Node("kept", funnel["rows_kept"], "kept")
     rest = total - kept.rows - sum(funnel["dropped"][name] for name in reasons)
-    right = [kept, *(Node(name, funnel["dropped"][name], "lost") for name in reasons)]
+    right = [kept, *(Node(name, funnel["dropped"][name], "aside" if name in ASIDE else "lost") for name in reasons)]
     if rest:
         right.append(Node("other reasons", rest, "lost"))
     right = [node for node in right if node.rows]

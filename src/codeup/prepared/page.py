@@ -101,9 +101,9 @@ def _keys(look: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     keys.append(("repeated rows", numbers.count(repeated), look["duplicates"].get("method", "not looked for")))
     found = look["contamination"]
     keys.append(
-        ("benchmark problems", numbers.count(found["rows_contaminated"]), f"{found['rows_suspected']:,} suspected")
+        ("contaminated", numbers.count(found["rows_contaminated"]), f"{found['rows_suspected']:,} suspected")
         if found
-        else ("benchmark problems", "–", "not looked for")
+        else ("contaminated", "–", "not looked for")
     )
     return keys
 
@@ -138,7 +138,8 @@ def visible(value: Any) -> Any:
 def _pair(pair: Mapping[str, Any]) -> dict[str, Any]:
     """Both texts of a repeated row, with the words that differ marked."""
     dropped, kept = marked(pair["dropped"]["text"], pair["kept"]["text"])
-    begin = " ".join(pair["dropped"]["text"].removeprefix("user ").split())[:110]
+    question = pair["dropped"]["text"].removeprefix("user ").split("\nassistant ")[0]
+    begin = " ".join(question.split())[:200]
     return {
         **pair,
         "begin": begin,
