@@ -8,6 +8,7 @@ the adapter layers and touches no weights. Not covered: adapters of several base
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +60,41 @@ class Adapters:
             if adapter:
                 layer.set_adapter(adapter, inference_mode=True)
         self._active = adapter
+
+
+def check_base(model: Path, adapter: Path) -> None:
+    """Raise UserError where an adapter of CodeUp's records the weights of another base than `model`.
+
+    The record is the sha256 over the sha256 of each weight file, in the order of their names; adapters without one
+    are left to the shapes.
+    """
+    record = adapter / "codeup_adapter.json"
+    if not record.is_file():
+        return
+    try:
+        wanted = json.loads(record.read_text(encoding="utf-8")).get("base_sha256")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"damaged codeup_adapter.json ({error})", where=str(adapter)) from None
+    if wanted is not None and wanted != weights_sha256(model):
+        raise UserError(
+            f"the adapter was trained on another base than {model}",
+            where=str(record),
+            mend="serve it with the base it was trained on, which its adapter_config.json names",
+        )
+
+
+def weights_sha256(model: Path) -> str:
+    """What training records of a base (train/base.py computes the same; a test holds them together)."""
+    index = model / "model.safetensors.index.json"
+    if index.exists():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    else:
+        names = {path.name for path in model.glob("model*.safetensors")}
+    state = hashlib.sha256()
+    for name in sorted(names):
+        with (model / name).open("rb") as opened:
+            state.update(hashlib.file_digest(opened, "sha256").digest())
+    return state.hexdigest()
 
 
 def _check(folder: Path) -> None:

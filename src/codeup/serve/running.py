@@ -63,9 +63,12 @@ def hf_loader(
     limits: app.Limits,
 ) -> Callable[[], Loaded]:  # fmt: skip
     """What loads a model by transformers. Its heavy imports are done here, before the server answers."""
+    from codeup.engines._adapters import check_base
     from codeup.engines.hf import Engine
 
     def load() -> Loaded:
+        for adapter in adapters.values():
+            check_base(folder, adapter)
         engine = Engine(folder, device=device, dtype=dtype)
         end_ids = engine.model.generation_config.eos_token_id
         ends = end_ids if isinstance(end_ids, list) else [] if end_ids is None else [end_ids]
