@@ -57,6 +57,9 @@ class Source(Section):
         default_factory=dict, description="column mapping, wanted name: name in your file (e.g. output: answer)"
     )
     revision: str | None = Field(None, description="Hub revision of the dataset")
+    expect_rows: int | None = Field(
+        None, ge=1, description="conversations it is known to have; a count that is more than 2 % off is a warning"
+    )
     licence: str | None = Field(
         None, description="licence of these rows as you know it (e.g. cc-by-4.0), beside what is known of the dataset"
     )
@@ -162,6 +165,9 @@ class Dataset(Section):
         4,
         ge=0,
         description="a solution that so many unrelated requests have is no contamination; 0: it always is",
+    )
+    expect_rows: int | None = Field(
+        None, ge=1, description="conversations without duplicates, over all sources; more than 2 % off is a warning"
     )
     validation_rows: int = Field(200, ge=0, description="examples held out for evaluation loss, whole groups at a time")
 

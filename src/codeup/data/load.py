@@ -71,6 +71,8 @@ class SourceCount:
             "rows_in": self.rows_in,
             "kept": self.kept,
             "added": self.added,
+            "usable": self.usable,
+            "entry": self.entry,
             "dropped": _by_count(self.dropped),
             "repaired": _by_count(self.repaired),
         }

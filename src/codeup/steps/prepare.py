@@ -25,7 +25,7 @@ from codeup import artifacts, models
 from codeup.errors import UserError
 from codeup.steps._read import CHUNK, read, timed
 from codeup.steps._sift import TakenOut
-from codeup.types import Context
+from codeup.types import Context, Event
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,7 @@ class Spec(BaseModel):
     decontaminate: list[dict[str, Any]]
     contaminated: Literal["drop", "report"]
     textbook: int
+    expect_rows: int | None
     validation_rows: int
     template: str
     base: str
@@ -70,6 +71,7 @@ class Spec(BaseModel):
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
     from codeup.data.content import account
+    from codeup.data.expected import warnings
     from codeup.data.journal import Journal
     from codeup.provenance import manifest
 
@@ -83,6 +85,12 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         summary: dict[str, Any] = journal.state["summary"]
         with timed(context, "account of what is kept"):
             summary["content"] = account(folder / "conversations.jsonl", spec.filters)
+        expected = [each.get("expect_rows") for each in spec.sources]
+        summary["warnings"] = warnings(
+            summary, folder / "dropped.jsonl", expected=expected, expected_in_all=spec.expect_rows
+        )
+        for text in summary["warnings"]:
+            context.emit(Event("note", context.step, text=text))
         artifacts.write_json(folder / "funnel.json", summary)
         manifest.write(folder, settings=spec.model_dump(), summary=summary, code=artifacts.code_version(CODE))
         journal.remove()
