@@ -56,6 +56,8 @@ def test_every_row_is_kept_or_dropped_by_reason_and_carries_its_place(tmp_path: 
         "rows_in": 6,
         "kept": 2,
         "added": 0,
+        "usable": 2,
+        "entry": 0,
         "dropped": {
             "empty answer": 1,
             "missing column": 1,
