@@ -27,7 +27,7 @@ def turn(who: str, value: str) -> dict[str, str]:
     return {"from": who, "value": value}
 
 
-WIZARD = [
+WIZARD: list[dict[str, Any]] = [
     {"idx": f"w{n}", "conversations": [turn("human", f"Task {n}: {answer(n)}"), turn("gpt", answer(1000 + n))]}
     for n in range(143)
 ]
