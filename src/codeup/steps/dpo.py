@@ -17,7 +17,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Train the stage's adapter into `adapter/`; continues from its own checkpoints after an interruption."""
     from codeup.train.dpo import train_dpo
 
-    data, settings = context.only("pairs"), spec.stage.dpo
+    data, settings = context.only("pairs"), sft.stage_of(spec).dpo
     assert data is not None
     summary = train_dpo(
         beta=settings.beta,

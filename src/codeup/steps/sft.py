@@ -26,7 +26,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    stage: Stage
+    stage: dict[str, Any]
     template: str
     select: dict[str, Any] | None
     dtype: str
@@ -46,11 +46,16 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     return {**summary, "selected_on": selected_on(spec.select)}
 
 
+def stage_of(spec: Spec) -> Stage:
+    """The recipe's stage, whole again."""
+    return Stage.model_validate({**spec.stage, **spec.at["running"]})
+
+
 def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) -> dict[str, Any]:
     """What every kind of stage hands to the training, flat."""
     from codeup.chat import load_renderer
 
-    stage, start, scorer = spec.stage.model_copy(update=spec.at["running"]), start_model(context, spec.at), None
+    stage, start, scorer = stage_of(spec), start_model(context, spec.at), None
     renderer = load_renderer(start, spec.template)
     if spec.select is not None:
         from codeup.steps._scorer import make_scorer
