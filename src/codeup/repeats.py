@@ -15,7 +15,7 @@ and the degrees of freedom of var(mean) from Satterthwaite 1946 (Biometrics Bull
 differences of two models, paired by problem and seed, tests whether one is better.
 
 In simulation (164 problems, three seeds, whose pass@1 have a standard deviation of 0 to 0.03) an interval holds the
-truth in 95 to 97 % of studies; where they differ by 0.1 and more, in 92 %: three seeds say little about a spread.
+truth in 93 to 97 % of studies; where they differ by 0.1 and more, in 92 %: three seeds say little about a spread.
 Does not cover: other bases, other data, other machines.
 """
 
