@@ -1,4 +1,4 @@
-"""Where a model's name leads: the packaged nano model, a folder, a finished run, or the Hub.
+"""Where a model's name leads: the packaged nano models, a folder, a finished run, or the Hub.
 
 Covers finding and identifying models. Loading weights is for engines/ and train/.
 """
@@ -12,19 +12,21 @@ from typing import Any
 
 from codeup.errors import UserError
 
+PACKAGED = ("nano", "nano-base")
+"""Models that come with the package: the demonstration's tuned model, and its base."""
 SAMPLE_BYTES = 1 << 16
 """Weight files are identified by size and three samples of this many bytes; hashing 16 GB each time is too slow."""
 
 
 def locate(name: str, revision: str | None = None) -> Path:
-    """The folder of a model: `nano-base`, a model folder, a run folder (its final model), or a Hub id (downloaded).
+    """The folder of a model: `nano`, `nano-base`, a model folder, a run folder (its final model), or a Hub id.
 
     Raises UserError when nothing is found, saying what was looked for and where.
     """
-    if name == "nano-base":
+    if name in PACKAGED:
         from codeup import nano
 
-        return nano.base_folder()
+        return nano.base_folder() if name == "nano-base" else nano.tuned_folder()
     path = Path(name).expanduser()
     if (path / "config.json").is_file():
         return path
@@ -34,7 +36,8 @@ def locate(name: str, revision: str | None = None) -> Path:
         raise UserError("is not a model: it has no config.json", where=name, mend="give the folder of a saved model")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(
-            f"there is no model {name!r}", mend="give nano-base, a model folder, a run folder, or a Hub id OWNER/NAME"
+            f"there is no model {name!r}",
+            mend="give nano, nano-base, a model folder, a run folder, or a Hub id OWNER/NAME",
         )
     return _download(name, revision)
 
@@ -56,12 +59,12 @@ def read_config(name: str, revision: str | None = None) -> dict[str, Any]:
 
 def is_local(name: str) -> bool:
     """Whether `locate` would find the model without asking the Hub."""
-    return name == "nano-base" or Path(name).expanduser().exists()
+    return name in PACKAGED or Path(name).expanduser().exists()
 
 
 def identity(name: str, revision: str | None = None) -> str:
     """What makes two models the same for a run: a folder's contents, a Hub id and revision. Downloads nothing."""
-    if name != "nano-base" and not Path(name).expanduser().exists():
+    if name not in PACKAGED and not Path(name).expanduser().exists():
         return f"hub:{name}@{revision or 'main'}"
     folder, digest = locate(name), hashlib.sha256()
     for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".csv")):

@@ -10,6 +10,13 @@ def base_folder() -> Path:
     return Path(__file__).parent / "base"
 
 
+def tuned_folder() -> Path:
+    """The base with the packaged adapter merged into it; written to the cache when first asked for."""
+    from codeup.nano import tuned
+
+    return tuned.tuned_folder()
+
+
 def benchmark_file() -> Path:
     """The shipped benchmark: gzipped JSON lines in the shape of HumanEval."""
     return Path(__file__).parent / "benchmark.jsonl.gz"
