@@ -20,6 +20,8 @@ from codeup.types import BenchmarkData, Conversation, Outcome
 
 REAL_FILES = {
     "humaneval": "benchmarks/HumanEval.jsonl.gz",
+    "humaneval_infilling": "benchmarks/HumanEval.jsonl.gz",
+    "humaneval_span_infilling": "benchmarks/HumanEval.jsonl.gz",
     "humaneval_plus": "benchmarks/HumanEvalPlus-v0.1.10.jsonl.gz",
     "mbpp_plus": "benchmarks/MbppPlus-v0.2.0.jsonl.gz",
 }

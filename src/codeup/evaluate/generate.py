@@ -31,8 +31,9 @@ def meta_path(samples: Path) -> Path:
 
 
 def prompt_text(benchmark: ModuleType, problem: Problem, form: Form, style: str = "default") -> str:
-    """What is asked: the code to continue, or the instruction of the user's turn."""
-    return styles.ask(style, benchmark, problem, form).text
+    """What is asked: the code to continue, its gap marked if it has one, or the instruction of the user's turn."""
+    question = styles.ask(style, benchmark, problem, form)
+    return question.text if question.suffix is None else f"{question.text}<GAP>{question.suffix}"
 
 
 def generate_samples(
@@ -80,7 +81,7 @@ def generate_samples(
     return {
         **settings,
         "problems": len(data.problems), "samples": len(wanted), "resumed": len(have), "finish": finish,
-        "prompt0": questions[0].text, "prompt0_full": "".join(tokens),
+        "prompt0": prompt_text(benchmark, data.problems[0], form, prompt_style), "prompt0_full": "".join(tokens),
         "prompt0_ids": list(prompts[0]), "prompt0_tokens": tokens,
     }  # fmt: skip
 
@@ -91,6 +92,11 @@ def renderer_free_token(engine: Any, token: int) -> str:
 
 
 def _ids(engine: Any, renderer: Any, question: Question, form: Form) -> list[int]:
+    if question.suffix is not None:
+        from codeup.chat.infilling import infill_ids, needed_infill
+
+        tokenizer = engine.tokenizer
+        return infill_ids(tokenizer, needed_infill(tokenizer), question.text, question.suffix)
     if form == "base":
         from codeup.chat import base_prompt_ids
 
@@ -169,7 +175,7 @@ def _run(
             engine.generate(
                 [prompts[place] for place, _ in missing],
                 max_new_tokens=settings["max_new_tokens"],
-                end_ids=_end_ids(engine, renderer, form),
+                end_ids=_end_ids(engine, renderer, form, infilling=questions[0].suffix is not None),
                 stop_strings=settings["stops"],
                 temperature=settings["temperature"],
                 top_p=settings["top_p"],
@@ -184,9 +190,14 @@ def _run(
     return counts
 
 
-def _end_ids(engine: Any, renderer: Any, form: Form) -> list[int]:
-    """A chat answer ends with the template's end tokens; a continued file with the tokenizer's end of text."""
+def _end_ids(engine: Any, renderer: Any, form: Form, *, infilling: bool = False) -> list[int]:
+    """A chat answer ends with the template's end tokens; a continued file with the tokenizer's end of text, and a
+    filled gap also with what ends a file among files."""
     ends = set(renderer.end_ids) if renderer is not None and form == "chat" else set()
     if engine.tokenizer.eos_token_id is not None:
         ends.add(engine.tokenizer.eos_token_id)
+    if infilling:
+        from codeup.chat.infilling import needed_infill
+
+        ends |= needed_infill(engine.tokenizer).ends
     return sorted(ends)

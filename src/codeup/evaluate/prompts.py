@@ -43,15 +43,24 @@ FENCE_ENDS = ("\n```\n",)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The text that is asked (code to continue, or the user's turn) and the text the answer is begun with."""
+    """The text that is asked (code to continue, or the user's turn) and the text the answer is begun with.
+
+    `suffix` is the code after a gap, where the answer belongs between both; None elsewhere.
+    """
 
     text: str
     prefill: str = ""
+    suffix: str | None = None
 
 
 def ask(style: str, benchmark: ModuleType, problem: Problem, form: Form) -> Question:
-    """How a style puts a problem. Raises UserError for an unknown style."""
+    """How a style puts a problem. Raises UserError for an unknown style, and for gaps in any but the default."""
     _known(style)
+    if "suffix" in problem.extra:
+        if style != "default":
+            raise UserError(f"gaps to fill are not asked in the prompt style {style!r}", mend="use the style default")
+        if form == "base":
+            return Question(str(benchmark.base_prompt(problem)), suffix=str(problem.extra["suffix"]))
     prompt = problem.prompt.strip()
     if style == "default":
         return Question(str(benchmark.base_prompt(problem) if form == "base" else benchmark.chat_instruction(problem)))

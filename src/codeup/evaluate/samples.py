@@ -205,7 +205,10 @@ def _sample(row: Mapping[str, Any], index: int, *, where: str) -> Sample:
 
 def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extraction: str = EXTRACTIONS[0]) -> Program:
     """The program in an answer: continued from the prompt (base form), or taken from the text (chat form)."""
-    if not sample.raw.strip():
+    if sample.form == "base" and "suffix" in problem.extra:  # an empty answer is a program too
+        code = str(benchmark.program_from_completion(problem, sample.raw))
+        rule = "given-completion" if sample.finish == "given" else "filled-gap"
+    elif not sample.raw.strip():
         code, rule = "", f"given-{_given(sample)}" if sample.finish == "given" else "empty"
     elif extraction == "evalplus":
         code, rule = _evalplus(sample, problem)
@@ -223,7 +226,8 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
             taken = extract_whole.extract(sample.prefill + sample.raw, problem.entry_point, language)
             return Program(problem.task_id, sample.index, _solution(problem, taken.code, benchmark), taken.rule)
         found = extract(sample.prefill + sample.raw, problem.entry_point, language)
-        code = language.assemble(problem.prompt, problem.entry_point, found.code) if found.code else ""
+        asked = str(problem.extra.get("question", problem.prompt))
+        code = language.assemble(asked, problem.entry_point, found.code) if found.code else ""
         rule = found.rule
     return Program(problem.task_id, sample.index, code, rule)
 

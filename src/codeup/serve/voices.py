@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codeup.chat import base_prompt_ids, load_renderer
+from codeup.chat.infilling import Infill, find_infill, infill_ids
 from codeup.errors import UserError
 from codeup.types import Message
 
@@ -50,10 +51,7 @@ class Voice:
     def infill_ids(self, before: str, after: str) -> list[int]:
         """The prompt for what stands between two texts: prefix, suffix, then the middle is written."""
         assert self.infill is not None
-        begin = self.text_ids("")
-        first, second = (self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-                         for text in (before, after))  # fmt: skip
-        return [*begin, self.infill.prefix, *first, self.infill.suffix, *second, self.infill.middle]
+        return infill_ids(self.tokenizer, self.infill, before, after)
 
     @property
     def infill_end_ids(self) -> frozenset[int]:
@@ -64,36 +62,6 @@ class Voice:
         """A raw completion ends at the end of the text; a tuned model may also end its turn."""
         eos = self.tokenizer.eos_token_id
         return frozenset([*self.prompter.end_ids, *([] if eos is None else [eos])])
-
-
-@dataclass(frozen=True, slots=True)
-class Infill:
-    """The tokens of a tokenizer that mark a gap, as ids, and those that may end what fills it."""
-
-    prefix: int
-    suffix: int
-    middle: int
-    ends: frozenset[int]
-
-
-INFILL_TOKENS: tuple[tuple[str, str, str], ...] = (
-    ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen2.5-Coder, Granite, StarCoder's heirs
-    ("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, StarCoder2
-    ("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
-    ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
-    ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # DeepSeek-Coder: the same order under other names
-)
-INFILL_ENDS = ("<|fim_pad|>", "<|file_sep|>", "<|repo_name|>", "<file_sep>", "▁<EOT>", "<|endoftext|>")
-
-
-def find_infill(tokenizer: Any) -> Infill | None:
-    """How a tokenizer marks a gap; None where it has no such tokens."""
-    known = tokenizer.get_vocab()
-    for prefix, suffix, middle in INFILL_TOKENS:
-        if prefix in known and suffix in known and middle in known:
-            ends = frozenset(known[token] for token in INFILL_ENDS if token in known)
-            return Infill(known[prefix], known[suffix], known[middle], ends)
-    return None
 
 
 class JinjaPrompter:
