@@ -291,7 +291,8 @@ def test_ten_thousand_failures_stay_under_five_megabytes_and_say_what_is_left_ou
 def test_long_curves_are_thinned_and_keep_their_spikes() -> None:
     rows: list[dict[str, Any]] = [{"step": i, "loss": 1.0} for i in range(50_000)]
     rows[31_234]["loss"] = 9.0
-    chart = str(sections.stages({"stages": [{"name": "s", "metrics": rows}]})[0]["chart"])
+    study = {"stages": [{"name": "s", "metrics": rows}]}
+    chart = str(sections.stages(study, view.names(study))[0]["chart"])
     assert len(chart) < 40_000
     assert 'data-y1="9.48"' in chart and " 53.57" in chart, "the spike is on the scale and drawn near its top"
 
@@ -346,3 +347,17 @@ def test_a_score_says_how_it_was_asked_and_what_other_extractions_would_give(stu
         "codeup-2024: last-block 9, no-code 2; 3 failed samples would pass under codeup; "
         "0 failed samples would pass under evalplus"
     )
+
+
+def test_of_many_trainings_those_of_the_final_model_are_shown_and_the_others_folded_away() -> None:
+    study = make_study()
+    one = study["stages"]
+    study["stages"] = [{**stage, "model": f"{stage['model']}@{seed}"} for seed in (1, 2, 3) for stage in one]
+    study["models"] = [{"name": f"full@{seed}", "stages": ["instruct", "math", "code"]} for seed in (1, 2, 3)]
+    called = view.names(study)
+    assert called.final == "full@3"
+    main = [stage["model"] for stage in sections.main_line(study, called)]
+    assert main == ["instruct@3", "instruct-math@3", "instruct-math-code@3"]
+    assert [stage["main"] for stage in sections.stages(study, called)] == [False] * 6 + [True] * 3
+    study["stages"] = one
+    assert sections.main_line(study, called) == one, "few trainings are all shown"

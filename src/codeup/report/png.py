@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from codeup.report import numbers, svg
-from codeup.report.sections import all_stages_series, curve, stage_labels
+from codeup.report.sections import all_stages_series, curve, main_line, stage_labels
 from codeup.report.sentences import named
 from codeup.report.view import OUTCOMES, Names, names
 
@@ -85,7 +85,7 @@ def stage_loss(stage: Mapping[str, Any], label: str) -> bytes:
 
 
 def all_loss(study: Mapping[str, Any]) -> bytes:
-    series, dividers, unit = all_stages_series(study)
+    series, dividers, unit = all_stages_series({**study, "stages": main_line(study, names(study))})
     figure, axes = canvas(9.0, 3.6)
     for s in series:
         if s.points:

@@ -85,9 +85,21 @@ def stage_labels(study: Study) -> list[str]:
     return [s["name"] if often[s["name"]] == 1 else s.get("model") or s["name"] for s in given]
 
 
-def stages(study: Study) -> list[dict[str, Any]]:
+MOST_STAGES = 6  # trainings shown at once; of more, those of the final model, the others folded away
+
+
+def main_line(study: Study, called: Names) -> list[Mapping[str, Any]]:
+    """The trainings that lead to the final model, where a study has many; else all of them."""
+    given = list(study.get("stages", []))
+    chain, _, seed = [*called.stages.get(called.final, [])], *called.final.partition("@")[1:]
+    wanted = {"-".join(chain[: n + 1]) + (f"@{seed}" if seed else "") for n in range(len(chain))}
+    found = [stage for stage in given if stage.get("model") in wanted]
+    return found if len(given) > MOST_STAGES and found else given
+
+
+def stages(study: Study, called: Names) -> list[dict[str, Any]]:
     """One chart per stage: every logged train loss (thin), its moving average, and the eval losses as dots."""
-    shown = []
+    shown, main = [], main_line(study, called)
     for stage in study.get("stages", []):
         rows, summary = stage.get("metrics", []), stage.get("summary", {})
         train, evaluated = curve(rows, "loss"), curve(rows, "eval_loss")
@@ -102,6 +114,7 @@ def stages(study: Study) -> list[dict[str, Any]]:
         shown.append({
             "name": stage["name"],
             "model": stage.get("model", ""),
+            "main": stage in main,
             "chart": drawn,
             "strips": [
                 svg.strip(curve(rows, key), name=name, show=show)
@@ -128,9 +141,9 @@ def stage_table(study: Study) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def all_stages(study: Study) -> Markup:
+def all_stages(study: Study, called: Names) -> Markup:
     """Every stage on one axis, in the order trained; x is the tokens seen so far (steps where not logged)."""
-    series, dividers, unit = all_stages_series(study)
+    series, dividers, unit = all_stages_series({**study, "stages": main_line(study, called)})
     if len(dividers) < 2:
         return Markup("")
     return svg.line_plot(series, title="Loss of all stages", x_label=unit, height=240, dividers=dividers)
