@@ -162,7 +162,7 @@ def opened(browser: Any, page: Path) -> Visit:
 
 
 def listed(page: Any) -> list[str]:
-    return page.locator(".explorer .task").all_inner_texts()
+    return page.locator(".explorer .task").all_text_contents()  # rows out of sight are not laid out
 
 
 def test_the_explorer_begins_with_what_the_final_model_failed(browser: Any, explored: Path) -> None:
