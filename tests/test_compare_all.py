@@ -108,6 +108,8 @@ def test_what_has_no_answer_is_refused_with_what_there_is(tmp_path: Path) -> Non
         compare_all(str(alone), str(folder))
     with pytest.raises(UserError, match="none: cannot be read"):
         compare_all(str(tmp_path / "none"), str(folder))
+    with pytest.raises(UserError, match=r"--data .*mistyped\.jsonl: no such file"):
+        compare_all(str(folder), str(folder), problems=tmp_path / "mistyped.jsonl")
     (folder / "run.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         find(str(folder))

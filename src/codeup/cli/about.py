@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from codeup import __version__, plugins
+from codeup.errors import UserError
 
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "numpy", "pydantic")
 OPTIONAL = ("bitsandbytes", "vllm", "xllamacpp", "ray")
@@ -17,9 +18,12 @@ OPTIONAL = ("bitsandbytes", "vllm", "xllamacpp", "ray")
 
 def list_names(kind: str, *, json: bool) -> None:
     """Print the names of a kind with their first docstring line; `settings` prints every setting of a recipe."""
+    kinds = [*plugins.KINDS, "settings"]
     if not kind:
-        print("kinds: " + ", ".join([*plugins.KINDS, "settings"]))
+        print(jsonlib.dumps({"kinds": kinds}) if json else "kinds: " + ", ".join(kinds))
         return
+    if kind not in kinds:
+        raise UserError(f"there is no kind {kind!r}", where="codeup list", mend=f"one of: {', '.join(kinds)}")
     rows = _settings() if kind == "settings" else plugins.describe(kind)
     if json:
         print(jsonlib.dumps({"kind": kind, "names": [{"name": name, "about": about} for name, about in rows]}))

@@ -125,7 +125,7 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(metavar="NAME", help="only this GPU: h100, rtx4090; 8xa100-80 are eight")
     ] = None,
-    price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", help="price of one such GPU")] = None,
+    price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", min=0, help="price of one such GPU")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.4")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run up to 5 real steps of the first stage")] = False,
     json: Json = False,
@@ -158,9 +158,9 @@ def train(
 @app.command()
 @guarded
 def report(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, finished or not")],
     watch: Annotated[bool, typer.Option("--watch", help="a live page of a running study, on this machine")] = False,
-    port: Annotated[int, typer.Option(help="of the live page; 0 takes a free one")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of the live page; 0 takes a free one")] = 0,
     json: Json = False,
 ) -> None:
     """Build the report of a run folder again and say where it is; or watch a study while it runs."""
@@ -180,9 +180,9 @@ def generate(
     out: Annotated[Path, typer.Option(help="samples are appended to this JSONL file")],
     data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
     form: Annotated[str, typer.Option(help="chat, or base to let the model continue the code")] = "chat",
-    samples: Annotated[int, typer.Option(help="answers per problem")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
+    samples: Annotated[int, typer.Option(min=1, help="answers per problem")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer in tokens")] = 512,
     limit: Annotated[int | None, typer.Option(help="only the first problems")] = None,
     seed: Annotated[int, typer.Option(help="seed of the sampling")] = 0,
     prompt: Annotated[str, typer.Option(help="prompt style: default, codeup-2024 or evalplus")] = "default",
@@ -213,9 +213,11 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="folder for verdicts and scores; default: beside the samples")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="judge processes; default: one per core")] = None,
-    timeout_s: Annotated[float, typer.Option(help="CPU seconds one program may use; not with --compat rules")] = 10.0,
-    memory_mb: Annotated[int, typer.Option(help="memory one program may use; not with --compat rules")] = 2048,
+    workers: Annotated[int | None, typer.Option(min=1, help="judge processes; default: one per core")] = None,
+    timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="CPU seconds one program may use; not with --compat rules")
+    ] = 10.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="memory one program may use; not with --compat rules")] = 2048,
     compat: Annotated[
         str,
         typer.Option(

@@ -88,8 +88,10 @@ def compare_all(
     Returns plain JSON: `comparisons` (each what `compare` returns, with names and what changed), `warnings` (what had
     no counterpart), `failed` (labels of the comparisons that miss a threshold). The entries of a single comparison
     stand at the top too, without what changed. `problems`: the benchmark's file, where prompts are not found without.
-    Raises UserError where there is nothing to compare.
+    Raises UserError where there is nothing to compare, or where `problems` is no file.
     """
+    if problems is not None and not problems.is_file():
+        raise UserError("no such file", where=f"--data {problems}", mend="give the benchmark's file, or leave it out")
     left, right = find(a), find(b)
     pairs, warnings = match(left, right)
     if not pairs:
