@@ -245,7 +245,10 @@ def test_the_command_publishes_only_what_was_verified(tmp_path: Path, monkeypatc
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["verified"]["differences"] == [] and said["bytes"] == out.stat().st_size
+    kept = sorted(path.name for path in (tmp_path / "nano.tokenizer").iterdir())
+    assert kept == ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]
     out.unlink()
+    shutil.rmtree(tmp_path / "nano.tokenizer")
     monkeypatch.setattr(gguf_tokens, "SPLITS", dict.fromkeys(gguf_tokens.SPLITS, "gpt-2"))
     done = CliRunner().invoke(app, ["export", "gguf", "nano-base", "--verify", "--out", str(out)])
     assert done.exit_code == 1 and "not published" in done.output

@@ -32,6 +32,8 @@ def locate(name: str, revision: str | None = None) -> Path:
         return path
     if (path / "run.json").is_file():
         return _final_model(path)
+    if is_gguf(name):
+        raise UserError("a GGUF file cannot be used here", where=name, mend="give the folder that it was made of")
     if path.exists():
         raise UserError("is not a model: it has no config.json", where=name, mend="give the folder of a saved model")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
@@ -66,8 +68,12 @@ def identity(name: str, revision: str | None = None) -> str:
     """What makes two models the same for a run: a folder's contents, a Hub id and revision. Downloads nothing."""
     if name not in PACKAGED and not Path(name).expanduser().exists():
         return f"hub:{name}@{revision or 'main'}"
-    folder, digest = locate(name), hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".csv")):
+    digest = hashlib.sha256()
+    if is_gguf(name):
+        files = [Path(name).expanduser()]
+    else:
+        files = [path for path in locate(name).iterdir() if path.is_file() and path.suffix not in (".md", ".csv")]
+    for file in sorted(files):
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}\0".encode())
         try:
@@ -78,6 +84,11 @@ def identity(name: str, revision: str | None = None) -> str:
         except OSError as error:
             raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
     return f"sha256:{digest.hexdigest()}"
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a name means a GGUF file, which engines/llamacpp.py runs and nothing trains or exports."""
+    return name.lower().endswith(".gguf") and not Path(name).expanduser().is_dir()
 
 
 def is_tuned(folder: Path) -> bool:

@@ -39,6 +39,9 @@ data_app = typer.Typer(help="Training data, outside of any run.", no_args_is_hel
 app.add_typer(data_app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+Tokenizer = Annotated[
+    str, typer.Option(metavar="FOLDER", help="for a GGUF file: the model it was made of; default: what lies beside it")
+]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[key=value …]", help="settings that override the recipe")
@@ -175,7 +178,7 @@ def report(
 @app.command()
 @guarded
 def generate(
-    model: Annotated[str, typer.Option(help="run folder, model folder, Hub id or nano-base")],
+    model: Annotated[str, typer.Option(help="run folder, model folder, Hub id, nano-base, or a GGUF file")],
     benchmark: Annotated[str, typer.Option(help="a name of `codeup list benchmarks`")],
     out: Annotated[Path, typer.Option(help="samples are appended to this JSONL file")],
     data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
@@ -192,6 +195,7 @@ def generate(
     ] = "",
     url_model: Annotated[str, typer.Option(help="which of the server's models; default: the first")] = "",
     token_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable with the server's token")] = "",
+    tokenizer: Tokenizer = "",
     json: Json = False,
 ) -> None:
     """Let a model answer a benchmark; continues an unfinished file."""
@@ -200,7 +204,7 @@ def generate(
     scoring.generate(
         model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
         max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json, engine=engine,
-        url=url, url_model=url_model, token_env=token_env,
+        url=url, url_model=url_model, token_env=token_env, tokenizer=tokenizer,
     )  # fmt: skip
 
 
@@ -297,7 +301,10 @@ def merge(
 @guarded
 def chat(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base, or the URL of a server")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="run folder, model folder, Hub id, nano-base, GGUF file, or URL of a server"
+        ),
     ],
     name: Annotated[str, typer.Option("--model", help="at a URL: which of its models; default: the first")] = "",
     max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
@@ -305,17 +312,23 @@ def chat(
     token_env: Annotated[
         str, typer.Option(metavar="VAR", help="at a URL: environment variable that holds its token")
     ] = "",
+    tokenizer: Tokenizer = "",
 ) -> None:
     """Talk to a model in the terminal; one instruction per line, Ctrl-D ends."""
     from codeup.cli import talking
 
-    talking.chat(model, name=name, max_new_tokens=max_new_tokens, temperature=temperature, token_env=token_env)
+    talking.chat(
+        model, name=name, max_new_tokens=max_new_tokens, temperature=temperature, token_env=token_env,
+        tokenizer=tokenizer,
+    )  # fmt: skip
 
 
 @app.command()
 @guarded
 def serve(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id or nano-base")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base, or a GGUF file")
+    ],
     adapter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="answer as NAME with this adapter; repeatable")
     ] = None,
@@ -336,6 +349,7 @@ def serve(
     deadline_s: Annotated[float, typer.Option(min=0.1, help="longest time for one request")] = 600.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")] = "auto",
+    tokenizer: Tokenizer = "",
     json: Json = False,
 ) -> None:
     """Serve a model over HTTP in OpenAI's protocol; adapters are chosen per request by their name."""
@@ -344,7 +358,7 @@ def serve(
     serving.serve(
         model, adapters=adapter or [], name=name, template=template, host=host, port=port, token_env=token_env,
         allow_host=allow_host or [], queue=queue, max_batch=max_batch, deadline_s=deadline_s, device=device,
-        dtype=dtype, json=json,
+        dtype=dtype, json=json, tokenizer=tokenizer,
     )  # fmt: skip
 
 

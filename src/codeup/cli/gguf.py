@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shutil
 from pathlib import Path
 from typing import Any
 
 from codeup import models
 from codeup.errors import WorkFailed
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "generation_config.json",
+)  # fmt: skip
 
 
 def export(model: str, *, out: Path | None, quant: str, adapter: Path | None, verify: bool, json: bool) -> None:
@@ -35,9 +41,22 @@ def export(model: str, *, out: Path | None, quant: str, adapter: Path | None, ve
     finally:
         if verify:
             written.unlink(missing_ok=True)
+    account["tokenizer"] = str(_keep_tokenizer(folder, final))
     _show(account)
     if json:
         print(jsonlib.dumps(account))
+
+
+def _keep_tokenizer(folder: Path, file: Path) -> Path:
+    """Put what `codeup serve FILE` needs beside the file: tokenizer, template and end tokens of the model."""
+    from codeup.engines.llamacpp import companion
+
+    kept = companion(file)
+    kept.mkdir(exist_ok=True)
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, kept / name)
+    return kept
 
 
 def _prompts(folder: Path) -> tuple[int | None, Any]:
@@ -70,6 +89,7 @@ def _show(account: dict[str, Any]) -> None:
     tensors = ", ".join(f"{count} {kind}" for kind, count in account["tensors"].items())
     print(f"{account['file']}: {account['bytes'] / 1e6:,.1f} MB, {account['architecture']}, {tensors}")
     print(f"text split as {account['pre_tokenizer']}, answers end with token {account['end_id']}")
+    print(f"{account['tokenizer']}: its tokenizer and template, for codeup serve and chat")
     if "adapter" in account:
         made = account["adapter"]
         print(f"{made['file']}: LoRA of {made['layers']} layers, rank {made['rank']}")

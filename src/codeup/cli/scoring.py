@@ -29,12 +29,14 @@ def generate(
     url: str = "",
     url_model: str = "",
     token_env: str = "",
+    tokenizer: str = "",
 ) -> None:
     """Answer a benchmark with a model and append the answers to `out`; with a url, the model behind it answers."""
     if form not in ("base", "chat"):
         raise UserError(f"--form is {form!r}", mend="use chat, or base")
     module = plugins.load("benchmarks", benchmark)
-    folder = models.locate(model)
+    file = models.is_gguf(model) and not url
+    folder = tokenizer_of(model, tokenizer) if file else models.locate(model)
 
     from codeup.chat import load_renderer
     from codeup.evaluate.generate import generate_samples
@@ -49,6 +51,8 @@ def generate(
         from codeup.engines.openai import Engine as Remote
 
         answering: Any = Remote(url, tokenizer=folder, model=url_model, key=read_token(token_env))
+    elif file:
+        answering = plugins.load("engines", "llamacpp").Engine(model, tokenizer=folder)
     else:
         answering = plugins.load("engines", engine).Engine(folder)
     with display() as emit:
@@ -68,6 +72,14 @@ def generate(
             emit=emit,
         )
     print(jsonlib.dumps(summary) if json else f"{summary['samples']} answers: {out}")
+
+
+def tokenizer_of(file: str, named: str) -> Path:
+    """The folder with the tokenizer of a GGUF file: `named`, or what lies beside it. Raises UserError."""
+    from codeup.engines.llamacpp import check_file, tokenizer_beside
+
+    path = check_file(Path(file).expanduser())
+    return models.locate(named) if named else tokenizer_beside(path)
 
 
 def evaluate(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codeup import models
+from codeup.cli.scoring import tokenizer_of
 from codeup.errors import UserError
 
 
@@ -28,12 +29,15 @@ def serve(
     device: str,
     dtype: str,
     json: bool,
+    tokenizer: str = "",
 ) -> None:
     """Serve until Ctrl-C. With --json the line with the address is a JSON object, printed when the model is ready."""
     token = read_token(token_env)
     from codeup.serve.guard import is_loopback
 
-    folder, named = models.locate(model), parse_adapters(adapters)
+    file = models.is_gguf(model)
+    folder = tokenizer_of(model, tokenizer) if file else models.locate(model)
+    named = parse_adapters(adapters, files=file)
     print("loading libraries", file=sys.stderr, flush=True)
     from codeup.serve import app, running, voices
     from codeup.serve.pages import Page
@@ -43,9 +47,11 @@ def serve(
     listening = running.bind(host, port)
     port = listening.getsockname()[1]
     limits = app.Limits(deadline_s=deadline_s, max_batch=max_batch, max_queue=queue)
-    load = running.hf_loader(
-        folder, name or voices.default_name(model), named, template=template, device=device, dtype=dtype, limits=limits
-    )
+    called = name or (Path(model).stem if file else voices.default_name(model))
+    if file:
+        load = running.gguf_loader(Path(model).expanduser(), folder, called, named, template=template, limits=limits)
+    else:
+        load = running.hf_loader(folder, called, named, template=template, device=device, dtype=dtype, limits=limits)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
     def ready(loaded: Any) -> None:
@@ -54,7 +60,7 @@ def serve(
         print(f"the page: {url.removesuffix('v1')}{'login?token=…' if token else ''}", file=sys.stderr, flush=True)
         print("ready; Ctrl-C ends", file=sys.stderr, flush=True)
 
-    print(f"listening on {url}, loading {folder}", file=sys.stderr, flush=True)
+    print(f"listening on {url}, loading {model if file else folder}", file=sys.stderr, flush=True)
     if not is_loopback(host):
         print("the traffic is not encrypted: put a TLS proxy in front on an open network", file=sys.stderr)
     programs = Programs()
@@ -78,8 +84,8 @@ def read_token(variable: str) -> str | None:
     return token
 
 
-def parse_adapters(pairs: list[str]) -> dict[str, Path]:
-    """NAME=FOLDER pairs. Raises UserError for one that is not, a name twice, or a folder that is not there."""
+def parse_adapters(pairs: list[str], *, files: bool = False) -> dict[str, Path]:
+    """NAME=FOLDER pairs; with `files` NAME=LORA.gguf. UserError for others, a name twice, or what is not there."""
     found: dict[str, Path] = {}
     for pair in pairs:
         name, equals, folder = pair.partition("=")
@@ -89,7 +95,12 @@ def parse_adapters(pairs: list[str]) -> dict[str, Path]:
             raise UserError(f"two adapters are named {name!r}", mend="give each its own name")
         if "." in name or not name.isprintable():
             raise UserError(f"an adapter cannot be named {name!r}", mend="use letters, digits, - and _")
-        if not Path(folder).is_dir():
+        if files and not Path(folder).is_file():
+            raise UserError(
+                "a GGUF model takes adapters as GGUF files, and there is no such file", where=folder,
+                mend="make one: codeup export gguf BASE --adapter FOLDER",
+            )  # fmt: skip
+        if not files and not Path(folder).is_dir():
             raise UserError("no such adapter folder", where=folder, mend="name the folder with adapter_config.json")
         found[name] = Path(folder)
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from codeup import models
 from codeup.cli.terminal import Answer, Sampling, Terminal
@@ -11,24 +12,33 @@ from codeup.errors import WorkFailed
 from codeup.types import Message
 
 
-def chat(model: str, *, name: str, max_new_tokens: int, temperature: float, token_env: str) -> None:
+def chat(
+    model: str, *, name: str, max_new_tokens: int, temperature: float, token_env: str, tokenizer: str = ""
+) -> None:
     """Talk until the input ends. Ctrl-C ends an answer, and between answers the conversation."""
     if model.startswith(("http://", "https://")):
         who, answer = _remote(model, name, token_env)
+    elif models.is_gguf(model):
+        from codeup.cli.scoring import tokenizer_of
+        from codeup.engines.llamacpp import Engine
+
+        folder = tokenizer_of(model, tokenizer)
+        who, answer = Path(model).stem, _local(folder, lambda: Engine(model, tokenizer=folder, slots=1))
     else:
+        from codeup.engines import hf
+
         folder = models.locate(model)
-        who, answer = folder.name, _local(folder)
+        who, answer = folder.name, _local(folder, lambda: hf.Engine(folder))
     Terminal(who, answer, Sampling(temperature=temperature, max_tokens=max_new_tokens)).talk()
 
 
-def _local(folder: Path) -> Answer:
+def _local(folder: Path, load: Callable[[], Any]) -> Answer:
     """The model in this process; the thread that prints takes its steps."""
     from codeup.chat import load_renderer
     from codeup.engines._interface import Request
-    from codeup.engines.hf import Engine
 
     renderer = load_renderer(folder, None if models.is_tuned(folder) else "alpaca")
-    scheduler = Engine(folder).live(max_batch=1)
+    scheduler = load().live(max_batch=1)
 
     def answer(turns: list[Message], how: Sampling) -> Iterator[str]:
         request = Request(

@@ -5,16 +5,20 @@
         server.complete([0, 5, 6], 8)               -> [236, 35, 31, ...]      greedy ids
 
 The package xllamacpp starts llama.cpp's own server inside our process, on a port the system chooses, and it answers
-only with a key made here. Its logs go to stderr, warnings and errors only. Not covered: streaming, GPUs.
+only with a key made here. Its logs go to stderr, warnings and errors only. Not covered: GPUs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import secrets
+import socket
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,7 @@ class LlamaServer:
         given.n_ctx, given.n_parallel = context * slots, slots
         given.api_keys, given.cors_origins = [self._key], "localhost"
         given.verbosity, given.warmup = 1, False
+        given.cache_ram_mib = 0  # kept prompts would be found again under another adapter
         if threads:
             given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
         given.lora_init_without_apply = True
@@ -88,6 +93,38 @@ class LlamaServer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             raise WorkFailed(f"llama.cpp refused {path}: {error.read().decode(errors='replace')[:400]}") from None
+
+    def get(self, path: str) -> Any:
+        """What the server says of itself."""
+        request = urllib.request.Request(self.address + path, None, {"Authorization": f"Bearer {self._key}"})
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            return json.loads(answer.read())
+
+    def stream(
+        self, path: str, body: Mapping[str, Any], on_open: Callable[[socket.socket], None]
+    ) -> Iterator[dict[str, Any]]:
+        """The events of one streamed request. `on_open` is given its socket: shutting that down ends the work.
+
+        Raises WorkFailed with the server's words where it refuses, OSError where the connection breaks.
+        """
+        place = urllib.parse.urlsplit(self.address)
+        with contextlib.closing(http.client.HTTPConnection(str(place.hostname), place.port or 80, TIMEOUT_S)) as line:
+            line.connect()
+            on_open(line.sock)
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+            line.request("POST", path, json.dumps({**body, "stream": True}), headers)
+            reply = line.getresponse()
+            if reply.status != 200:
+                said = reply.read().decode(errors="replace")
+                raise WorkFailed(f"llama.cpp refused {path}: {said[:400]}")
+            for text in reply:
+                if text.startswith(b"data: {"):
+                    event: dict[str, Any] = json.loads(text[6:])
+                    if "error" in event:
+                        raise WorkFailed(f"llama.cpp failed: {json.dumps(event['error'])[:400]}")
+                    yield event
+                elif text.startswith(b"error: "):
+                    raise WorkFailed(f"llama.cpp failed: {text.decode(errors='replace')[:400]}")
 
 
 def _lora(xllamacpp: Any, path: Path) -> Any:

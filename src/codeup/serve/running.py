@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,35 @@ def hf_loader(
         )  # fmt: skip
 
     return load
+
+
+def gguf_loader(
+    file: Path, tokenizer: Path, name: str, adapters: Mapping[str, Path], *, template: str | None, limits: app.Limits
+) -> Callable[[], Loaded]:
+    """What loads a GGUF file and its LoRA files by llama.cpp; `tokenizer` is a folder (engines/llamacpp.py)."""
+    from codeup.engines.llamacpp import Engine
+
+    def load() -> Loaded:
+        engine = Engine(file, tokenizer=tokenizer, loras=adapters, slots=limits.max_batch)
+        voices = load_voices(
+            name, tokenizer, adapters, template=template, engine_tokenizer=engine.tokenizer,
+            end_ids=_end_ids(tokenizer / "generation_config.json"),
+        )  # fmt: skip
+        server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
+        return Loaded(server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description)
+
+    return load
+
+
+def _end_ids(file: Path) -> list[int]:
+    """The end tokens that a generation_config.json names."""
+    try:
+        ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise UserError(f"damaged file ({error})", where=str(file)) from None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _constrainer(tokenizer: Any, config: Any) -> Callable[[Any, frozenset[int]], Any]:
