@@ -68,8 +68,10 @@ def test_a_source_turns_its_fixture_into_valid_conversations_and_drops(name: str
 
 
 def called(name: str) -> bool:
-    """Whether a benchmark's functions are called; those of whole programs are tested in test_languages.py."""
-    return hasattr(plugins.load("benchmarks", name), "LANGUAGES") is False
+    """Whether a benchmark's functions are called; those of whole programs are tested in test_languages.py and
+    test_stdin.py."""
+    module = plugins.load("benchmarks", name)
+    return not hasattr(module, "LANGUAGES") and not hasattr(module, "STDIN")
 
 
 def problems(name: str, request: pytest.FixtureRequest) -> tuple[ModuleType, BenchmarkData]:

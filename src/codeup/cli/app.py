@@ -225,7 +225,7 @@ def evaluate(
     compat: Annotated[
         str,
         typer.Option(
-            help="humaneval+, mbpp+: evalplus (its HEAD) or evalplus-0.3.1; humaneval-x: humaneval-x, its rule"
+            help="humaneval+, mbpp+: evalplus (its HEAD) or evalplus-0.3.1; humaneval-x, apps: their own name"
         ),
     ] = "evalplus",
     base_only: Annotated[bool, typer.Option(help="humaneval+, mbpp+: only the base tests")] = False,

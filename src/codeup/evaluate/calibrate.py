@@ -27,7 +27,14 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, ignore_event
 
-CODE = ("languages", "sandbox/program_judge.py", "sandbox/supervisor.py", "evaluate/whole.py", "benchmarks")
+CODE = (
+    "languages",
+    "sandbox/program_judge.py",
+    "sandbox/stdin_judge.py",
+    "sandbox/supervisor.py",
+    "evaluate/whole.py",
+    "benchmarks",
+)
 KNOWN = Path(__file__).parent.parent / "benchmarks" / "excluded"
 """Packaged lists of problems that cannot be solved as they are, by benchmark, with the cause of each."""
 
@@ -53,8 +60,8 @@ class Calibration:
 
 
 def applies(data: BenchmarkData) -> bool:
-    """Whether a benchmark is of the kind whose canonical solutions are run first: several languages, one file each."""
-    return any("whole" in problem.extra or "reference" in problem.extra for problem in data.problems)
+    """Whether canonical solutions are run first: benchmarks of several languages, and of competition problems."""
+    return any({"whole", "reference", "stdin"} & problem.extra.keys() for problem in data.problems)
 
 
 def calibrate(

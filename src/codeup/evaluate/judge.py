@@ -74,7 +74,7 @@ def judge_samples(
     rules = rules or SuiteRules()
     if data.problems and has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
-    elif any(map(whole.is_whole, data.problems)):
+    elif any(map(whole.needs_tools, data.problems)):
         limits = whole.limits_for(limits)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
@@ -205,7 +205,7 @@ def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) 
 
 
 def _versions(problem: Problem) -> list[str]:
-    return [whole.tools(problem.language).version] if whole.is_whole(problem) else []
+    return [whole.tools(problem.language).version] if whole.needs_tools(problem) else []
 
 
 def _verdicts(

@@ -2,9 +2,10 @@
 
     tests as code (HumanEval, nano)      problem.tests            -> Job
     suites of inputs (HumanEval+, MBPP+) problem.extra["suites"]  -> expected values (truth.py) -> SuiteJob
+    inputs and outputs (APPS)            problem.extra["stdin"]   -> StdinJob
     whole programs (HumanEval-X, MBXP)   problem.extra["whole"]   -> the language's file (whole.py) -> ProgramJob
 
-In the first two the runner holds the program and the arguments of its calls, and the judge, in another process, what
+In the first three the runner holds the program and the arguments of its calls, and the judge, in another process, what
 is right.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from codeup.errors import UserError
 from codeup.evaluate import truth, whole
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import AnyJob, Job, Pool, ProgramJob, SuiteJob
+from codeup.sandbox.pool import AnyJob, Job, Pool, ProgramJob, StdinJob, SuiteJob
 from codeup.types import Emit, Outcome, Problem, Program, Verdict, ignore_event
 
 START_S = 0.02
@@ -90,8 +91,12 @@ def costs(problems: Mapping[str, Problem], rules: SuiteRules) -> dict[str, float
     }
 
 
-def any_job(problem: Problem, program: Program, limits: Limits, rules: SuiteRules | None = None) -> Job | ProgramJob:
-    """The job of a problem without suites: a function that is called, or a whole program with its tests in it."""
+def any_job(
+    problem: Problem, program: Program, limits: Limits, rules: SuiteRules | None = None
+) -> Job | ProgramJob | StdinJob:
+    """The job of a problem without suites: a function that is called, or a whole program, with its tests or inputs."""
+    if whole.reads_input(problem):
+        return whole.stdin_job(problem, program, limits, rules.compat if rules else "")
     if whole.is_whole(problem):
         return whole.job(problem, program, limits, rules.compat if rules else "")
     return job(problem, program)
@@ -100,7 +105,8 @@ def any_job(problem: Problem, program: Program, limits: Limits, rules: SuiteRule
 def job(problem: Problem, program: Program) -> Job:
     """What the sandbox needs: the program for the runner, the tests and their reference for the referee."""
     reference = problem.extra.get("reference", problem.prompt + problem.canonical_solution)
-    return Job(problem.task_id, program.index, program.code, problem.entry_point, problem.tests, str(reference))
+    code = program.code + str(problem.extra.get("epilogue", ""))
+    return Job(problem.task_id, program.index, code, problem.entry_point, problem.tests, str(reference))
 
 
 def suite_job(
@@ -119,7 +125,7 @@ def suite_job(
 
 def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
     """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
-    if problems and whole.is_whole(problems[0]):
+    if any(map(whole.needs_tools, problems)):
         return whole.limits_for(None)
     if not problems or not has_suites(problems[0]):
         return Limits()

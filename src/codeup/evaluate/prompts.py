@@ -62,6 +62,8 @@ def ask(style: str, benchmark: ModuleType, problem: Problem, form: Form) -> Ques
         if form == "base":
             return Question(str(benchmark.base_prompt(problem)), suffix=str(problem.extra["suffix"]))
     prompt = problem.prompt.strip()
+    if style != "default" and not prompt:
+        raise UserError(f"these problems are not asked in the prompt style {style!r}", mend="use the style default")
     if style == "default":
         return Question(str(benchmark.base_prompt(problem) if form == "base" else benchmark.chat_instruction(problem)))
     if style == "evalplus":

@@ -20,7 +20,7 @@ from typing import Any
 
 from codeup import artifacts, plugins
 from codeup.errors import UserError
-from codeup.evaluate import extract_2024, extract_evalplus, extract_whole, prompts
+from codeup.evaluate import extract_2024, extract_evalplus, extract_script, extract_whole, prompts
 from codeup.evaluate.extract import extract
 from codeup.types import BenchmarkData, Problem, Program, Sample
 
@@ -225,7 +225,8 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         if problem.extra.get("whole"):
             taken = extract_whole.extract(sample.prefill + sample.raw, problem.entry_point, language)
             return Program(problem.task_id, sample.index, _solution(problem, taken.code, benchmark), taken.rule)
-        found = extract(sample.prefill + sample.raw, problem.entry_point, language)
+        name, text = str(problem.extra.get("defines", problem.entry_point)), sample.prefill + sample.raw
+        found = extract(text, name, language) if name else extract_script.extract(text, language)
         asked = str(problem.extra.get("question", problem.prompt))
         code = language.assemble(asked, problem.entry_point, found.code) if found.code else ""
         rule = found.rule

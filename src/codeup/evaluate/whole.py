@@ -16,7 +16,7 @@ from typing import Any
 from codeup import plugins
 from codeup.errors import UserError
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import ProgramJob
+from codeup.sandbox.pool import ProgramJob, StdinJob
 from codeup.types import Problem, Program
 
 SCRATCH_MB, FILES, THREADS, WALL_S = 256, 256, 512, 60.0
@@ -26,6 +26,16 @@ SCRATCH_MB, FILES, THREADS, WALL_S = 256, 256, 512, 60.0
 def is_whole(problem: Problem) -> bool:
     """Whether the problem's tests are text of its own language, run in one process with the program."""
     return bool(problem.extra.get("whole"))
+
+
+def reads_input(problem: Problem) -> bool:
+    """Whether the problem's programs read standard input and print."""
+    return "stdin" in problem.extra
+
+
+def needs_tools(problem: Problem) -> bool:
+    """Whether programs are run by tools that the sandbox must show: compilers, or the interpreter as a command."""
+    return is_whole(problem) or reads_input(problem)
 
 
 @functools.cache
@@ -59,7 +69,7 @@ def limits_for(limits: Limits | None) -> Limits:
 
 def shown(problems: Sequence[Problem]) -> tuple[str, ...]:
     """The paths a sandbox must show for these problems' tools."""
-    languages = dict.fromkeys(problem.language for problem in problems if is_whole(problem))
+    languages = dict.fromkeys(problem.language for problem in problems if needs_tools(problem))
     return tuple(dict.fromkeys(path for language in languages for path in tools(language).show))
 
 
@@ -82,3 +92,12 @@ def job(problem: Problem, program: Program, limits: Limits, compat: str = "") ->
         extra=problem.extra, compat=rules(problem, compat),
     )  # fmt: skip
     return ProgramJob(problem.task_id, program.index, wrapped.files, wrapped.steps, wrapped.compat)
+
+
+def stdin_job(problem: Problem, program: Program, limits: Limits, compat: str = "") -> StdinJob:
+    """The same for a program that reads standard input: its inputs, and what is expected of each for the judge."""
+    comparison = rules(problem, compat) or str(problem.extra["comparison"])
+    language = plugins.load("languages", problem.language)
+    path, step = language.script(tools=tools(problem.language), cpu_s=limits.cpu_s, memory_mb=limits.memory_mb)
+    tests = tuple((given, expected) for given, expected in problem.extra["stdin"])
+    return StdinJob(problem.task_id, program.index, program.code, path, step, tests, comparison)

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from codeup.languages._tools import Toolchain, Wrapped, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, harness, run_step, step
 
 NAME = "python"
 TITLE = "Python"
@@ -148,6 +148,16 @@ def toolchain() -> Toolchain:
     """The interpreter itself, for `wrap`; its library is in every sandbox."""
     python = os.path.realpath(sys.executable)
     return Toolchain(probe(), (python,), {"python": python})
+
+
+def script(*, tools: Toolchain, cpu_s: float, memory_mb: int) -> tuple[str, dict[str, Any]]:
+    """The file of a program that reads standard input and prints, and the step that runs it; numpy can be imported."""
+    run = step(
+        "the program", [tools.at["python"], "-s", "-S", "-B", "-X", "utf8", "main.py"], cpu_s=cpu_s, wall_s=4 * cpu_s,
+        address_mb=memory_mb + 128, data_mb=memory_mb, memory_words=("MemoryError",),
+        env={"PYTHONHASHSEED": "0", "PYTHONPATH": "/packages", "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return "main.py", run
 
 
 def wrap(

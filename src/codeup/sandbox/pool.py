@@ -88,6 +88,23 @@ class ProgramJob:
 
 
 @dataclass(frozen=True, slots=True)
+class StdinJob:
+    """A program that reads and prints, and what it should print for each input (stdin_judge.py).
+
+    `tests` are (standard input, expected output); `path` is the program's file, run by `step` once per input;
+    `comparison` is the dotted name of a function of what was printed and what is expected.
+    """
+
+    task_id: str
+    index: int
+    program: str
+    path: str
+    step: dict[str, Any]
+    tests: tuple[tuple[str, str], ...]
+    comparison: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunJob:
     """A program to run and look at, not to judge: `data` are {path: base64}, `collect` bounds what is taken back."""
 
@@ -99,7 +116,7 @@ class RunJob:
     index: int = 0
 
 
-AnyJob = Job | SuiteJob | ProgramJob | RunJob
+AnyJob = Job | SuiteJob | ProgramJob | StdinJob | RunJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,13 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
     start = time.monotonic()
     name, secret = f"codeup_{secrets.token_hex(8)}", secrets.token_hex(16)
     files = {path: "".join(_filled(part, name) for part in parts) for path, parts in job["files"].items()}
-    reply = _supervised(zygote, {"files": files, "steps": job["steps"], "secret": secret}, ANSWER_MB)
+    reply = supervised(zygote, {"files": files, "steps": job["steps"], "secret": secret}, ANSWER_MB)
     done = reply["steps"]
-    outcome, detail, checks = _outcome(job, done)
+    found, detail, checks = outcome(job, done)
     used = sum(step["cpu_s"] for step in done)
     spent = time.monotonic() - start
     return {
-        "outcome": outcome, "detail": detail[:600].replace(name, "harness"), "checks": checks,
+        "outcome": found, "detail": detail[:600].replace(name, "harness"), "checks": checks,
         "seconds": round(spent, 4), "cpu_s": used, "memory_mb": max(step["memory_mb"] for step in done),
         "contended": used < HAD_A_CORE * spent,
     }  # fmt: skip
@@ -49,10 +49,10 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
 def run(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
     """What a program that nobody judges said and left behind: the supervisor's answer as it is."""
     asked = {key: job[key] for key in ("files", "data", "steps", "collect")}
-    return _supervised(zygote, {**asked, "secret": ""}, RUN_ANSWER_MB)
+    return supervised(zygote, {**asked, "secret": ""}, RUN_ANSWER_MB)
 
 
-def _supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> dict[str, Any]:
+def supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> dict[str, Any]:
     """One exchange with a supervisor of its own. Raises SandboxBroken."""
     channel = zygote.begin(b"w")
     try:
@@ -76,7 +76,7 @@ def _filled(part: list[str], name: str) -> str:
     return text.replace(NAME, name) if whose == "ours" else text
 
 
-def _outcome(job: Mapping[str, Any], done: list[dict[str, Any]]) -> tuple[str, str, int]:
+def outcome(job: Mapping[str, Any], done: list[dict[str, Any]]) -> tuple[str, str, int]:
     """Outcome, one line for a person, and the number of checks."""
     last, step = done[-1], job["steps"][len(done) - 1]
     compiling = len(done) < len(job["steps"])

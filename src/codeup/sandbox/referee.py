@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from codeup.sandbox import program_judge, values, wire
+from codeup.sandbox import program_judge, stdin_judge, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
 
@@ -167,6 +167,8 @@ class Referee:
     def _judge(self, job: Mapping[str, Any]) -> dict[str, Any]:
         if "collect" in job:
             return program_judge.run(self.zygote, job)
+        if "tests" in job and "step" in job:
+            return stdin_judge.judge(self.zygote, job)
         if "steps" in job:
             return program_judge.judge(self.zygote, job)
         if "suites" in job:

@@ -4,7 +4,8 @@
     supervisor -> referee   ["isolated"], then {"steps": [{"status", "cpu_s", "wall_s", "timed_out", "flooded", "out",
                             "err", "proof", "memory_mb"}, ...]}; the last step is the first that failed, or the last one
 
-    step    {"argv": [...], "env": {...}, "stdin": "secret" or "", "processes": bool, "cpu_s", "wall_s",
+    step    {"argv": [...], "env": {...}, "stdin": "secret" or "", or instead "stdin_text": a text of its own,
+             "processes": bool, "cpu_s", "wall_s",
              "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool, "kept": bytes of an output}
     to look at   "data": {path: base64} besides files, "collect": {"files": 20, "bytes": 4000000} in the request
                  "made": {path: base64}, "others": 0 in the answer
@@ -156,6 +157,22 @@ class _Stream:
         return text.replace(self.secret.decode(), "") if self.secret else text
 
 
+def _input(text: str) -> int:
+    """The standard input of a step, to be read from its beginning: a pipe, or a file in memory for what is long."""
+    data = text.encode(errors="surrogatepass")
+    if len(data) <= 4096:
+        read, write = os.pipe()
+    else:
+        read = write = os.memfd_create("input")
+    while data:
+        data = data[os.write(write, data) :]
+    if read == write:
+        os.lseek(read, 0, os.SEEK_SET)
+    else:
+        os.close(write)
+    return read
+
+
 class _Step:
     """One process from fork to its end."""
 
@@ -167,8 +184,9 @@ class _Step:
 
     def run(self) -> dict[str, Any]:
         """Start it, drain it, end it in time; what the kernel and its outputs say."""
-        pipes = [os.pipe() for _ in range(4)]
-        (in_read, in_write), (out, out_write), (err, err_write), (broken, broken_write) = pipes
+        pipes = [os.pipe() for _ in range(3)]
+        (out, out_write), (err, err_write), (broken, broken_write) = pipes
+        in_read = _input(self.step.get("stdin_text", self.secret and self.secret + "\n"))
         start = time.monotonic()
         child = os.fork()
         if child == 0:
@@ -176,9 +194,6 @@ class _Step:
         for number in (in_read, out_write, err_write, broken_write):
             os.close(number)
         try:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(in_write, (self.secret + "\n").encode() if self.secret else b"")
-            os.close(in_write)
             if why := os.read(broken, 500):
                 raise OSError(f"{self.step['argv'][0]}: {why.decode(errors='replace')}")
             kept = self.step.get("kept", KEPT)
@@ -200,7 +215,7 @@ class _Step:
             "status": status, "cpu_s": round(usage.ru_utime + usage.ru_stime, 4), "timed_out": late,
             "wall_s": round(time.monotonic() - start, 4), "flooded": flooded, "memory_mb": usage.ru_maxrss >> 10,
             "out": "" if self.step.get("quiet") else streams[0].text(), "err": streams[1].text(),
-            "proof": streams[0].proof, "printed": streams[0].size + streams[1].size,
+            "proof": streams[0].proof, "printed": streams[0].size + streams[1].size, "out_bytes": streams[0].size,
         }  # fmt: skip
 
     def _watch(self, child: int, streams: list[_Stream], start: float) -> tuple[bool, bool]:
