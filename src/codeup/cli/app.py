@@ -244,6 +244,9 @@ def evaluate(
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="do not run the canonical solutions of other languages first")
     ] = False,
+    languages: Annotated[
+        str, typer.Option(metavar="A,B,…", help="one matrix of these; --data and --samples are folders of files")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -253,7 +256,7 @@ def evaluate(
         benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
         compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
         json=json, limit=limit, extraction=extract, other_extractions=other_extractions, exclude=exclude,
-        calibration=not no_calibration,
+        calibration=not no_calibration, languages=[name.strip() for name in languages.split(",") if name.strip()],
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
     )  # fmt: skip
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, cast
 
 from codeup import models, plugins
 from codeup.cli.progress import display
 from codeup.errors import UserError
+from codeup.types import BenchmarkData, Emit
 
 
 def generate(
@@ -103,8 +106,9 @@ def evaluate(
     limit: int | None = None,
     exclude: str = "",
     calibration: bool = True,
+    languages: list[str] | None = None,
 ) -> None:
-    """Judge a samples file and print its scores."""
+    """Judge a samples file and print its scores; with `languages`, the files of a folder and one matrix."""
     module = plugins.load("benchmarks", benchmark)
 
     from codeup.evaluate import calibrate
@@ -113,16 +117,21 @@ def evaluate(
     from codeup.evaluate.subset import reduced, tag
     from codeup.sandbox.limits import Limits
 
-    problems = reduced(module.load(data), tasks=tasks, limit=limit)
-    name = samples.name.split(".")[0] + "-verdicts"
-    folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
     limits = Limits(cpu_s=timeout_s, wall_s=4 * timeout_s, memory_mb=memory_mb)
-    with display() as emit:
+
+    def judged(found: BenchmarkData, samples: Path, out: Path | None) -> tuple[dict[str, Any], Path]:
+        problems = reduced(found, tasks=tasks, limit=limit)
+        name = samples.name.split(".")[0] + "-verdicts"
+        folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
+        with display() as emit:
+            return _judged(problems, samples, folder, emit), folder
+
+    def _judged(problems: BenchmarkData, samples: Path, folder: Path, emit: Emit) -> dict[str, Any]:
         problems, more = calibrate.first(
             problems, samples, exclude=exclude, run=calibration, partial=partial, workers=workers, limits=limits,
             allow_unsafe=allow_unsafe, emit=emit,
         )  # fmt: skip
-        summary = judge_samples(
+        return judge_samples(
             samples,
             module,
             problems,
@@ -137,6 +146,11 @@ def evaluate(
             other_extractions=other_extractions,
             emit=emit,
         )
+
+    if languages:
+        _matrix(module, languages, data, samples, out, judged, json=json)
+        return
+    summary, folder = judged(module.load(data), samples, out)
     if json:
         print(jsonlib.dumps({**summary, "out": str(folder)}))
         return
@@ -156,3 +170,25 @@ def evaluate(
         print(f"under --extract {mode}, {passed} of the failed samples would pass")
     print(f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}; sandbox: {summary['sandbox']}")
     print(f"verdicts: {folder}")
+
+
+def _matrix(
+    module: ModuleType, languages: list[str], data: Path | None, samples: Path, out: Path | None,
+    judged: Callable[[BenchmarkData, Path, Path | None], tuple[dict[str, Any], Path]], *, json: bool,
+) -> None:  # fmt: skip
+    """Judge every file of a folder and print languages by variants."""
+    from codeup.evaluate import matrix
+
+    if data is None:
+        raise UserError("--languages needs the data files", mend="name their folder with --data")
+    cells = matrix.cells(matrix.load(module, data, languages), samples)
+    folders = [out / f"{cell.row}-{cell.language}" if out else None for cell in cells]
+    done = [judged(cell.data, cell.samples, folder) for cell, folder in zip(cells, folders, strict=True)]
+    made = matrix.make(languages, [(cell, summary) for cell, (summary, _) in zip(cells, done, strict=True)])
+    if json:
+        print(jsonlib.dumps({**made, "out": [str(folder) for _, folder in done]}))
+        return
+    print(matrix.text(made))
+    for cell, (summary, folder) in zip(cells, done, strict=True):
+        outcomes = ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items())
+        print(f"{cell.row} {cell.language}: {outcomes}; data: {summary['data_version']}; verdicts: {folder}")
