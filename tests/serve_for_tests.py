@@ -27,7 +27,7 @@ class Running:
     desk: Desk
 
     def client(self, **more: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.base, timeout=60, **more)
+        return httpx.Client(base_url=self.base, timeout=300, **more)
 
 
 def tiny_model(path: Path, *, context: int = 512, seed: int = 0) -> Path:

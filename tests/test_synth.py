@@ -165,7 +165,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes_and_pays_once(
             assert process.poll() is None, "ended before it could be interrupted"
             time.sleep(0.01)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
         assert not (cut / "manifest.json").exists()
         if how == signal.SIGINT:
             assert process.returncode == 130
@@ -182,7 +182,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes_and_pays_once(
 
 def test_what_is_printed_is_the_account(seeds: Path, tmp_path: Path, endpoint: Scripted) -> None:
     argv = [word for word in command("self-instruct", seeds, tmp_path / "o", endpoint.url) if word != "--json"]
-    done = subprocess.run([*argv, "--rows", "3"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*argv, "--rows", "3"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     assert printed[0] == "3 rows of 3 asked for; all there"

@@ -70,7 +70,7 @@ def drive(action: str, inputs: dict[str, Any], points: Any, *before: str, **more
     arguments = {name: str(path) for name, path in inputs.items()} | DRIVEN
     order = json.dumps({"folder": str(folder), "arguments": arguments, "points": points, **more})
     driver = [sys.executable, str(Path(__file__).with_name("train_kill_driver.py")), action, order]
-    done = subprocess.run([*before, *driver], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*before, *driver], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
