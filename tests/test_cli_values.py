@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from codeup.cli.app import app
+from codeup.cli.app import app, guarded
 
 EVALUATE = ["evaluate", "--benchmark", "nano", "--samples", "no-such.jsonl"]
 GENERATE = ["generate", "--benchmark", "nano", "--model", "no-such-model", "--out", "no-such.jsonl"]
@@ -47,3 +50,34 @@ def test_kinds_of_names_are_json_too_and_a_wrong_kind_is_told_all_of_them() -> N
     wrong = CliRunner().invoke(app, ["list", "setings"])
     assert wrong.exit_code == 2
     assert ", ".join(kinds) in wrong.stderr
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    out = tmp_path / "file" / "below" / "m.gguf"
+    done = CliRunner().invoke(app, ["export", "gguf", "nano-base", "--out", str(out)])
+    assert done.exit_code == 2, done.output
+    assert f"error: {out.parent}: Not a directory\n  to mend: a part of this path is a file" in done.stderr
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "bug", "f"), OSError(errno.EACCES, "no file"), OSError("bug")])
+def test_an_error_that_is_not_about_a_place_keeps_its_traceback(error: OSError) -> None:
+    def fails() -> None:
+        raise error
+
+    with pytest.raises(OSError, match="bug|no file"):
+        guarded(fails)()
+    with pytest.raises(typer.Exit):
+        guarded(lambda: Path("/").write_text("x"))()
+
+
+def test_a_closed_pipe_still_ends_a_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.dup2", lambda *_: 0)
+
+    def printing() -> None:
+        raise BrokenPipeError(errno.EPIPE, "pipe")
+
+    with pytest.raises(typer.Exit) as ended:
+        guarded(printing)()
+    assert ended.value.exit_code == 0

@@ -213,6 +213,7 @@ def run(tmp_path: Path, *more: str, **environment: str) -> subprocess.CompletedP
         ({"--max-cost": "1"}, "--price-in"),
         ({"--param": "top_p"}, "NAME=JSON"),
         ({"--seeds": "nowhere.jsonl"}, "no such file"),
+        ({"--seeds": "nowhere"}, "no such file"),
         ({"--tests": "maybe"}, "use require, optional, none"),
         ({"--against": "humaneval"}, "NAME=FILE"),
     ],
@@ -227,6 +228,7 @@ def test_wrong_options_are_one_message_and_exit_2(change: dict[str, str], messag
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+    assert "--seeds" not in change or not (tmp_path / "out").exists()  # the next command may have it
 
 
 def test_the_key_is_in_no_file_and_no_line(tmp_path: Path) -> None:

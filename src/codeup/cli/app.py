@@ -7,6 +7,7 @@ command needs them, so that `codeup --help` answers at once.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -48,6 +49,16 @@ Settings = Annotated[
 ]
 
 MISSED, INTERRUPTED = 3, 130
+ELSEWHERE = "name another place, or change who may use this one"
+PLACES = {
+    errno.EACCES: ELSEWHERE,
+    errno.EPERM: ELSEWHERE,
+    errno.EROFS: ELSEWHERE,
+    errno.ENOTDIR: "a part of this path is a file: name another place",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""Errors of the file system that a person can mend, with how; BrokenPipeError and bugs are none of them."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -72,6 +83,14 @@ def guarded(command: F) -> F:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in PLACES or not error.filename:
+                raise
+            print(
+                f"error: {error.filename}: {os.strerror(error.errno)}\n  to mend: {PLACES[error.errno]}",
+                file=sys.stderr,
+            )
+            raise typer.Exit(2) from None
 
     return wrapped  # type: ignore[return-value]
 

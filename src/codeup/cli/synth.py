@@ -27,6 +27,8 @@ def synth(
     from codeup.synth.endpoint import Endpoint
     from codeup.synth.make import alone, synthesize
 
+    if not seeds.exists():  # before the folder is given to these settings
+        raise UserError("there is no such file or folder", where=f"--seeds {seeds}", mend="check the path")
     _one_of("METHOD", method, synthesis.METHODS)
     _one_of("--tests", tests, synthesis.TESTS)
     _one_of("--weak-tests", weak_tests, synthesis.WEAK_TESTS)
