@@ -66,7 +66,7 @@ def test_an_error_that_is_not_about_a_place_keeps_its_traceback(error: OSError) 
     def fails() -> None:
         raise error
 
-    with pytest.raises(OSError, match="bug|no file"):
+    with pytest.raises(OSError, match=r"bug|no file"):
         guarded(fails)()
     with pytest.raises(typer.Exit):
         guarded(lambda: Path("/").write_text("x"))()
