@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from codeup.cli.app import app, guarded
+from codeup.cli.app import app
+from codeup.cli.command import guarded
 
 EVALUATE = ["evaluate", "--benchmark", "nano", "--samples", "no-such.jsonl"]
 GENERATE = ["generate", "--benchmark", "nano", "--model", "no-such-model", "--out", "no-such.jsonl"]

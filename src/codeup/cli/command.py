@@ -1,0 +1,70 @@
+"""What every command shares: options that many have, and how an error becomes one message and an exit code.
+
+    UserError("no such file", where="x.jsonl", mend="…")  ->  "error: x.jsonl: no such file", exit code 2
+    WorkFailed -> 1    Ctrl-C -> 130    a place that cannot be written -> 2    a bug -> its traceback
+
+Not here: exit code 3, which a command with a threshold raises itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from codeup.errors import CodeUpError, UserError
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the last line of stdout")]
+Tokenizer = Annotated[
+    str, typer.Option(metavar="FOLDER", help="for a GGUF file: the model it was made of; default: what lies beside it")
+]
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[key=value …]", help="settings that override the recipe")
+]
+
+MISSED, INTERRUPTED = 3, 130
+ELSEWHERE = "name another place, or change who may use this one"
+PLACES = {
+    errno.EACCES: ELSEWHERE,
+    errno.EPERM: ELSEWHERE,
+    errno.EROFS: ELSEWHERE,
+    errno.ENOTDIR: "a part of this path is a file: name another place",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""Errors of the file system that a person can mend, with how; BrokenPipeError and bugs are none of them."""
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def guarded(command: F) -> F:
+    """Turn our errors into one message and an exit code; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CodeUpError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, UserError) else 1) from None
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command continues where this one stopped", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            if error.errno not in PLACES or not error.filename:
+                raise
+            print(
+                f"error: {error.filename}: {os.strerror(error.errno)}\n  to mend: {PLACES[error.errno]}",
+                file=sys.stderr,
+            )
+            raise typer.Exit(2) from None
+
+    return wrapped  # type: ignore[return-value]
