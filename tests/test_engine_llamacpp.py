@@ -65,9 +65,14 @@ def pieces(live: Any, request: Request) -> list[Any]:
 
 def test_tokens_within_a_character_arrive_too(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = engine.server.complete(PROMPT, 48)
-    asked = []
+    asked: list[Any] = []
     again = _llama_live._again
-    monkeypatch.setattr(_llama_live, "_again", lambda *given: asked.append(given) or again(*given))
+
+    def counted(*given: Any) -> Any:
+        asked.append(given)
+        return again(*given)
+
+    monkeypatch.setattr(_llama_live, "_again", counted)
     found = pieces(engine.live(), Request(PROMPT, 48, frozenset([1]), logprobs=2))
     tokens = [token for piece in found for token in piece.tokens]
     assert [token.id for token in tokens] == whole and asked  # some were kept back

@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(0, 0.05)
+                parameter.normal_(0, 0.15)
     adapted.save_pretrained(paths["adapter"])
     merge_adapter(model=paths["base"], adapter=paths["adapter"], out=paths["merged"], check_logits=False)
     write_model(paths["base"], paths["f32.gguf"], quant="f32")
