@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from codeup.cli.app import app
+from codeup.cli.app import app, main
 from codeup.cli.command import guarded
 
 EVALUATE = ["evaluate", "--benchmark", "nano", "--samples", "no-such.jsonl"]
@@ -82,3 +83,12 @@ def test_a_closed_pipe_still_ends_a_command_quietly(monkeypatch: pytest.MonkeyPa
     with pytest.raises(typer.Exit) as ended:
         guarded(printing)()
     assert ended.value.exit_code == 0
+
+
+def test_advice_of_a_library_is_kept_from_the_terminal_and_its_errors_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    advising = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    monkeypatch.setattr(advising, "level", logging.NOTSET)
+    monkeypatch.setattr("sys.argv", ["codeup", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert advising.level == logging.ERROR

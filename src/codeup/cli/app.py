@@ -7,6 +7,7 @@ command needs them, so that `codeup --help` answers at once.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Entry point of the console script."""
+    # bitsandbytes advises an optional download whenever it is imported, also where nothing is quantised
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     app()
 
 

@@ -85,7 +85,7 @@ def _check_readable(path: Path) -> None:
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError:
-        raise UserError("there is no such file", where=str(path), mend="check the path in the recipe") from None
+        raise UserError("there is no such file", where=str(path), mend="check the path") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path), mend="check its permissions") from error
     if empty:
