@@ -276,8 +276,8 @@ def chat(
         ),
     ],
     name: Annotated[str, typer.Option("--model", help="at a URL: which of its models; default: the first")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="longest answer in tokens")] = 512,
-    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer in tokens")] = 512,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy")] = 0.0,
     token_env: Annotated[
         str, typer.Option(metavar="VAR", help="at a URL: environment variable that holds its token")
     ] = "",
