@@ -150,7 +150,7 @@ def test_stopping_ends_the_answer_and_keeps_what_was_said(browser: Any, address:
     )
     page.fill("#text", "go on")
     page.keyboard.press("Enter")
-    until(page, "document.querySelector('.answer .text').textContent.includes('more 3')")
+    until(page, "document.querySelector('.answer .text')?.textContent.includes('more 3')")
     page.click("#stop")
     page.wait_for_selector("#stop[hidden]", state="attached")
     assert "stopped" in page.locator(".answer small").inner_text()
@@ -252,7 +252,7 @@ def test_code_runs_only_on_a_click_with_data_files_in_and_pictures_out(
     page.click(".code button:has-text('Run')")
     page.wait_for_selector(".ran img")
     assert page.locator(".ran .out").inner_text() == "1,2,3\n"
-    assert until(page, "document.querySelector('.ran img').naturalWidth === 4")
+    assert until(page, "document.querySelector('.ran img')?.naturalWidth === 4")
     assert "no network" in page.locator(".ran .how").first.inner_text()
     assert visit.elsewhere == [] and visit.complaints == []
     visit.context.close()
