@@ -46,7 +46,21 @@ def probe() -> str:
     """The version of the tools, without preparing anything. Raises UserError where they are missing."""
     find(TITLE, ("rustc",), INSTALL)
     find(TITLE, ("gcc", "cc"), INSTALL)
-    return f"rustc {version_of([shutil.which('rustc') or '', '--version'])}"
+    number = version_of([shutil.which("rustc") or "", "--version"])
+    _refuse_old(number)
+    return f"rustc {number}"
+
+
+OLDEST = (1, 80)
+"""Tried: 1.95 compiles inside the sandbox, Debian 12's 1.63 does not; in between nothing was tried."""
+
+
+def _refuse_old(number: str) -> None:
+    if (found := re.match(r"(\d+)\.(\d+)", number)) and (int(found[1]), int(found[2])) < OLDEST:
+        raise UserError(
+            f"Rust programs cannot run here: rustc {number} is too old, it looks for itself in /proc, which is hidden",
+            mend=f"install rustc {'.'.join(map(str, OLDEST))} or newer, for example with rustup",
+        )
 
 
 def toolchain() -> Toolchain:
@@ -58,6 +72,7 @@ def toolchain() -> Toolchain:
     rustc = f"{root}/bin/rustc"
     env = {"LD_LIBRARY_PATH": f"{root}/lib"}
     number = version_of([rustc, "--version"], env=env)
+    _refuse_old(number)
     sources = {name: path for name in CRATES if (path := _source(name))}
     key = {"version": number, "sources": sources, "rand": harness("rand.rs")}
     cache = prepared(NAME, key, lambda at: _crates(rustc, root, env, sources, at))
@@ -78,17 +93,24 @@ def _source(crate: str) -> str:
     return ""
 
 
+def _edition(path: str) -> str:
+    """The edition that a crate is written in; one that names none is of 2015 (The Cargo Book, "The edition field")."""
+    found = re.search(r'^edition = "(\d+)"', Path(path, "Cargo.toml").read_text(encoding="utf-8"), re.M)
+    return found[1] if found else "2015"
+
+
 def _crates(rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], folder: Path) -> None:
     (folder / "rand.rs").write_text(harness("rand.rs"), encoding="utf-8")
-    common = ["--sysroot", root, "--crate-type", "rlib", "--edition", "2018", "--cap-lints", "allow", "-L", "."]
-    call([rustc, *common, "--crate-name", "rand", "rand.rs"], cwd=folder, env=env)
+    common = ["--sysroot", root, "--crate-type", "rlib", "--cap-lints", "allow", "-L", "."]
+    call([rustc, *common, "--edition", "2018", "--crate-name", "rand", "rand.rs"], cwd=folder, env=env)
     for crate, path in sources.items():
         name, _, features, needs = CRATES[crate]
         wanted = [*features, *(f"unicode-{part}" for part in _UNICODE if "unicode" in features)]
+        edition = ["--edition", _edition(path)]
         flags = [part for feature in wanted for part in ("--cfg", f'feature="{feature}"')]
         externs = [part for need in needs for part in ("--extern", f"{need}=lib{need}.rlib")]
         root_file = next(p for p in (f"{path}/src/lib.rs", f"{path}/lib.rs") if os.path.exists(p))
-        call([rustc, *common, *flags, *externs, "--crate-name", name, root_file], cwd=folder, env=env)
+        call([rustc, *common, *edition, *flags, *externs, "--crate-name", name, root_file], cwd=folder, env=env)
 
 
 def wrap(
