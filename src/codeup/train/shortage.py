@@ -69,14 +69,13 @@ def advice(
 
     `longest` is the longest document in tokens: no pack can be shorter.
     """
-    if uncounted := _uncounted(method, lora, quantization):
-        return _without_numbers(f"{uncounted} is not counted", method, lora, quantization)
-    try:
-        shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
-    except UserError as error:
-        return _without_numbers(f"the {error.what}", method, lora, quantization)
+    counted = _counted(
+        model, method, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing
+    )
+    if isinstance(counted, str):
+        return _without_numbers(counted, method, lora, quantization)
+    shape, now = counted
     cuda = device.type == "cuda"
-    now = _settings(shape, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing)
     parts = asdict(needs.memory(shape, **now))
     training, process = sum(parts.values()), 0 if cuda else needs.PROCESS_BYTES
     total, there = training + process, _there(device)
@@ -103,23 +102,28 @@ def planned_mb(
     activation_checkpointing: bool,
 ) -> int | None:
     """MiB that the plan expects of this training, on a CPU with the process itself; None for what it does not count."""
-    if _uncounted(method, lora, quantization):
+    counted = _counted(
+        model, method, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing
+    )
+    if isinstance(counted, str):
         return None
-    try:
-        shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
-    except UserError:
-        return None
-    now = _settings(shape, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing)
+    shape, now = counted
     process = 0 if device.type == "cuda" else needs.PROCESS_BYTES
     return round((needs.memory(shape, **now).total + process) / needs.MIB)
 
 
-def _settings(
-    shape: needs.Shape, lora: Mapping[str, Any], pack_length: int, micro_batch_tokens: int, dtype: str,
+def _counted(
+    model: Path, method: str, lora: Mapping[str, Any], pack_length: int, micro_batch_tokens: int, dtype: str,
     device: torch.device, quantization: str, checkpointing: bool,
-) -> dict[str, Any]:  # fmt: skip
-    """A training's settings as needs.memory takes them."""
-    return {
+) -> tuple[needs.Shape, dict[str, Any]] | str:  # fmt: skip
+    """The model's shape and the settings as needs.memory takes them; or why the arithmetic does not hold for these."""
+    if uncounted := _uncounted(method, lora, quantization):
+        return f"{uncounted} is not counted"
+    try:
+        shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
+    except UserError as error:
+        return f"the {error.what}"
+    return shape, {
         "r": lora["r"],
         "targets": lora["targets"],
         "dropout": lora["dropout"],
