@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from train_models import random_documents, save_tiny_llama, tiny_llama
+from train_models import plain_loss, random_documents, save_tiny_llama, tiny_llama
 
 from codeup.errors import UserError, WorkFailed
 from codeup.train import objective
@@ -35,19 +35,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_tokens(folder / "validation", random_documents(12, seed=1))
     save_tiny_llama(folder / "model")
     return {name: folder / name for name in ("model", "tokens", "validation")}
-
-
-@torch.no_grad()
-def plain_loss(documents: list[Tokens], model: torch.nn.Module) -> float:
-    """Mean over trained tokens, one document at a time, through transformers' own forward pass."""
-    total, count = 0.0, 0
-    for document in documents:
-        ids = torch.tensor([document.ids])
-        marks = np.array(document.trained)[1:]
-        logits = model(input_ids=ids, use_cache=False).logits[0, :-1][marks]
-        total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:][marks], reduction="sum"))
-        count += int(marks.sum())
-    return total / count
 
 
 def test_an_answer_is_learned(tmp_path: Path) -> None:

@@ -44,3 +44,16 @@ def random_documents(count: int, seed: int = 0, shortest: int = 4, longest: int 
         ids = tuple(random.integers(0, VOCABULARY, length).tolist())
         documents.append(Tokens(ids, tuple(at >= length // 2 for at in range(length))))
     return documents
+
+
+@torch.no_grad()
+def plain_loss(documents: list[Tokens], model: torch.nn.Module) -> float:
+    """Mean over trained tokens, one document at a time, through transformers' own forward pass."""
+    total, count = 0.0, 0
+    for document in documents:
+        ids = torch.tensor([document.ids])
+        marks = np.array(document.trained)[1:]
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1][marks]
+        total += float(torch.nn.functional.cross_entropy(logits, ids[0, 1:][marks], reduction="sum"))
+        count += int(marks.sum())
+    return total / count
