@@ -23,6 +23,7 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -166,32 +167,16 @@ def train_sft(
         "micro_batch_tokens": optimiser["micro_batch_tokens"], "device": base_model.pick_device(device),
         "activation_checkpointing": activation_checkpointing,
     }  # fmt: skip
+    stores = [store, *([held_out] if held_out is not None else [])]
     advise = functools.partial(shortage.advice, model, longest=int(plan.lengths.max()), **sizes)
     with _borrowed_globals(), shortage.out_of_memory_explained(advise):
-        loaded = base_model.load_base(
-            model,
-            dtype=dtype,
-            device=base_model.pick_device(device),
-            quantization=quantization,
-            activation_checkpointing=activation_checkpointing,
-            whole=method == "full",
-        )
-        for ids in [store] + ([held_out] if held_out is not None else []):
-            refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
-        use_segment_attention(loaded)
-        untrained = methods.untrained_tokens(loaded, template_tokens or {}, emit, step_name)
-        trained = methods.begin(loaded, method, settings, out, identity, seed)
-        methods.say_what_is_left_out(trained, settings["targets"], emit, step_name)
-        run = loop.Run(
-            loaded, trained.module, store, plan, out, seed=seed, objective=objective,
-            plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha,
-            compute=base_model.training_dtype(model, dtype, loaded.device), **optimiser,
+        ready = _load(
+            model, stores, plan, out, objective=objective, settings=settings, optimiser=optimiser, sizes=sizes,
+            identity=identity, seed=seed, neftune_alpha=neftune_alpha, template_tokens=template_tokens or {}, emit=emit,
+            step_name=step_name,
         )  # fmt: skip
-        difference = self_test(
-            loaded, run.forward, test_documents(store, plan, sliding_window(loaded)), reference="sdpa"
-        )
+        run = ready.run
         started = time.perf_counter()
-        stores = [store, *([held_out] if held_out is not None else [])]
         objective.prepare(run, stores, key=identity, emit=emit, step_name=step_name)
         saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps, keep_last)
         resumed = resume(run, saving, emit, step_name)
@@ -199,17 +184,53 @@ def train_sft(
             emit(Event("note", step_name, text=spaced_out))
         trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
         _train(run, evaluator, saving=saving, trackers=trackers, emit=emit, step_name=step_name)
-        summary = _summary(run, evaluator, difference, resumed, time.perf_counter() - started) | {
+        summary = _summary(run, evaluator, ready.difference, resumed, time.perf_counter() - started) | {
             "method": method,
             "planned_memory_mb": shortage.planned_mb(model, **sizes),
-            "untrained_tokens": untrained,
-            "rows_set_to_mean": trained.rows_set_to_mean,
+            "untrained_tokens": ready.untrained,
+            "rows_set_to_mean": ready.trained.rows_set_to_mean,
         }
         take_weights(run, summary["selected_step"])
-        summary |= methods.publish(trained, model, out, {**facts, **named, "steps": summary["selected_step"]})
+        summary |= methods.publish(ready.trained, model, out, {**facts, **named, "steps": summary["selected_step"]})
         artifacts.write_json(out / "train.json", {"identity": identity, "summary": summary})
     _tidy(out, keep_checkpoints)
     return summary
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A run that has passed the self-test; `untrained` are template tokens that the base never learned."""
+
+    run: loop.Run
+    trained: methods.Trained
+    untrained: dict[str, list[str]]
+    difference: float
+
+
+def _load(
+    model: Path, stores: Sequence[TokenStore], plan: Plan, out: Path, *, objective: Objective,
+    settings: Mapping[str, Any], optimiser: Mapping[str, Any], sizes: Mapping[str, Any], identity: str, seed: int,
+    neftune_alpha: float, template_tokens: Mapping[str, int], emit: Emit, step_name: str,
+) -> _Ready:  # fmt: skip
+    """Load the base, attach what is trained, and prove that packed documents stay apart."""
+    method = sizes["method"]
+    loaded = base_model.load_base(
+        model, dtype=sizes["dtype"], device=sizes["device"], quantization=sizes["quantization"],
+        activation_checkpointing=sizes["activation_checkpointing"], whole=method == "full",
+    )  # fmt: skip
+    for ids in stores:
+        refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
+    use_segment_attention(loaded)
+    untrained = methods.untrained_tokens(loaded, template_tokens, emit, step_name)
+    trained = methods.begin(loaded, method, settings, out, identity, seed)
+    methods.say_what_is_left_out(trained, settings["targets"], emit, step_name)
+    run = loop.Run(
+        loaded, trained.module, stores[0], plan, out, seed=seed, objective=objective,
+        plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha,
+        compute=base_model.training_dtype(model, sizes["dtype"], loaded.device), **optimiser,
+    )  # fmt: skip
+    documents = test_documents(stores[0], plan, sliding_window(loaded))
+    return _Ready(run, trained, untrained, self_test(loaded, run.forward, documents, reference="sdpa"))
 
 
 def _of_the_result(facts: Mapping[str, Any], *, drawn: bool, watched: bool) -> dict[str, Any]:
