@@ -134,7 +134,7 @@ def test_numpy_can_be_imported_and_the_server_cannot(client: httpx.Client) -> No
         ("import os; print(sorted(k for k in os.environ if 'TOKEN' in k or 'KEY' in k))", "out", "[]"),
         ("print('\\x1b[31m<script>alert(1)</script>')", "out", "<script>"),
         ("print('z' * 300_000)", "notes", "300,001 bytes were printed"),
-        ("import os; os.symlink('/etc/passwd', 'l'); os.mkfifo('p')", "notes", "2 more files were not taken"),
+        ("import os; os.symlink(os.__file__, 'l'); os.mkfifo('p')", "notes", "2 more files were not taken"),
         ("open('big', 'wb').write(b'x' * 9_000_000)", "notes", "1 more files were not taken"),
     ],
 )

@@ -48,7 +48,7 @@ HEADERS = {
 }  # fmt: skip
 MOST_CODE, MOST_UPLOADS = 200_000, 10
 RUN_BODY_BYTES = 24 << 20
-NAME = re.compile(r"(?![.])[\w][\w .()+-]{0,99}")
+NAME = re.compile(r"\w[\w .()+-]{0,99}")
 """A data file's name: no folders, no leading dot."""
 
 
