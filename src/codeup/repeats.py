@@ -14,9 +14,9 @@ come from mean squares (Searle, Casella and McCulloch 1992, Variance Components,
 and the degrees of freedom of var(mean) from Satterthwaite 1946 (Biometrics Bulletin 2, 110-114). The same on the
 differences of two models, paired by problem and seed, tests whether one is better.
 
-In simulation (tests/measure_coverage.py: 164 problems, three seeds, whose pass@1 have a standard deviation of 0 to 0.03)
-an interval holds the truth in 95 to 97 % of studies; where they differ by 0.1, in 90 to 92 %: three seeds say little
-about a spread.
+In simulation (tests/measure_coverage.py: 164 problems, three seeds, whose pass@1 have a standard deviation of 0 to
+0.03) an interval holds the truth in 95 to 97 % of studies; where they differ by 0.1, in 90 to 92 %: three seeds say
+little about a spread.
 Does not cover: other bases, other data, other machines.
 """
 
