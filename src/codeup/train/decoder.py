@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from codeup.train import elementwise
 from codeup.train.attention import Segments, segment_attention
 from codeup.train.batch import Batch
 from codeup.train.loss import Forward, library_forward
@@ -99,14 +100,16 @@ class Group:
         drops = (each.module.lora_dropout[each.name] for each in self.adapters)
         return max((d.p for d in drops if d.training and isinstance(d, torch.nn.Dropout)), default=0.0)
 
-    def frozen(self, x: torch.Tensor) -> torch.Tensor:
-        """x W^T + bias, without adapters."""
+    def frozen(self, x: torch.Tensor, onto: torch.Tensor | None = None) -> torch.Tensor:
+        """x W^T + bias (+ onto), without adapters."""
+        if onto is not None and len(self.parts) == 1 and self.parts[0].bias is None:
+            return torch.addmm(onto, x, self.parts[0].weight.t())
         y = x.new_empty(x.shape[0], sum(self.sizes))
         for part in self.parts:
             torch.mm(x, part.weight.t(), out=y[:, part.rows])
             if part.bias is not None:
                 y[:, part.rows] += part.bias
-        return y
+        return y if onto is None else y.add_(onto)
 
     def frozen_backward(self, gradient: torch.Tensor) -> torch.Tensor:
         """gradient W, the sum over the layers."""
@@ -147,14 +150,15 @@ class Product:
     mask: torch.Tensor | None = None
     kept: float = 1.0
 
-    def forward(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
-        """(T, in) -> (T, out)."""
+    def forward(self, x: torch.Tensor, dropout: float, onto: torch.Tensor | None = None) -> torch.Tensor:
+        """(T, in) -> (T, out), with `onto` (T, out) added."""
         group = self.group
         if not self.parameters:
-            return group.frozen(x)
+            return group.frozen(x, onto)
         if dropout == 0.0 and x.dtype in (torch.float32, torch.float64):
-            return F.linear(x, group.merged(self.parameters), group.bias())
-        y = group.frozen(x)
+            y = F.linear(x, group.merged(self.parameters), group.bias())
+            return y if onto is None else y.add_(onto)
+        y = group.frozen(x, onto)
         if dropout:
             x, self.mask = torch.native_dropout(x, dropout, True)
             self.kept = 1.0 - dropout
@@ -171,7 +175,7 @@ class Product:
         if not self.parameters:
             return (group.frozen_backward(gradient) if need_x else None), found
         a = torch.cat(self.parameters[::2])
-        dropped = x if self.mask is None else x * self.mask / self.kept
+        dropped = x if self.mask is None else elementwise.dropped(x, self.mask, self.kept)
         low = dropped @ a.t() if self.low is None else self.low
         pairs = list(zip(group.adapters, self.parameters[1::2], strict=True))
         low_gradient = torch.cat([(gradient[:, each.rows] @ b).mul_(each.scale) for each, b in pairs], 1)  # (T, ranks)
@@ -183,10 +187,10 @@ class Product:
             return None, found
         if self.low is None:
             return gradient @ group.merged(self.parameters), found
+        if self.mask is None:
+            return group.frozen_backward(gradient).addmm_(low_gradient, a), found
         through = low_gradient @ a
-        if self.mask is not None:
-            through = through.mul_(self.mask).div_(self.kept)
-        return through.add_(group.frozen_backward(gradient)), found
+        return elementwise.add_dropped(group.frozen_backward(gradient), through, self.mask, self.kept), found
 
 
 @dataclass(frozen=True)
@@ -214,12 +218,12 @@ class Before(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, layer: Layer, cos: torch.Tensor, sin: torch.Tensor, *parameters: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        normed, inverse = _norm(x, layer.norm_before)
+        normed, inverse = elementwise.norm(x, layer.norm_before.weight, layer.norm_before.variance_epsilon)
         product = Product(layer.before, [p.to(x.dtype) for p in parameters])
         qkv = product.forward(normed, layer.before.dropout())
         ctx.save_for_backward(x, inverse, cos, sin)
         ctx.layer, ctx.product = layer, product
-        qk = _rotate(qkv[:, : layer.rotated], cos, sin)
+        qk = elementwise.rotate(qkv[:, : layer.rotated], cos, sin)
         queries = layer.rotated - layer.keys
         return qk[:, :queries], qk[:, queries:], qkv[:, layer.rotated :].contiguous()  # else v would hold all of qkv
 
@@ -227,10 +231,11 @@ class Before(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, inverse, cos, sin = ctx.saved_tensors
         qk, v = torch.cat(gradients[:2], 1), gradients[2]
-        gradient = torch.cat([_rotate(qk, cos, -sin), v], 1)
-        normed = _normed(x, inverse, ctx.layer.norm_before)
+        gradient = torch.cat([elementwise.rotate(qk, cos, -sin), v], 1)
+        weight = ctx.layer.norm_before.weight
+        normed = elementwise.normed(x, inverse, weight)
         of_normed, found = ctx.product.backward(gradient, normed, ctx.needs_input_grad[0])
-        of_x = None if of_normed is None else _norm_backward(of_normed, x, inverse, ctx.layer.norm_before)
+        of_x = None if of_normed is None else elementwise.norm_backward(of_normed, x, inverse, weight, None)
         return of_x, None, None, None, *found
 
 
@@ -243,11 +248,10 @@ class After(torch.autograd.Function):
     ) -> torch.Tensor:
         groups = (layer.o, layer.gate_up, layer.down)
         o, gate_up, down = _products(groups, [p.to(x.dtype) for p in parameters])
-        between = o.forward(heads, layer.o.dropout()).add_(x)
-        normed, inverse = _norm(between, layer.norm_after)
+        between = o.forward(heads, layer.o.dropout(), onto=x)
+        normed, inverse = elementwise.norm(between, layer.norm_after.weight, layer.norm_after.variance_epsilon)
         both = gate_up.forward(normed, layer.gate_up.dropout())  # (T, 2 I)
-        gate, up = both.chunk(2, 1)
-        y = down.forward(F.silu(gate).mul_(up), layer.down.dropout()).add_(between)
+        y = down.forward(elementwise.swiglu(both), layer.down.dropout(), onto=between)
         ctx.save_for_backward(heads, between, inverse, both)
         ctx.layer, ctx.products = layer, (o, gate_up, down)
         return y
@@ -256,16 +260,12 @@ class After(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         heads, between, inverse, both = ctx.saved_tensors
         o, gate_up, down = ctx.products
-        gate, up = both.chunk(2, 1)
-        activated = F.silu(gate)
-        inner, of_down = down.backward(gradient, activated * up)
-        of_both = torch.empty_like(both)
-        torch.mul(inner, activated, out=of_both[:, up.shape[1] :])
-        torch.ops.aten.silu_backward.grad_input(inner.mul_(up), gate, grad_input=of_both[:, : up.shape[1]])
-        del inner, activated
-        normed = _normed(between, inverse, ctx.layer.norm_after)
-        of_normed, of_gate_up = gate_up.backward(of_both, normed)
-        of_x = _norm_backward(of_normed, between, inverse, ctx.layer.norm_after).add_(gradient)
+        weight = ctx.layer.norm_after.weight
+        inner, of_down = down.backward(gradient, elementwise.swiglu(both))
+        of_both = elementwise.swiglu_backward(inner, both)
+        del inner
+        of_normed, of_gate_up = gate_up.backward(of_both, elementwise.normed(between, inverse, weight))
+        of_x = elementwise.norm_backward(of_normed, between, inverse, weight, beside=gradient)
         of_heads, of_o = o.backward(of_x, heads)
         return of_x, of_heads, None, *of_o, *of_gate_up, *of_down
 
@@ -278,37 +278,6 @@ def _products(groups: Sequence[Group], parameters: list[torch.Tensor]) -> list[P
         products.append(Product(group, parameters[:count]))
         parameters = parameters[count:]
     return products
-
-
-def _norm(x: torch.Tensor, module: Norm) -> tuple[torch.Tensor, torch.Tensor]:
-    """RMSNorm of (T, H) in fp32 at least: the normed rows and 1 / rms (T, 1)."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(module.variance_epsilon))
-    return _normed(x, inverse, module), inverse
-
-
-def _normed(x: torch.Tensor, inverse: torch.Tensor, module: Norm) -> torch.Tensor:
-    return (x * inverse).mul_(module.weight).to(x.dtype)
-
-
-def _norm_backward(gradient: torch.Tensor, x: torch.Tensor, inverse: torch.Tensor, module: Norm) -> torch.Tensor:
-    """With g = gradient * weight:   dx = g / rms - x (g . x) / (H rms^3)."""
-    g = gradient * module.weight
-    along = (g * x).sum(-1, keepdim=True, dtype=inverse.dtype) / x.shape[-1]  # (T, 1)
-    return (g * inverse).addcmul_(x.to(inverse.dtype), along * inverse**3, value=-1).to(x.dtype)
-
-
-def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """(T, heads * D), (T, 1, D / 2) -> each head's halves (a, b) turned to (a cos - b sin, b cos + a sin).
-
-    The inverse, and so the backward pass, is the same with -sin.
-    """
-    heads = x.unflatten(1, (-1, 2 * cos.shape[-1]))
-    turned = torch.empty(heads.shape, dtype=x.dtype, device=x.device)
-    (a, b), (to_a, to_b) = heads.chunk(2, -1), turned.chunk(2, -1)
-    torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=to_b).addcmul_(a, sin)
-    return turned.flatten(1)
 
 
 def forward_of(model: PreTrainedModel) -> Forward:

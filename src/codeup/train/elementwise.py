@@ -1,0 +1,151 @@
+"""The passes over activations of a decoder layer that are no products: norms, rotation, SwiGLU, dropout's way back.
+
+Each is written once, as a person would. On CUDA torch.compile makes one kernel of each, so that an activation is read
+and written once and not five times; on a CPU, or where no compiler works, the lines run one by one. `fused()` says
+which of the two it is.
+
+    norm       n = x / rms(x) * weight, rms in fp32 at least             RMSNorm, arXiv 1910.07467
+    rotate     each head's halves (a, b) -> (a cos - b sin, b cos + a sin)  rotary embedding, arXiv 2104.09864
+    swiglu     silu(gate) * up                                          arXiv 2002.05202
+
+T tokens, H the model's width, I the MLP's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+
+def norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """RMSNorm of (T, H): the normed rows and 1 / rms (T, 1)."""
+    return _run(_norm, x, weight, epsilon)
+
+
+def normed(x: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The normed rows again, from 1 / rms."""
+    return _run(_normed, x, inverse, weight)
+
+
+def norm_backward(
+    gradient: torch.Tensor, x: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor, beside: torch.Tensor | None
+) -> torch.Tensor:
+    """With g = gradient * weight:   dx = g / rms - x (g . x) / (H rms^3), plus `beside`, what came past the norm."""
+    return _run(_norm_backward, gradient, x, inverse, weight, beside)
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """(T, heads * D), (T, 1, D / 2) -> (T, heads * D). The inverse, and so the backward pass, is the same with -sin."""
+    return _run(_rotate_whole, x, cos, sin) if x.is_cuda else _rotate_halves(x, cos, sin)
+
+
+def swiglu(both: torch.Tensor) -> torch.Tensor:
+    """(T, 2 I), gate and up -> (T, I)."""
+    return _run(_swiglu, both)
+
+
+def swiglu_backward(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    """(T, I), (T, 2 I) -> the gradients of gate and up, (T, 2 I). May destroy `gradient`."""
+    return _run(_swiglu_backward_whole, gradient, both) if both.is_cuda else _swiglu_backward_halves(gradient, both)
+
+
+def dropped(x: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
+    """Dropout with a known mask: x / kept where it is 1, else 0."""
+    return _run(_dropped, x, mask, kept)
+
+
+def add_dropped(x: torch.Tensor, more: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
+    """x + dropped(more). May destroy x and `more`."""
+    return _run(_add_dropped, x, more, mask, kept)
+
+
+def _norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(epsilon))
+    return _normed(x, inverse, weight), inverse
+
+
+def _normed(x: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return (x * inverse).mul_(weight).to(x.dtype)
+
+
+def _norm_backward(
+    gradient: torch.Tensor, x: torch.Tensor, inverse: torch.Tensor, weight: torch.Tensor, beside: torch.Tensor | None
+) -> torch.Tensor:
+    g = gradient * weight
+    along = (g * x).sum(-1, keepdim=True, dtype=inverse.dtype) / x.shape[-1]  # (T, 1)
+    of_x = (g * inverse).addcmul_(x.to(inverse.dtype), along * inverse**3, value=-1).to(x.dtype)
+    return of_x if beside is None else of_x.add_(beside)
+
+
+def _rotate_halves(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Written into its place: two passes on a CPU instead of six."""
+    heads = x.unflatten(1, (-1, 2 * cos.shape[-1]))
+    turned = torch.empty(heads.shape, dtype=x.dtype, device=x.device)
+    (a, b), (to_a, to_b) = heads.chunk(2, -1), turned.chunk(2, -1)
+    torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=to_b).addcmul_(a, sin)
+    return turned.flatten(1)
+
+
+def _rotate_whole(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    a, b = x.unflatten(1, (-1, 2 * cos.shape[-1])).chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype).flatten(1)
+
+
+def _swiglu(both: torch.Tensor) -> torch.Tensor:
+    gate, up = both.chunk(2, 1)
+    return F.silu(gate).mul_(up)
+
+
+def _swiglu_backward_halves(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    """Written into its place, with PyTorch's own backward pass of silu."""
+    gate, up = both.chunk(2, 1)
+    result = torch.empty_like(both)
+    torch.mul(gradient, F.silu(gate), out=result[:, up.shape[1] :])
+    torch.ops.aten.silu_backward.grad_input(gradient.mul_(up), gate, grad_input=result[:, : up.shape[1]])
+    return result
+
+
+def _swiglu_backward_whole(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    gate, up = (half.float() for half in both.chunk(2, 1))
+    g, share = gradient.float(), torch.sigmoid(gate)
+    return torch.cat([g * up * share * (1 + gate * (1 - share)), g * gate * share], 1).to(both.dtype)
+
+
+def _dropped(x: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
+    return x * mask / kept
+
+
+def _add_dropped(x: torch.Tensor, more: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
+    return more.mul_(mask).div_(kept).add_(x)
+
+
+def _run(function: Callable[..., Any], x: torch.Tensor, *others: Any) -> Any:
+    if x.is_cuda and fused():
+        return _compiled(function)(x, *others)
+    return function(x, *others)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=None)
+
+
+@functools.cache
+def fused() -> bool:
+    """Whether one kernel can be made of several operations: tried once, on a few numbers.
+
+    It needs a C compiler beside the CUDA driver; without one training is slower and otherwise the same.
+    """
+    if not torch.cuda.is_available():
+        return False
+    both = torch.randn(4, 16, device="cuda")
+    try:
+        return bool(torch.allclose(_compiled(_swiglu)(both), _swiglu(both), atol=1e-5))
+    except Exception:  # what a missing compiler raises is named differently in each release
+        return False
