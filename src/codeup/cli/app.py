@@ -205,7 +205,10 @@ def evaluate(
         bool, typer.Option("--other-extractions", help="count failures that pass under the other extractions")
     ] = False,
     exclude: Annotated[
-        str, typer.Option(help="problems to leave out: a file of ids with causes, packaged, or calibration")
+        str,
+        typer.Option(
+            help="problems to leave out: a file of ids with causes, packaged, calibration, or missing-libraries"
+        ),
     ] = "",
     no_calibration: Annotated[
         bool, typer.Option("--no-calibration", help="do not run the canonical solutions of other languages first")

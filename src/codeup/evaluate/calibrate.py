@@ -20,7 +20,7 @@ from typing import Any
 
 from codeup import artifacts, plugins
 from codeup.errors import UserError
-from codeup.evaluate import whole
+from codeup.evaluate import libraries, whole
 from codeup.evaluate.programs import judge_programs
 from codeup.evaluate.samples import read_lines
 from codeup.sandbox.limits import Limits
@@ -69,9 +69,9 @@ def calibrate(
     emit: Emit = ignore_event, step_name: str = "calibrate",
 ) -> Calibration:  # fmt: skip
     """Run the canonical solutions that are not known yet. Raises UserError where a language's tools are missing."""
-    limits = whole.limits_for(limits)
-    languages = sorted({problem.language for problem in data.problems})
-    versions = {name: whole.version(name) for name in languages}
+    limits = whole.limits_for(limits, data.problems)
+    versions = whole.versions(data.problems)
+    imports = whole.imports(data.problems)
     path = _path(data, versions, limits)
     known: dict[str, dict[str, str]] = _read(path)
     wanted = [problem for problem in data.problems if problem.canonical_solution.strip()]
@@ -79,7 +79,9 @@ def calibrate(
     if missing:
         programs = [Program(each.task_id, 0, each.prompt + each.canonical_solution, "canonical") for each in missing]
         show = whole.shown(data.problems)
-        with Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe, show=show) as pool:
+        with Pool(
+            min(workers, len(missing)), limits, allow_unsafe=allow_unsafe, show=show, import_names=imports
+        ) as pool:
             done = judge_programs(pool, {each.task_id: each for each in missing}, programs)
             try:
                 for number, verdict in enumerate(done, 1):
@@ -110,14 +112,19 @@ def first(
         if exclude:
             raise UserError("--exclude is for benchmarks of several languages", mend="use --tasks for a part")
         return data, {}
+    if exclude == "missing-libraries":
+        causes = libraries.missing(data.problems)
+        data = without(data, causes)
+    else:
+        causes = {}
     answered = {row.get("task_id") for row in read_lines(samples)}
     asked = replace(data, problems=tuple(each for each in data.problems if not partial or each.task_id in answered))
     calibration = None
     if run and asked.problems:
         count = workers or len(os.sched_getaffinity(0))
         calibration = calibrate(asked, workers=count, limits=limits, allow_unsafe=allow_unsafe, emit=emit)
-    causes = excluded(data, exclude, calibration)
-    return without(data, causes), reported(calibration, causes)
+    more = {} if exclude == "missing-libraries" else excluded(data, exclude, calibration)
+    return without(data, more), reported(calibration, causes | more)
 
 
 def _path(data: BenchmarkData, versions: dict[str, str], limits: Limits) -> Path:
@@ -167,7 +174,7 @@ def _listed(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot be read ({getattr(error, 'strerror', None) or error})", where=str(path),
-            mend="--exclude takes a file, or one of the words packaged and calibration",
+            mend="--exclude takes a file, or one of the words packaged, calibration and missing-libraries",
         ) from None  # fmt: skip
     rows = [line.split(maxsplit=1) for line in lines if line.strip() and not line.lstrip().startswith("#")]
     without = [row[0] for row in rows if len(row) == 1]

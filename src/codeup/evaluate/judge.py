@@ -75,14 +75,14 @@ def judge_samples(
     if data.problems and has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
     elif any(map(whole.needs_tools, data.problems)):
-        limits = whole.limits_for(limits)
+        limits = whole.limits_for(limits, data.problems)
     limits = limits or Limits()
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
     problems = {problem.task_id: problem for problem in data.problems}
     artifacts.make_folder(out)
     start = time.monotonic()
     keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
-    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe, whole.shown(data.problems))
+    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe, data.problems)
     rows, sandbox, judged = _verdicts(
         out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
     )
@@ -132,11 +132,14 @@ class Sandboxes:
     workers: int
     limits: Limits
     allow_unsafe: bool
-    show: tuple[str, ...] = ()
+    problems: Sequence[Problem] = ()
 
     def pool(self, most: int = 1 << 10) -> Pool:
         """A pool of at most `most` workers."""
-        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, show=self.show)
+        return Pool(
+            min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, show=whole.shown(self.problems),
+            import_names=whole.imports(self.problems),
+        )  # fmt: skip
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
@@ -205,7 +208,7 @@ def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) 
 
 
 def _versions(problem: Problem) -> list[str]:
-    return [whole.tools(problem.language).version] if whole.needs_tools(problem) else []
+    return list(whole.versions([problem]).values()) if whole.needs_tools(problem) else []
 
 
 def _verdicts(

@@ -48,7 +48,7 @@ def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: 
     if pool is not None:
         return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
     limits = limits or limits_for([problem], SuiteRules())
-    with Pool(1, limits, show=whole.shown([problem])) as own:
+    with Pool(1, limits, show=whole.shown([problem]), import_names=whole.imports([problem])) as own:
         return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
 
 
@@ -126,7 +126,7 @@ def suite_job(
 def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
     """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
     if any(map(whole.needs_tools, problems)):
-        return whole.limits_for(None)
+        return whole.limits_for(None, problems)
     if not problems or not has_suites(problems[0]):
         return Limits()
     known = problems[0].extra["rules"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from codeup import artifacts, plugins
 from codeup.errors import UserError
-from codeup.evaluate import extract_2024, extract_evalplus, extract_script, extract_whole, prompts
+from codeup.evaluate import extract_2024, extract_evalplus, extract_fragment, extract_script, extract_whole, prompts
 from codeup.evaluate.extract import extract
 from codeup.types import BenchmarkData, Problem, Program, Sample
 
@@ -222,6 +222,9 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         code, rule = benchmark.program_from_completion(problem, sample.raw), "completion"
     else:
         language = plugins.load("languages", problem.language)
+        if problem.extra.get("inserted"):
+            taken = extract_fragment.extract(sample.prefill + sample.raw, problem, benchmark, language)
+            return Program(problem.task_id, sample.index, taken.code, taken.rule)
         if problem.extra.get("whole"):
             taken = extract_whole.extract(sample.prefill + sample.raw, problem.entry_point, language)
             return Program(problem.task_id, sample.index, _solution(problem, taken.code, benchmark), taken.rule)

@@ -15,6 +15,8 @@ from typing import Any
 
 from codeup import plugins
 from codeup.errors import UserError
+from codeup.evaluate import libraries
+from codeup.sandbox import packages
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import ProgramJob, StdinJob
 from codeup.types import Problem, Program
@@ -61,16 +63,36 @@ def installed() -> dict[str, str]:
     return found
 
 
-def limits_for(limits: Limits | None) -> Limits:
-    """The limits of the sandbox itself; a program's own time and memory go with its job."""
+def limits_for(limits: Limits | None, problems: Sequence[Problem] = ()) -> Limits:
+    """The limits of the sandbox itself; a program's own time and memory go with its job.
+
+    A benchmark whose programs import large libraries asks for more seconds than the default (`extra["seconds"]`).
+    """
     limits = limits or Limits()
-    return replace(limits, wall_s=max(limits.wall_s, WALL_S), scratch_mb=SCRATCH_MB, files=FILES, threads=THREADS)
+    cpu_s = max([limits.cpu_s, *(float(problem.extra.get("seconds", 0)) for problem in problems)])
+    wall_s = max(limits.wall_s, WALL_S, 2 * cpu_s if cpu_s > limits.cpu_s else 0)
+    return replace(limits, cpu_s=cpu_s, wall_s=wall_s, scratch_mb=SCRATCH_MB, files=FILES, threads=THREADS)
 
 
 def shown(problems: Sequence[Problem]) -> tuple[str, ...]:
     """The paths a sandbox must show for these problems' tools."""
     languages = dict.fromkeys(problem.language for problem in problems if needs_tools(problem))
     return tuple(dict.fromkeys(path for language in languages for path in tools(language).show))
+
+
+def imports(problems: Sequence[Problem]) -> tuple[str, ...]:
+    """The packages that programs of these problems may import. Raises UserError where one that they need is missing."""
+    return tuple(dict.fromkeys(("numpy", *libraries.needed(problems)))) if any(map(_asks, problems)) else packages.ONLY
+
+
+def _asks(problem: Problem) -> bool:
+    return bool(problem.extra.get("libraries"))
+
+
+def versions(problems: Sequence[Problem]) -> dict[str, str]:
+    """Language or library -> its version here, for keys and reports."""
+    languages = {name: version(name) for name in sorted({problem.language for problem in problems})}
+    return languages | libraries.versions(problems)
 
 
 def rules(problem: Problem, compat: str) -> str:

@@ -150,6 +150,13 @@ def toolchain() -> Toolchain:
     return Toolchain(probe(), (python,), {"python": python})
 
 
+LIBRARIES = {
+    "PYTHONPATH": "/packages", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}  # fmt: skip
+"""The environment of programs that import libraries: one thread, no window."""
+
+
 def script(*, tools: Toolchain, cpu_s: float, memory_mb: int) -> tuple[str, dict[str, Any]]:
     """The file of a program that reads standard input and prints, and the step that runs it; numpy can be imported."""
     run = step(
@@ -166,15 +173,22 @@ def wrap(
 ) -> Wrapped:  # fmt: skip
     """A harness that runs program and tests in one namespace and prints the secret when they came back.
 
-    A program cannot pass by sys.exit, os._exit, atexit or printing. It could by reading its callers' frames.
+    With `extra["inserted"]` the program is a piece of code: the tests find it under that name and run it themselves.
+    A program cannot pass by sys.exit, os._exit, atexit or printing; an inserted one also not by replacing functions of
+    the tests or of the libraries that compare. Either could by reading its callers' frames.
     """
+    bound = (extra or {}).get("inserted", "")
+    text = harness("python_inserted.txt").replace("@BOUND@", bound) if bound else harness("python.txt")
     files = {
-        "harness.py": [["ours", harness("python.txt")]],
+        "harness.py": [["ours", text]],
         "program.txt": [["program", program]],
         "tests.txt": [["program", tests]],
     }
+    flags = ["-s", "-S", "-P", "-B", "-X", "utf8"] if bound else ["-I", "-S", "-B", "-X", "utf8"]
     run = run_step(
-        [tools.at["python"], "-I", "-S", "-B", "-X", "utf8", "harness.py"], cpu_s=cpu_s, memory_mb=memory_mb,
-        address_mb=memory_mb + 128, memory_words=("MemoryError",), env={"PYTHONHASHSEED": "0"},
+        [tools.at["python"], *flags, "harness.py"], cpu_s=cpu_s, memory_mb=memory_mb,
+        address_mb=0 if bound else memory_mb + 128,  # libraries map much more than they use
+        memory_words=("MemoryError", "Unable to allocate"),
+        env={"PYTHONHASHSEED": "0", **(LIBRARIES if bound else {})},
     )  # fmt: skip
     return Wrapped(files, (run,), compat)

@@ -7,7 +7,6 @@ busy machine must not turn a right answer into a wrong one. A sandbox that break
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import queue
@@ -26,13 +25,11 @@ from typing import Any
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import handle, layers, referee, scratch
+from codeup.sandbox import handle, layers, packages, referee, scratch
 from codeup.sandbox.limits import Limits
 from codeup.types import Outcome, Verdict
 
 SOURCE = str(Path(codeup.__file__).resolve().parent.parent)
-ONLY_PACKAGES = ("numpy", "numpy.libs")
-"""Third-party packages a program may import, with the folder of their shared libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +125,6 @@ class Isolated:
 
     def __str__(self) -> str:
         return f"{self.level} ({', '.join(self.layers)})"
-
-
-def packages(names: Sequence[str] = ONLY_PACKAGES) -> dict[str, str]:
-    """Where the importable packages are, beside the first of them, without importing them."""
-    found = importlib.util.find_spec(names[0])
-    if found is None or not found.submodule_search_locations:
-        return {}
-    home = os.path.dirname(os.path.realpath(found.submodule_search_locations[0]))
-    return {name: os.path.join(home, name) for name in names if os.path.isdir(os.path.join(home, name))}
 
 
 @dataclass
@@ -238,7 +226,7 @@ class Pool:
 
     def __init__(
         self, workers: int = 1, limits: Limits | None = None, *, allow_unsafe: bool = False, off: Sequence[str] = (),
-        hide: Sequence[str] = (), show: Sequence[str] = (), import_names: Sequence[str] = ONLY_PACKAGES,
+        hide: Sequence[str] = (), show: Sequence[str] = (), import_names: Sequence[str] = packages.ONLY,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self.home = tempfile.mkdtemp(prefix="codeup-")
@@ -246,7 +234,8 @@ class Pool:
         self.marker = uuid.uuid4().hex
         self.tools = bool(show)
         config = {
-            "limits": asdict(self.limits), "home": self.home, "marker": self.marker, "packages": packages(import_names),
+            "limits": asdict(self.limits), "home": self.home, "marker": self.marker,
+            "packages": packages.located(import_names),
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip

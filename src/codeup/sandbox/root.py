@@ -84,8 +84,12 @@ class PrivateRoot:
                 linux.mount("tmpfs", self.base + path, "tmpfs", flags, "size=4k,mode=755")
         os.mkdir(self.base + PACKAGES)
         for name, path in packages.items():
-            os.mkdir(f"{self.base}{PACKAGES}/{name}")
-            linux.bind_read_only(path, f"{self.base}{PACKAGES}/{name}")
+            target = f"{self.base}{PACKAGES}/{name}"
+            if os.path.isdir(path):
+                os.mkdir(target)
+            else:
+                open(target, "wb").close()
+            linux.bind_read_only(path, target)
         os.mkdir(self.base + "/dev")
         for path in DEVICES:
             self._bind_file(path, devices=True)

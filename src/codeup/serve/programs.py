@@ -26,10 +26,7 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool, RunJob
 from codeup.serve.refusal import Refusal
 
-PACKAGES = (
-    "numpy", "numpy.libs", "matplotlib", "mpl_toolkits", "contourpy", "cycler", "dateutil", "fontTools", "kiwisolver",
-    "packaging", "PIL", "pillow.libs", "pyparsing",
-)  # fmt: skip
+PACKAGES = ("numpy", "matplotlib")
 """What programs may import besides the standard library: numpy, and matplotlib with what it needs."""
 CPU_S, WALL_S, MEMORY_MB, SCRATCH_MB = 10.0, 30.0, 1024, 64
 KEPT = 100_000
