@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from tokenizers_for_tests import SPECIAL, byte_level
 
+from codeup import stats
 from codeup.benchmarks import humaneval_infilling, humaneval_span_infilling
 from codeup.chat.infilling import find_infill, infill_ids, needed_infill
 from codeup.errors import UserError
 from codeup.evaluate import prompts
 from codeup.evaluate.generate import generate_samples
+from codeup.evaluate.judge import judge_samples
 from codeup.evaluate.programs import judge_one
 from codeup.evaluate.samples import program_of
 from codeup.sandbox.pool import Pool
@@ -174,3 +176,15 @@ def test_a_chat_answer_gives_the_whole_function(path: Path, pool: Pool) -> None:
     text = "Sure:\n```python\ndef f(x):\n    return min(x + 1, 9)\n```\n"
     program = program_of(Sample(problem.task_id, 0, "chat", text, "stop"), problem, humaneval_infilling)
     assert judge_one(problem, program.code, pool=pool).outcome == Outcome.PASSED
+
+
+def test_the_interval_is_over_problems_and_not_over_their_gaps(path: Path, tmp_path: Path) -> None:
+    data = humaneval_infilling.load(path)
+    samples = tmp_path / "s.jsonl"
+    rows = [{"task_id": each.task_id, "completion": each.extra["middle"]} for each in data.problems]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (score,) = judge_samples(samples, humaneval_infilling, data, tmp_path / "out", workers=1)["scores"]
+    problems = len({each.extra["problem"] for each in data.problems})
+    assert (score["value"], score["n"], score["clusters"]) == (1.0, len(data.problems), problems)
+    assert (score["low"], score["high"]) == stats.wilson(problems, problems)
+    assert score["interval"] == "wilson-95 of clusters"

@@ -68,10 +68,10 @@ def test_a_source_turns_its_fixture_into_valid_conversations_and_drops(name: str
 
 
 def called(name: str) -> bool:
-    """Whether a benchmark's functions are called; the others are tested in test_languages.py, test_stdin.py and
-    test_ds1000.py."""
+    """Whether a benchmark's functions are called; the others are tested in test_languages.py, test_stdin.py,
+    test_ds1000.py and test_text_metrics.py."""
     module = plugins.load("benchmarks", name)
-    return not any(hasattr(module, kind) for kind in ("LANGUAGES", "STDIN", "LIBRARIES"))
+    return not any(hasattr(module, kind) for kind in ("LANGUAGES", "STDIN", "LIBRARIES", "METRICS"))
 
 
 def problems(name: str, request: pytest.FixtureRequest) -> tuple[ModuleType, BenchmarkData]:

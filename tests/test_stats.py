@@ -21,6 +21,7 @@ from codeup.stats import (
     detectable_unpaired,
     mcnemar_exact,
     mcnemar_power,
+    mean_over_clusters,
     mean_over_problems,
     pass_at_k,
     pass_at_k_over_problems,
@@ -277,3 +278,24 @@ def test_a_perfect_rate_has_nothing_above_it() -> None:
 def test_impossible_questions_of_power_are_refused(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="needs n >= 1"):
         call()
+
+
+def test_a_mean_over_clusters_is_as_sure_as_its_clusters_and_not_as_its_values() -> None:
+    alone = [[float(place % 2)] for place in range(60)]
+    tens = [[value] * 10 for (value,) in alone]  # each value said ten times
+    once, often = mean_over_clusters(alone), mean_over_clusters(tens)
+    assert (once.value, often.value, once.n, often.n) == (0.5, 0.5, 60, 600)
+    assert often.low == pytest.approx(once.low, abs=0.01) and often.high == pytest.approx(once.high, abs=0.01)
+    assert often.standard_error == pytest.approx(once.standard_error) == pytest.approx(0.5 / math.sqrt(59))
+    as_if_independent = mean_over_problems([value for each in tens for value in each])
+    assert often.high - often.low > 2.5 * (as_if_independent.high - as_if_independent.low)
+
+
+def test_a_larger_cluster_weighs_more_and_too_few_clusters_get_a_wide_interval() -> None:
+    found = mean_over_clusters([[1.0] * 8, [0.0, 0.0]])
+    assert (found.value, found.n, found.interval) == (0.8, 10, "wilson-95 of clusters")
+    assert (found.low, found.high) == wilson(1.6, 2)
+    # (8 - 0.8 * 8)^2 + (0 - 0.8 * 2)^2 = 5.12, times 2 / 1, root, over 10
+    assert found.standard_error == pytest.approx(math.sqrt(10.24) / 10)
+    with pytest.raises(ValueError, match="0 values in 1 clusters"):
+        mean_over_clusters([[]])

@@ -1,9 +1,9 @@
 """Estimators and intervals behind every printed score.
 
 Covers: unbiased pass@k with its standard error over problems, the Wilson interval of a proportion, a seeded bootstrap
-over problems, exact McNemar and the paired bootstrap for two models on the same problems, and the smallest difference
-that so many problems can show. Problems are the units of chance: several samples of one problem are one cluster and are
-drawn together. Does not cover: differences between training seeds, which need repeated training.
+over problems or over clusters of them, exact McNemar and the paired bootstrap for two models on the same problems, and
+the smallest difference that so many problems can show. Problems are the units of chance: several samples of one problem
+are one cluster and are drawn together. Does not cover: differences between training seeds (repeats.py).
 """
 
 from __future__ import annotations
@@ -89,6 +89,47 @@ def mean_over_problems(values: Sequence[float], *, seed: int = 0) -> Mean:
         return Mean(mean, _standard_error(values), low, high, n, "wilson-95")
     low, high = bootstrap_mean(values, seed=seed)
     return Mean(mean, _standard_error(values), low, high, n, "bootstrap-95")
+
+
+def mean_over_clusters(clusters: Sequence[Sequence[float]], *, seed: int = 0, draws: int = DRAWS) -> Mean:
+    """The mean of values in [0, 1] that come in clusters drawn together, such as the gaps of one solution.
+
+    The value is the mean over all values, so a larger cluster weighs more: a ratio of two sums over clusters. The
+    standard error is the ratio's by linearisation (Cochran 1977, section 2.11); the interval draws whole clusters with
+    replacement, "cluster-bootstrap-95". Where fewer than FEWEST_MIXED clusters have a value above 0, or one below 1, it
+    is Wilson's with the number of clusters in place of the number of values, as if each had said one thing only.
+
+    >>> mean_over_clusters([[1.0, 1.0], [0.0], [1.0, 0.0, 0.0]]).value
+    0.5
+    """
+    sizes, sums = [len(each) for each in clusters], [math.fsum(each) for each in clusters]
+    n, k = sum(sizes), len(clusters)
+    if not n or not all(sizes) or not all(0.0 <= value <= 1.0 for each in clusters for value in each):
+        raise ValueError(f"a mean over clusters needs values in [0, 1] in each, got {n} values in {k} clusters")
+    mean = math.fsum(sums) / n
+    rest = math.fsum((total - mean * size) ** 2 for total, size in zip(sums, sizes, strict=True))
+    error = math.sqrt(rest * k / (k - 1)) / n if k > 1 else None
+    mixed = min(sum(total > 0 for total in sums), sum(total < size for total, size in zip(sums, sizes, strict=True)))
+    if mixed < FEWEST_MIXED:
+        low, high = wilson(mean * k, k)
+        return Mean(mean, error, low, high, n, "wilson-95 of clusters")
+    low, high = _bootstrap_ratio(sums, sizes, seed=seed, draws=draws)
+    return Mean(mean, error, low, high, n, "cluster-bootstrap-95")
+
+
+def _bootstrap_ratio(above: Sequence[float], below: Sequence[int], *, seed: int, draws: int) -> tuple[float, float]:
+    """Percentiles (95 %) of a ratio of two sums over resampled clusters."""
+    import numpy as np  # late: floor 1 stays light
+
+    pairs = np.array([above, below], dtype=np.float64).T
+    rng = np.random.default_rng([seed, len(pairs)])
+    at_once = max(1, 1_000_000 // len(pairs))
+    ratios = []
+    for done in range(0, draws, at_once):
+        drawn = pairs[rng.integers(len(pairs), size=(min(at_once, draws - done), len(pairs)))].sum(axis=1)
+        ratios.append(drawn[:, 0] / drawn[:, 1])
+    low, high = np.percentile(np.concatenate(ratios), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def pass_at_k_over_problems(counts: Sequence[tuple[int, int]], k: int, *, seed: int = 0) -> Mean:

@@ -323,6 +323,7 @@ def _load(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> BenchmarkData
 
 def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: StudyModel, base: str) -> Iterator[Step]:
     for benchmark in evaluate.benchmarks:
+        _runs_programs(benchmark.name)
         data = _benchmark_data(recipe, benchmark)
         for form in evaluate.base_forms if model.step is None else ["chat"]:
             label = f"{model.name}-{benchmark.name}-{form}"
@@ -348,6 +349,15 @@ def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: Stud
             }
             yield Step("generate", f"generate-{label}", generate, (model.step,) if model.step else ())
             yield Step("judge", f"judge-{label}", judge, (f"generate-{label}",))
+
+
+def _runs_programs(name: str) -> None:
+    """Raise UserError for a benchmark that compares texts: a study's table is of pass@1."""
+    if metrics := vars(plugins.load("benchmarks", name)).get("METRICS"):
+        raise UserError(
+            f"{name} gives {', '.join(metrics)}, not pass@1", where="evaluate.benchmarks",
+            mend="answer it with `codeup generate` and score it with `codeup evaluate`",
+        )  # fmt: skip
 
 
 def _benchmark_data(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> Any:

@@ -220,14 +220,16 @@ def evaluate(
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
     from codeup.cli import scoring
+    from codeup.cli.judging import Judging
 
-    scoring.evaluate(
-        benchmark, samples, data=data, out=out, workers=workers, timeout_s=timeout_s, memory_mb=memory_mb,
-        compat=compat, base_only=base_only, all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial,
-        json=json, limit=limit, extraction=extract, other_extractions=other_extractions, exclude=exclude,
-        calibration=not no_calibration, languages=[name.strip() for name in languages.split(",") if name.strip()],
+    asked = Judging(
+        workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, compat=compat, base_only=base_only,
+        all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial, extraction=extract, limit=limit,
+        other_extractions=other_extractions, exclude=exclude, calibration=not no_calibration,
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
     )  # fmt: skip
+    named = [name.strip() for name in languages.split(",") if name.strip()]
+    scoring.evaluate(benchmark, samples, asked, data=data, out=out, json=json, languages=named)
 
 
 @app.command()

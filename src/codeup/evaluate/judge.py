@@ -98,7 +98,7 @@ def judge_samples(
     _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
     kept.write(out / kept.FILE, answers, problems, benchmark, style)
     summary = {
-        **_settings(samples, answers, data, model),
+        **settings(samples, answers, data, model),
         "problems_in_benchmark": len(data.problems) + len(data.not_asked),
         "subset": described(data),
         "samples_not_asked": count_not_asked(samples, data),
@@ -119,7 +119,7 @@ def judge_samples(
                 answers, rows, problems, benchmark, pool, mode=extraction, rules=rules
             )
     common = {key: summary[key] for key in summary if key != "subset"}
-    summary["scores"] = [{**common, **score, **_named(data, score)} for score in scores(rows)]
+    summary["scores"] = [{**common, **score, **_named(data, score)} for score in scores(rows, _clusters(data))]
     artifacts.write_json(out / "scores.json", summary)
     artifacts.write_json(out / "timing.json", timing)
     return {**summary, **timing}
@@ -147,15 +147,18 @@ def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
     return {"benchmark": f"{data.name}/base"} if score.get("suite") == "base" else {}
 
 
-def scores(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def scores(
+    rows: Sequence[Mapping[str, Any]], clusters: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:  # fmt: skip
     """pass@k for every k that each problem has enough samples for, with n problems, standard error and interval.
 
-    The interval treats problems as drawn from a wider set, each with all its samples (`stats.mean_over_problems`).
+    The interval treats problems as drawn from a wider set, each with all its samples (`stats.mean_over_problems`), or
+    with `clusters`, task -> cluster, whole clusters of them (`stats.mean_over_clusters`).
     Rows with suites give a score for each: a sample passes a suite when it passes that one and those before it.
     """
     names = [key.removesuffix("_status") for key in rows[0] if key.endswith("_status")] if rows else []
     if not names:
-        return _scores(rows, [row["outcome"] == Outcome.PASSED for row in rows])
+        return _scores(rows, [row["outcome"] == Outcome.PASSED for row in rows], clusters)
     found = []
     for place, name in enumerate(names):
         passed = [all(row[f"{each}_status"] == "pass" for each in names[: place + 1]) for row in rows]
@@ -163,18 +166,39 @@ def scores(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], passed: Sequence[bool]) -> list[dict[str, Any]]:
+def _scores(
+    rows: Sequence[Mapping[str, Any]], passed: Sequence[bool], clusters: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     passes: dict[str, list[bool]] = defaultdict(list)
     for row, good in zip(rows, passed, strict=True):
         passes[row["task_id"]].append(good)
     fewest = min((len(each) for each in passes.values()), default=0)
     found = []
     for k in (k for k in KS if k <= fewest):
-        mean = stats.pass_at_k_over_problems([(len(each), sum(each)) for each in passes.values()], k)
+        counted = {task: (len(each), sum(each)) for task, each in passes.items()}
+        together = _together({task: stats.pass_at_k(*each, k) for task, each in counted.items()}, clusters or {})
+        if clusters:
+            mean = stats.mean_over_clusters(together)
+        else:
+            mean = stats.pass_at_k_over_problems(list(counted.values()), k)
         score = Score(f"pass@{k}", mean.value, mean.low, mean.high, mean.n, mean.interval)
         counts = {"passed": sum(map(sum, passes.values())), "samples": len(rows)}
+        counts |= {"clusters": len(together)} if clusters else {}
         found.append({**asdict(score), "standard_error": mean.standard_error, **counts})
     return found
+
+
+def _together(rates: Mapping[str, float], clusters: Mapping[str, str]) -> list[list[float]]:
+    """The rates of problems that belong together, such as the gaps of one solution."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for task, rate in rates.items():
+        found[clusters.get(task, task)].append(rate)
+    return list(found.values())
+
+
+def _clusters(data: BenchmarkData) -> dict[str, str]:
+    """Task -> the problem whose gap it is, for benchmarks of gaps; else empty."""
+    return {each.task_id: str(each.extra["problem"]) for each in data.problems if "problem" in each.extra}
 
 
 def _cores() -> int:
@@ -284,7 +308,7 @@ def _made(samples: Path) -> dict[str, Any]:
     return dict(json.loads(meta.read_text(encoding="utf-8"))) if meta.exists() else {}
 
 
-def _settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: str) -> dict[str, Any]:
+def settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: str) -> dict[str, Any]:
     """What made the samples, from the file beside them, as far as it is known."""
     made = _made(samples)
     forms = {answer.sample.form for answer in answers}

@@ -21,7 +21,7 @@ from typing import Any
 from codeup import artifacts, plugins
 from codeup.errors import UserError
 from codeup.evaluate import extract_2024, extract_evalplus, extract_fragment, extract_script, extract_whole, prompts
-from codeup.evaluate.extract import extract
+from codeup.evaluate.extract import extract, without_thinking
 from codeup.types import BenchmarkData, Problem, Program, Sample
 
 OURS = frozenset(("task_id", "index", "form", "raw", "finish", "tokens"))
@@ -212,6 +212,8 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         code, rule = "", f"given-{_given(sample)}" if sample.finish == "given" else "empty"
     elif extraction == "evalplus":
         code, rule = _evalplus(sample, problem)
+    elif "compared" in problem.extra:
+        code, rule = _text(sample, problem, benchmark)
     elif sample.finish == "given" and problem.extra.get("whole"):
         code, rule = _given_whole(sample, problem, benchmark), f"given-{_given(sample)}"
     elif sample.finish == "given":
@@ -234,6 +236,19 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         code = language.assemble(asked, problem.entry_point, found.code) if found.code else ""
         rule = found.rule
     return Program(problem.task_id, sample.index, code, rule)
+
+
+def _text(sample: Sample, problem: Problem, benchmark: ModuleType) -> tuple[str, str]:
+    """The text of an answer that is compared: as given, the first block of code, or the words without thinking."""
+    if sample.finish == "given":
+        return sample.raw, f"given-{_given(sample)}"
+    if sample.form == "base":
+        return str(benchmark.program_from_completion(problem, sample.raw)), "completion"
+    if problem.extra["compared"] == "code":
+        language = plugins.load("languages", problem.language)
+        found = extract_fragment.extract(sample.prefill + sample.raw, problem, benchmark, language)
+        return found.code, found.rule
+    return " ".join(without_thinking(sample.prefill + sample.raw)[0].split()), "words"
 
 
 def _given_whole(sample: Sample, problem: Problem, benchmark: ModuleType) -> str:

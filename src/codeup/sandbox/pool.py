@@ -236,6 +236,7 @@ class Pool:
         config = {
             "limits": asdict(self.limits), "home": self.home, "marker": self.marker,
             "packages": packages.located(import_names),
+            "exe": "" if tuple(import_names) == packages.ONLY else os.path.realpath(sys.executable),
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip

@@ -74,8 +74,11 @@ class PrivateRoot:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("tmpfs", base, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4m,mode=755")
 
-    def build(self, secret: list[str], packages: Mapping[str, str], show: Sequence[str] = ()) -> None:
-        """Show what may be seen, cover what may not, and make the rest read-only."""
+    def build(self, secret: list[str], packages: Mapping[str, str], show: Sequence[str] = (), exe: str = "") -> None:
+        """Show what may be seen, cover what may not, and make the rest read-only.
+
+        There is no /proc. With `exe` two of its files are made up, without which TensorFlow does not load.
+        """
         for path in (*readable(), *show):
             self.show(path)
         for path in secret:
@@ -94,6 +97,11 @@ class PrivateRoot:
         for path in DEVICES:
             self._bind_file(path, devices=True)
         os.mkdir(self.base + SCRATCH)
+        if exe:
+            os.makedirs(self.base + "/proc/self")
+            os.symlink(exe, self.base + "/proc/self/exe")
+            with open(self.base + "/proc/self/cmdline", "wb") as file:
+                file.write(os.fsencode(exe) + b"\0main.py\0")
         if not os.path.lexists(self.base + "/tmp"):  # it exists where Python itself is installed below /tmp
             os.symlink("scratch", self.base + "/tmp")
 
