@@ -53,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkData:
 @pytest.fixture(scope="module")
 def pool(data: BenchmarkData) -> Iterator[Pool]:
     limits = whole.limits_for(Limits())
-    with Pool(1, limits, show=whole.shown(data.problems), import_names=whole.imports(data.problems)) as opened:
+    with Pool(1, limits, **whole.opened(data.problems)) as opened:
         yield opened
 
 

@@ -49,7 +49,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 @pytest.fixture(scope="module")
 def pool(task: Task) -> Iterator[Pool]:
-    with Pool(2, whole.limits_for(None), show=whole.shown([task.problem])) as opened:
+    with Pool(2, whole.limits_for(None), **whole.opened([task.problem])) as opened:
         yield opened
 
 
@@ -83,7 +83,7 @@ def test_some_canonical_solutions_of_humaneval_x_pass(language: str, public_data
     path = public_data / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"
     problems = humaneval_x.load(path).problems[5::80]
     programs = [Program(each.task_id, 0, each.prompt + each.canonical_solution, "given") for each in problems]
-    with Pool(2, whole.limits_for(None), show=whole.shown(problems)) as opened:
+    with Pool(2, whole.limits_for(None), **whole.opened(problems)) as opened:
         found = list(judge_programs(opened, {each.task_id: each for each in problems}, programs))
     assert [verdict for verdict in found if verdict.outcome is not Outcome.PASSED or not verdict.checks] == []
 
@@ -94,7 +94,7 @@ def test_the_originals_rule_takes_silence_for_a_pass_and_noise_for_a_failure() -
     problem = Problem(**{**{name: getattr(task.problem, name) for name in Problem.__slots__}, "extra": {
         "whole": True, "compat": {"humaneval-x": "silence"},
     }})  # fmt: skip
-    with Pool(1, whole.limits_for(None), show=whole.shown([problem])) as opened:
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
         found = judge(opened, problem, [task.right, task.noise + task.right, "process.exit(0)"], "humaneval-x")
         with pytest.raises(UserError, match="no rules"):
             judge(opened, problem, [task.right], "something")

@@ -71,17 +71,14 @@ def calibrate(
     """Run the canonical solutions that are not known yet. Raises UserError where a language's tools are missing."""
     limits = whole.limits_for(limits, data.problems)
     versions = whole.versions(data.problems)
-    imports = whole.imports(data.problems)
+    opened = whole.opened(data.problems)
     path = _path(data, versions, limits)
     known: dict[str, dict[str, str]] = _read(path)
     wanted = [problem for problem in data.problems if problem.canonical_solution.strip()]
     missing = [problem for problem in wanted if problem.task_id not in known]
     if missing:
         programs = [Program(each.task_id, 0, each.prompt + each.canonical_solution, "canonical") for each in missing]
-        show = whole.shown(data.problems)
-        with Pool(
-            min(workers, len(missing)), limits, allow_unsafe=allow_unsafe, show=show, import_names=imports
-        ) as pool:
+        with Pool(min(workers, len(missing)), limits, allow_unsafe=allow_unsafe, **opened) as pool:
             done = judge_programs(pool, {each.task_id: each for each in missing}, programs)
             try:
                 for number, verdict in enumerate(done, 1):

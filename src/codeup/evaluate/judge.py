@@ -136,10 +136,7 @@ class Sandboxes:
 
     def pool(self, most: int = 1 << 10) -> Pool:
         """A pool of at most `most` workers."""
-        return Pool(
-            min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, show=whole.shown(self.problems),
-            import_names=whole.imports(self.problems),
-        )  # fmt: skip
+        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, **whole.opened(self.problems))
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:

@@ -119,6 +119,52 @@ TASKS = {
             ),
         },
     ),
+    "csharp": Task(
+        problem(
+            "csharp",
+            "    public static void Main(string[] args) {\n    Debug.Assert(Twice(2) == 4);\n    Debug.Assert(Twice(5) == 10);\n    }\n}\n",
+        ),
+        right="using System;\nusing System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { return 2 * x; }\n",
+        wrong="using System;\nusing System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { return x; }\n",
+        noise=(
+            "using System;\nusing System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) {"
+            ' Console.WriteLine("hello"); Console.Error.WriteLine("there"); return 2 * x; } // twice\n'
+        ),
+        broken="class Problem {\n    public static long Twice(long x) { return ((; }\n",
+        attacks={
+            "exits when called": "using System;\nclass Problem {\n    public static long Twice(long x) { Environment.Exit(0); return x; }\n",
+            "exits while loading": "{wrong}    static Problem() { Environment.Exit(0); }\n",
+            "ends the process": "{wrong}    static int now = Quit();\n    static int Quit() { Process.GetCurrentProcess().Kill(); return 0; }\n",
+            "has a main of its own": "{wrong}    public static void Main() { }\n",
+            "brings its own Debug": "{wrong}    class Debug { public static void Assert(bool x) { } }\n",
+            "catches what is thrown": (
+                "{wrong}    static Problem() { AppDomain.CurrentDomain.UnhandledException += (a, b) => Environment.Exit(0);"
+                " AppDomain.CurrentDomain.ProcessExit += (a, b) => Environment.Exit(0); }\n"
+            ),
+            "reads the secret": (
+                "using System;\nclass Problem {\n    public static long Twice(long x) {"
+                ' Console.WriteLine(Console.In.ReadToEnd() + " 7"); Environment.Exit(0); return x; }\n'
+            ),
+        },
+    ),
+    "kotlin": Task(
+        problem(
+            "kotlin",
+            "fun main() {\n    var x0 : Int = twice(2)\n    assert(x0 == 4) { \"test case 0 did not pass\" }\n    check(twice(5) == 10)\n}\n",
+        ),
+        right="fun twice(x: Int): Int {\n    return 2 * x\n}\n",
+        wrong="fun twice(x: Int): Int {\n    return x\n}\n",
+        noise='val said = println("hello")\n',
+        broken="fun twice(x: Int): Int { return ((\n",
+        attacks={
+            "exits when called": "import kotlin.system.exitProcess\nfun twice(x: Int): Int { exitProcess(0) }\n",
+            "halts": "fun twice(x: Int): Int { Runtime.getRuntime().halt(0); return x }\n",
+            "hides what checks": "fun assert(x: Boolean, y: () -> Any = { 0 }) {}\nfun check(x: Boolean) {}\n{wrong}",
+            "reads the secret": (
+                'fun twice(x: Int): Int { println(String(System.`in`.readAllBytes()) + " 7"); Runtime.getRuntime().halt(0); return x }\n'
+            ),
+        },
+    ),
     "go": Task(
         problem(
             "go",
@@ -285,6 +331,18 @@ SANDBOX: dict[str, dict[str, str]] = {
         "opens a socket": "class Solution { int twice(int x) { try { new java.net.ServerSocket(0); return 2 * x; } catch (Exception e) { return x; } } }\n",
         "takes memory": "class Solution { int twice(int x) { var all = new java.util.ArrayList<int[]>(); for (int i = 0; i < 3000; i++) all.add(new int[1 << 20]); return 2 * x; } }\n",
         "computes for ever": "class Solution { int twice(int x) { for (long i = 0; ; i++) if (i < 0) return 2 * x; } }\n",
+    },
+    "csharp": {
+        "starts a process": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { Process.Start(\"/usr/bin/mono\"); return 2 * x; } catch (System.Exception) { return x; } }\n",
+        "reads a file outside": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { System.IO.File.ReadAllText(\"@SECRET@\"); return 2 * x; } catch (System.Exception) { return x; } }\n",
+        "opens a socket": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { new System.Net.Sockets.UdpClient(0); return 2 * x; } catch (System.Exception) { return x; } }\n",
+        "computes for ever": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { for (;;) x++; }\n",
+    },
+    "kotlin": {
+        "starts a process": "fun twice(x: Int): Int = try { ProcessBuilder(\"/scratch/x\").start(); 2 * x } catch (e: Throwable) { x }\n",
+        "reads a file outside": "fun twice(x: Int): Int = try { java.io.File(\"@SECRET@\").readText(); 2 * x } catch (e: Throwable) { x }\n",
+        "opens a socket": "fun twice(x: Int): Int = try { java.net.ServerSocket(0); 2 * x } catch (e: Throwable) { x }\n",
+        "computes for ever": "fun twice(x: Int): Int { var i = x; while (true) { i++ } }\n",
     },
     "go": {
         "starts a process": (

@@ -84,7 +84,7 @@ def selftest(languages: Sequence[str] = (), *, workers: int = 2) -> LanguageRepo
     left: list[int] = []
     for language in languages or sorted(TASKS):
         try:
-            show = whole.tools(language).show
+            opened = whole.opened([TASKS[language].problem])
         except UserError as error:
             missing[language] = error.what
             continue
@@ -96,7 +96,7 @@ def selftest(languages: Sequence[str] = (), *, workers: int = 2) -> LanguageRepo
                 _job(TASKS[language].problem, place, _filled(text, paths)) for place, text in enumerate(named.values())
             ]
             limits = replace(whole.limits_for(Limits(cpu_s=CPU_S, wall_s=WALL_S)), scratch_mb=128)
-            with Pool(workers, limits, show=show) as pool:
+            with Pool(workers, limits, **opened) as pool:
                 names = list(named)
                 for verdict in pool.judge(jobs, retry=False):
                     row = Found(language, names[verdict.index], str(verdict.outcome), verdict.detail, verdict.seconds)

@@ -48,7 +48,7 @@ def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: 
     if pool is not None:
         return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
     limits = limits or limits_for([problem], SuiteRules())
-    with Pool(1, limits, show=whole.shown([problem]), import_names=whole.imports([problem])) as own:
+    with Pool(1, limits, **whole.opened([problem])) as own:
         return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
 
 

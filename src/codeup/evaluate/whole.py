@@ -80,6 +80,16 @@ def shown(problems: Sequence[Problem]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for language in languages for path in tools(language).show))
 
 
+def opened(problems: Sequence[Problem]) -> dict[str, Any]:
+    """What a Pool for these problems is opened with: tools to show, packages to import, files of /proc made up.
+
+    Raises UserError where a tool or a library is missing.
+    """
+    languages = dict.fromkeys(problem.language for problem in problems if needs_tools(problem))
+    proc = {name: text for language in languages for name, text in tools(language).proc.items()}
+    return {"show": shown(problems), "import_names": imports(problems), "proc": proc}
+
+
 def imports(problems: Sequence[Problem]) -> tuple[str, ...]:
     """The packages that programs of these problems may import. Raises UserError where one that they need is missing."""
     return tuple(dict.fromkeys(("numpy", *libraries.needed(problems)))) if any(map(_asks, problems)) else packages.ONLY

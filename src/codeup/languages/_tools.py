@@ -33,12 +33,16 @@ Files = dict[str, list[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """One language's tools on this machine. `show` are the paths a sandbox must let programs read and execute."""
+    """One language's tools on this machine. `show` are the paths a sandbox must let programs read and execute.
+
+    `proc` are files of /proc that a tool does not start without, made up for it (sandbox/root.py).
+    """
 
     version: str
     show: tuple[str, ...] = ()
     at: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    proc: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ def probe() -> str:
 def toolchain() -> Toolchain:
     """The interpreter itself, for `wrap`; its library is in every sandbox."""
     python = os.path.realpath(sys.executable)
-    return Toolchain(probe(), (python,), {"python": python})
+    proc = {"self/exe": f"-> {python}", "self/cmdline": f"{python}\0main.py\0"}  # TensorFlow loads only with them
+    return Toolchain(probe(), (python,), {"python": python}, proc=proc)
 
 
 LIBRARIES = {

@@ -172,7 +172,7 @@ def _private_root(isolation: Isolation, config: Mapping[str, Any], secret: list[
         linux.unshare(flags)
         private = root.PrivateRoot(config["folder"])
         try:
-            private.build(secret, config["packages"], config["show"], config["exe"])
+            private.build(secret, config["packages"], config["show"], proc=config["proc"])
             private.enter()
         except OSError:
             linux.unmount(config["folder"])

@@ -57,6 +57,11 @@ def bind_read_only(source: str, target: str, *, devices: bool = False) -> None:
     )
 
 
+def fix_addresses() -> None:
+    """No random addresses for what this process becomes (personality(2), ADDR_NO_RANDOMIZE)."""
+    check(LIBC.personality(0x0040000), "personality")
+
+
 def pivot_into(root: str) -> None:
     """Make the mount at `root` the root of this process and let go of the old one."""
     os.chdir(root)

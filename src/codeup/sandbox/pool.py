@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -221,12 +221,14 @@ class Pool:
     Raises UserError where the machine cannot keep files and the network apart, unless `allow_unsafe`; WorkFailed where
     a sandbox could not start. `off` switches layers off by name (namespaces, landlock, seccomp), for tests of the
     others. `hide` are further paths that programs must not be able to read, `show` paths they may read and execute: the
-    tools of whole programs, which need the level "strong". `import_names` are packages that may be imported.
+    tools of whole programs, which need the level "strong". `import_names` are packages that may be imported,
+    `proc` made-up files of /proc (root.py).
     """
 
     def __init__(
         self, workers: int = 1, limits: Limits | None = None, *, allow_unsafe: bool = False, off: Sequence[str] = (),
         hide: Sequence[str] = (), show: Sequence[str] = (), import_names: Sequence[str] = packages.ONLY,
+        proc: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
         self.home = tempfile.mkdtemp(prefix="codeup-")
@@ -236,7 +238,7 @@ class Pool:
         config = {
             "limits": asdict(self.limits), "home": self.home, "marker": self.marker,
             "packages": packages.located(import_names),
-            "exe": "" if tuple(import_names) == packages.ONLY else os.path.realpath(sys.executable),
+            "proc": dict(proc or {}),
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip

@@ -74,10 +74,13 @@ class PrivateRoot:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("tmpfs", base, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=4m,mode=755")
 
-    def build(self, secret: list[str], packages: Mapping[str, str], show: Sequence[str] = (), exe: str = "") -> None:
+    def build(
+        self, secret: list[str], packages: Mapping[str, str], show: Sequence[str] = (), *, proc: Mapping[str, str]
+    ) -> None:
         """Show what may be seen, cover what may not, and make the rest read-only.
 
-        There is no /proc. With `exe` two of its files are made up, without which TensorFlow does not load.
+        There is no /proc but for the files in `proc`, made up for tools that do not start without: path below /proc ->
+        text, or "-> path" for a link.
         """
         for path in (*readable(), *show):
             self.show(path)
@@ -97,11 +100,14 @@ class PrivateRoot:
         for path in DEVICES:
             self._bind_file(path, devices=True)
         os.mkdir(self.base + SCRATCH)
-        if exe:
-            os.makedirs(self.base + "/proc/self")
-            os.symlink(exe, self.base + "/proc/self/exe")
-            with open(self.base + "/proc/self/cmdline", "wb") as file:
-                file.write(os.fsencode(exe) + b"\0main.py\0")
+        for name, text in proc.items():
+            path = f"{self.base}/proc/{name}"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if text.startswith("-> "):
+                os.symlink(text[3:], path)
+            else:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
         if not os.path.lexists(self.base + "/tmp"):  # it exists where Python itself is installed below /tmp
             os.symlink("scratch", self.base + "/tmp")
 

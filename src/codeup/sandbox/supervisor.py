@@ -6,7 +6,8 @@
 
     step    {"argv": [...], "env": {...}, "stdin": "secret" or "", or instead "stdin_text": a text of its own,
              "processes": bool, "cpu_s", "wall_s",
-             "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool, "kept": bytes of an output}
+             "address_mb" (RLIMIT_AS, 0 for none), "data_mb" (RLIMIT_DATA), "quiet": bool, "kept": bytes of an output,
+             "fixed_addresses": bool}
     to look at   "data": {path: base64} besides files, "collect": {"files": 20, "bytes": 4000000} in the request
                  "made": {path: base64}, "others": 0 in the answer
 
@@ -253,6 +254,8 @@ class _Step:
             os.closerange(broken + 1, 4096)
             os.setsid()
             self._limits()
+            if self.step.get("fixed_addresses"):
+                linux.fix_addresses()
             if self.isolation.become is not None:
                 layers.set_ids(self.isolation.become)
             linux.drop_capabilities()
