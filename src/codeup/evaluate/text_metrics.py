@@ -8,6 +8,7 @@ length penalty) is written out here from its evaluators' formulas. CodeBLEU is t
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import random
@@ -102,7 +103,7 @@ def codebleu(pairs: Pairs, language: str) -> stats.Mean:
     """
     if importlib.util.find_spec("codebleu") is None:
         raise UserError("CodeBLEU needs the package codebleu", mend=INSTALL_CODEBLEU)
-    from codebleu import calc_codebleu
+    calc_codebleu = importlib.import_module("codebleu").calc_codebleu
 
     def score(some: Pairs) -> float:
         return float(calc_codebleu([[b] for _, b in some], [a for a, _ in some], language)["codebleu"])
