@@ -25,7 +25,7 @@ SMALL = {**bench.SHAPE, "vocab_size": 400, "hidden_size": 32, "intermediate_size
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SHAPE", SMALL)
     monkeypatch.setattr(bench, "HELD_OUT", 8)
-    monkeypatch.setattr(bench, "PEAK_SIZE", 64)
+    monkeypatch.setattr(bench, "PEAK_SIZE", {"cpu": 64})
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_every_tool_gets_the_same_order_and_one_program_scores_them(
 
 
 def test_the_rows_file_and_the_tokens_hold_the_same_text(tmp_path: Path, data: Path) -> None:
-    work = bench._prepare(tmp_path, data, None, rows=24, cutoff=64, dtype="float32")
+    work = bench._prepare(tmp_path, data, None, shape="small", rows=24, cutoff=64, dtype="float32")
     store = open_tokens(tmp_path / "tokens")
     table = json.loads((tmp_path / "rows" / "rows.json").read_text())
     tokenizer = load_renderer(work.model, "llama3").tokenizer
@@ -83,7 +83,7 @@ def test_the_rows_file_and_the_tokens_hold_the_same_text(tmp_path: Path, data: P
 
 def test_the_useful_work_is_four_operations_a_frozen_weight_and_six_an_adapters(tmp_path: Path, data: Path) -> None:
     """2 layers of q 32x32, k and v 32x8, o 32x32, three of 32x48; head 400x32 for trained tokens; attention apart."""
-    work = bench._prepare(tmp_path, data, None, rows=24, cutoff=64, dtype="float32")
+    work = bench._prepare(tmp_path, data, None, shape="small", rows=24, cutoff=64, dtype="float32")
     body = 2 * (2 * 32 * 32 + 2 * 32 * 8 + 3 * 32 * 48)
     adapters = 2 * 4 * (2 * (32 + 32) + 2 * (32 + 8) + 3 * (32 + 48))
     head = 400 * 32 * work.trained / work.tokens

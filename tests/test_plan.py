@@ -131,9 +131,10 @@ def test_the_parts_add_up_and_only_the_head_grows_with_trained_tokens() -> None:
 
 
 def test_the_logits_of_llama_are_held_for_a_chunk_only() -> None:
-    """130 rows of 128,256 logits, 14 bytes each, and the hidden states and gradients of 4,096 positions."""
-    found = needs.memory(LLAMA, r=32, tokens=4096, bytes_per_weight=2)
-    assert found.logits == 130 * 128_256 * 14 + 2 * 4096 * 4096 * 2
+    """130 rows of 128,256 logits on a CPU, 14 bytes each, and hidden states and gradients of 4,096 positions."""
+    for cuda, rows in ((False, 130), (True, 523)):
+        found = needs.memory(LLAMA, r=32, tokens=4096, bytes_per_weight=2, cuda=cuda)
+        assert found.logits == rows * 128_256 * 14 + 2 * 4096 * 4096 * 2
 
 
 def test_work_of_a_token_by_hand() -> None:

@@ -13,7 +13,7 @@ from train_models import random_documents, tiny_llama
 from transformers import GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import attention, lora, loss, sft
+from codeup.train import attention, lora, loss, sft, trained_head
 from codeup.train.batch import Batch, collate
 from codeup.train.decoder import forward_of
 from codeup.train.loop import Run, accumulate
@@ -147,7 +147,7 @@ def test_the_loss_does_not_depend_on_the_chunks_of_the_head(monkeypatch: pytest.
     targets = torch.randint(61, (23,))
     reference = torch.nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum")
     (wanted,) = torch.autograd.grad(reference, hidden)
-    monkeypatch.setattr(loss, "CHUNK_LOGITS", 61 * 5)
+    monkeypatch.setattr(trained_head, "CHUNK_LOGITS", 61 * 5)
     value = loss._FrozenHeadLoss.apply(hidden, weight, None, targets)
     (gradient,) = torch.autograd.grad(value * 3, hidden)
     torch.testing.assert_close(value, reference)

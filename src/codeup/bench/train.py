@@ -1,14 +1,16 @@
 """CodeUp and other trainers fit the same adapter to the same rows of the same model, one after the other, in one run.
 
-    rows.json -> a small Llama and its tokenizer (or --model) -> tokens -> CodeUp, TRL packed, TRL padded, LLaMA-Factory
+    rows.json -> a Llama of random weights and its tokenizer (--shape), or --model -> tokens
+              -> CodeUp, TRL packed, TRL padded, LLaMA-Factory
 
 The same in each: model, rows and their tokens (template llama3), epochs, adapted layers, rank, learning rate and its
 schedule, precision, tokens per optimiser step (on average, where a tool counts rows). Each tool runs in its own process
 and, for a peer, in its own environment. `seconds` are those of the training as the tool itself reports them: loading
 and tokenising are in `wall_s` only. Speed counts the rows' own tokens, never padding. `loss` is measured afterwards, by
-one program for all, on rows that were not trained.
+one program for all, on rows that were not trained. On a GPU a row or batch of rows at a time goes through it, so that
+every tool fits, and its memory is the most that the tool's PyTorch held.
 
-Not compared: memory on a GPU (the process tree's RAM is measured), several devices, time to install the peers.
+Not compared: several devices, time to install the peers.
 """
 
 from __future__ import annotations
@@ -44,17 +46,22 @@ SHAPE = {
     "tie_word_embeddings": False,
 }
 """31 million parameters, weights random from a fixed seed."""
+SHAPES = ("small", "llama-3-8b")
 SPECIAL = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|pad|>")
-PEAK_SIZE = 2048
+PEAK_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One tool's training. `seconds`: the training alone; `loss`: mean over the trained tokens of held-out rows."""
+    """One tool's training. `seconds`: the training alone; `loss`: mean over the trained tokens of held-out rows.
+
+    `gpu_mb`: the most that PyTorch had allocated on the GPU (MiB); None on a CPU.
+    """
 
     tool: str
     seconds: float
     time: Measured
+    gpu_mb: float | None
     loss: float
     tokens_per_s: float
     utilisation: float
@@ -85,6 +92,7 @@ def compare(
     peer: Sequence[str] = (),
     python: dict[str, Path] | None = None,
     model: Path | None = None,
+    shape: str = "small",
     rows: int = 1600,
     epochs: int = 1,
     cutoff: int = 1024,
@@ -99,17 +107,21 @@ def compare(
         raise UserError(f"--peer is {unknown[0]!r}", mend=f"use {', '.join(VERSIONS)}")
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"--dtype is {dtype!r}", mend="use float32 or bfloat16")
+    if shape not in SHAPES:
+        raise UserError(f"--shape is {shape!r}", mend=f"use {' or '.join(SHAPES)}, or --model FOLDER")
     pythons = {name: _peer(name, (python or {}).get(name), emit) for name in peer}
     emit(Event("start", STEP))
     with tempfile.TemporaryDirectory(prefix="codeup-bench-") as temporary:
         root = Path(temporary)
-        work = _prepare(root, data, model, rows=rows, cutoff=cutoff, dtype=dtype)
+        work = _prepare(root, data, model, shape=shape, rows=rows, cutoff=cutoff, dtype=dtype)
         batch = 4 * cutoff
+        at_once = cutoff if _cuda() else batch
         per_step = max(1, round(batch * work.rows / work.tokens))
         order = {
             "model": str(work.model), "tokens": str(root / "tokens"), "rows_folder": str(root / "rows"),
             "cutoff": cutoff, "rank": rank, "dropout": dropout, "epochs": epochs, "dtype": dtype, "cpu": not _cuda(),
-            "learning_rate": learning_rate, "batch_tokens": batch, "rows": 8, "accumulation": max(1, per_step // 8),
+            "learning_rate": learning_rate, "batch_tokens": batch, "row_tokens": at_once, "rows": 8,
+            "accumulation": max(1, per_step // 8),
         }  # fmt: skip
         tools = ["codeup", *(variant for name in peer for variant in VARIANTS[name])]
         peak = _matrix_peak(dtype)
@@ -121,7 +133,7 @@ def compare(
             loss = _score(root / f"score-{number}", order, root / "held-out", result["adapter"])
             speed = epochs * work.tokens / result["seconds"]
             share = work.flops_per_token(rank) * speed / peak
-            done.append(Trained(tool, result["seconds"], time, loss, speed, share))
+            done.append(Trained(tool, result["seconds"], time, result.get("gpu_mb"), loss, speed, share))
             hear(1.0)
         untrained = _score(root / "score-base", order, root / "held-out", "")
     emit(Event("finish", STEP, values={"seconds": sum(each.time.wall_s for each in done)}))
@@ -153,13 +165,13 @@ class _Work:
         return needs.work(shape, adapters, attended=self.attended, trained_share=share).useful
 
 
-def _prepare(root: Path, data: Path, model: Path | None, *, rows: int, cutoff: int, dtype: str) -> _Work:
+def _prepare(root: Path, data: Path, model: Path | None, *, shape: str, rows: int, cutoff: int, dtype: str) -> _Work:
     """The model, the tokens, and the same rows as a file for tools that tokenise themselves."""
     from codeup.chat import load_renderer
     from codeup.train.tokens import write_tokens
 
     pairs = _pairs(data)
-    place = model or _small_model(root / "model", [f"{ask}\n{answer}" for ask, answer in pairs], dtype)
+    place = model or _random_model(root / "model", shape, [f"{ask}\n{answer}" for ask, answer in pairs], dtype)
     renderer = load_renderer(place, "llama3")
     chats = [
         Conversation((Message("user", ask), Message("assistant", answer)), source="bench", row=number)
@@ -203,8 +215,8 @@ def _pairs(data: Path) -> list[tuple[str, str]]:
     return usable
 
 
-def _small_model(folder: Path, texts: Sequence[str], dtype: str) -> Path:
-    """A Llama of SHAPE with random weights, and a byte-level BPE tokenizer trained on the texts."""
+def _random_model(folder: Path, shape: str, texts: Sequence[str], dtype: str) -> Path:
+    """A Llama of this shape with random weights, and a byte-level BPE tokenizer of 8,192 trained on the texts."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -219,11 +231,28 @@ def _small_model(folder: Path, texts: Sequence[str], dtype: str) -> Path:
     backend.train_from_iterator(texts, trainer)
     named = {"bos_token": SPECIAL[0], "eos_token": SPECIAL[1], "pad_token": SPECIAL[-1]}
     PreTrainedTokenizerFast(tokenizer_object=backend, **named).save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
+    config = LlamaConfig(**_sizes(shape), bos_token_id=0, eos_token_id=1)
+    config.dtype = getattr(torch, dtype)
+    device = torch.device("cuda" if _cuda() else "cpu")  # 8 billion random numbers take a CPU minutes
+    with torch.random.fork_rng(), device:
         torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(**SHAPE, bos_token_id=0, eos_token_id=1))
-    model.to(getattr(torch, dtype)).save_pretrained(folder)
+        LlamaForCausalLM._from_config(config).save_pretrained(folder)
     return folder
+
+
+def _sizes(shape: str) -> dict[str, Any]:
+    """The settings of a LlamaConfig."""
+    from codeup.train.needs import PUBLISHED
+
+    if shape == "small":
+        return SHAPE
+    sizes = PUBLISHED["meta-llama/Meta-Llama-3-8B"]
+    return {
+        "vocab_size": sizes.vocabulary, "hidden_size": sizes.hidden, "intermediate_size": sizes.intermediate,
+        "num_hidden_layers": sizes.layers, "num_attention_heads": sizes.heads, "num_key_value_heads": sizes.kv_heads,
+        "max_position_embeddings": 8192, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+        "tie_word_embeddings": False,
+    }  # fmt: skip
 
 
 def _peer(name: str, python: Path | None, emit: Emit) -> Path:
@@ -289,19 +318,20 @@ def _cuda() -> bool:
 
 
 def _matrix_peak(dtype: str) -> float:
-    """Operations per second of a square product on this machine, the best of several."""
+    """Operations per second of a square product of random numbers on this machine, the best of several."""
     import time
 
     import torch
 
     device = "cuda" if _cuda() else "cpu"
-    a = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, dtype), device=device)
+    size = PEAK_SIZE[device]
+    a = torch.randn(size, size, device=device).to(getattr(torch, dtype))
     best = float("inf")
     for _ in range(12):
         started = time.perf_counter()
         float((a @ a)[0, 0])
         best = min(best, time.perf_counter() - started)
-    return 2 * PEAK_SIZE**3 / best
+    return 2 * size**3 / best
 
 
 def _progress(emit: Emit, what: str, done: int, total: int) -> Callable[[float], None]:

@@ -39,7 +39,8 @@ def bench_evaluate(
 def bench_train(
     data: Annotated[Path, typer.Option(help="a JSON list of Alpaca rows")],
     peer: Annotated[list[str] | None, typer.Option(help="trl or llamafactory; repeatable")] = None,
-    model: Annotated[Path | None, typer.Option(help="model folder; default: a random Llama of 31 M parameters")] = None,
+    model: Annotated[Path | None, typer.Option(help="model folder; default: random weights of --shape")] = None,
+    shape: Annotated[str, typer.Option(help="small (31 M parameters) or llama-3-8b, which needs a GPU")] = "small",
     rows: Annotated[int, typer.Option(min=1, help="rows to train")] = 1600,
     epochs: Annotated[int, typer.Option(min=1, help="passes over the rows")] = 1,
     cutoff: Annotated[int, typer.Option(min=8, help="longest row, and length of a pack, in tokens")] = 1024,
@@ -55,8 +56,8 @@ def bench_train(
     from codeup.cli import benching
 
     benching.train(
-        data, peer=peer or [], model=model, rows=rows, epochs=epochs, cutoff=cutoff, rank=rank, dropout=dropout,
-        dtype=dtype, peer_python=peer_python or [], json=json,
+        data, peer=peer or [], model=model, shape=shape, rows=rows, epochs=epochs, cutoff=cutoff, rank=rank,
+        dropout=dropout, dtype=dtype, peer_python=peer_python or [], json=json,
     )  # fmt: skip
 
 

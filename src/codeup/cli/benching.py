@@ -158,15 +158,17 @@ def data_lines(result: preparing.Comparison) -> list[str]:
 
 def training_lines(result: training.Comparison) -> list[str]:
     """The comparison as text, a row per tool."""
+    gpu = result.device == "cuda"
     found = [
         f"{result.rows:,} rows, {result.tokens:,} tokens ({result.trained_tokens:,} trained), {result.dtype}, "
         f"{result.device}; matrix peak {result.peak_flops / 1e12:.2f} TFLOP/s; loss before training "
-        f"{result.untrained_loss:.4f}; memory is PSS of the whole process tree",
+        f"{result.untrained_loss:.4f}; memory is {'allocated on the GPU' if gpu else 'PSS of the whole process tree'}",
         f"{'tool':<16}{'train s':>9}{'process s':>11}{'tokens/s':>10}{'of peak':>9}{'peak MiB':>10}"
         f"{'loss':>9}{'ratio':>7}",
     ]
     for each in result.trained:
-        peak = f"{each.time.peak_mb:,.0f}" if each.time.peak_mb is not None else "?"
+        held = each.gpu_mb if gpu else each.time.peak_mb
+        peak = f"{held:,.0f}" if held is not None else "?"
         found.append(
             f"{each.tool:<16}{each.seconds:>9.1f}{each.time.wall_s:>11.1f}{each.tokens_per_s:>10,.0f}"
             f"{each.utilisation:>9.1%}{peak:>10}{each.loss:>9.4f}{result.ratio(each):>7.1f}"

@@ -50,8 +50,8 @@ class Segments:
     def of(lengths: Sequence[int], device: torch.device) -> Segments:
         if device.type != "cuda":
             return Segments(tuple(lengths))
-        edges = torch.tensor(np.cumsum((0, *lengths)), dtype=torch.int32, device=device)
-        return Segments(tuple(lengths), edges)
+        edges = torch.from_numpy(np.cumsum((0, *lengths), dtype=np.int32))
+        return Segments(tuple(lengths), edges.to(device, non_blocking=True))
 
 
 def segment_attention(
@@ -111,7 +111,7 @@ def _varlen(
     """One kernel for all documents. It wants (T, H, D); returns (1, T, H, D)."""
     from torch.nn.attention.varlen import varlen_attn
 
-    q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
+    q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))  # not t[0]: its backward pass is a copy
     assert segments.edges is not None
     longest = max(segments.lengths)
     known = inspect.signature(varlen_attn).parameters

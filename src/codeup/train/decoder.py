@@ -319,7 +319,7 @@ def _layer_forward(
     q, k, v = Before.apply(x, layer, cos, sin, *layer.before.parameters())
     q, k, v = (t.unflatten(1, (-1, layer.head_dim)).transpose(0, 1)[None] for t in (q, k, v))  # (1, heads, T, D)
     mixed, _ = segment_attention(torch.nn.Identity(), q, k, v, None, scaling=layer.scaling, segments=segments)
-    mixed = mixed[0].flatten(1)  # (T, Q)
+    mixed = mixed.squeeze(0).flatten(1)  # (T, Q)
     if only is not None:
         x, mixed = x.index_select(0, only), mixed.index_select(0, only)
     parameters = [p for group in (layer.o, layer.gate_up, layer.down) for p in group.parameters()]

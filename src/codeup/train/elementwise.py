@@ -1,8 +1,8 @@
 """The passes over activations of a decoder layer that are no products: norms, rotation, SwiGLU, dropout's way back.
 
-Each is written once, as a person would. On CUDA torch.compile makes one kernel of each, so that an activation is read
-and written once and not five times; on a CPU, or where no compiler works, the lines run one by one. `fused()` says
-which of the two it is.
+Each is written here line by line, which is how a CPU runs it. On CUDA each is one kernel, so that an activation is read
+and written once and not five times: torch.compile makes it of the same lines, except SwiGLU's (swiglu_kernels.py).
+Where no compiler works, the lines run one by one there too. `fused()` says which of the two it is.
 
     norm       n = x / rms(x) * weight, rms in fp32 at least             RMSNorm, arXiv 1910.07467
     rotate     each head's halves (a, b) -> (a cos - b sin, b cos + a sin)  rotary embedding, arXiv 2104.09864
@@ -45,12 +45,21 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 def swiglu(both: torch.Tensor) -> torch.Tensor:
     """(T, 2 I), gate and up -> (T, I)."""
-    return _run(_swiglu, both)
+    if both.is_cuda and fused():
+        return _kernels().forward(both)
+    gate, up = both.chunk(2, 1)
+    return F.silu(gate).mul_(up)
 
 
 def swiglu_backward(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
     """(T, I), (T, 2 I) -> the gradients of gate and up, (T, 2 I). May destroy `gradient`."""
-    return _run(_swiglu_backward_whole, gradient, both) if both.is_cuda else _swiglu_backward_halves(gradient, both)
+    if both.is_cuda and fused():
+        return _kernels().backward(gradient, both)
+    gate, up = both.chunk(2, 1)
+    result = torch.empty_like(both)
+    torch.mul(gradient, F.silu(gate), out=result[:, up.shape[1] :])
+    torch.ops.aten.silu_backward.grad_input(gradient.mul_(up), gate, grad_input=result[:, : up.shape[1]])
+    return result
 
 
 def dropped(x: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
@@ -97,26 +106,6 @@ def _rotate_whole(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torc
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype).flatten(1)
 
 
-def _swiglu(both: torch.Tensor) -> torch.Tensor:
-    gate, up = both.chunk(2, 1)
-    return F.silu(gate).mul_(up)
-
-
-def _swiglu_backward_halves(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
-    """Written into its place, with PyTorch's own backward pass of silu."""
-    gate, up = both.chunk(2, 1)
-    result = torch.empty_like(both)
-    torch.mul(gradient, F.silu(gate), out=result[:, up.shape[1] :])
-    torch.ops.aten.silu_backward.grad_input(gradient.mul_(up), gate, grad_input=result[:, : up.shape[1]])
-    return result
-
-
-def _swiglu_backward_whole(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
-    gate, up = (half.float() for half in both.chunk(2, 1))
-    g, share = gradient.float(), torch.sigmoid(gate)
-    return torch.cat([g * up * share * (1 + gate * (1 - share)), g * gate * share], 1).to(both.dtype)
-
-
 def _dropped(x: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
     return x * mask / kept
 
@@ -133,19 +122,35 @@ def _run(function: Callable[..., Any], x: torch.Tensor, *others: Any) -> Any:
 
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=None)
+    return torch.compile(function)
+
+
+def _kernels() -> Any:
+    from codeup.train import swiglu_kernels
+
+    return swiglu_kernels
+
+
+def fused() -> bool:
+    """Whether one kernel is made of several operations on this machine's GPU."""
+    return torch.cuda.is_available() and not why_not_fused()
 
 
 @functools.cache
-def fused() -> bool:
-    """Whether one kernel can be made of several operations: tried once, on a few numbers.
+def why_not_fused() -> str:
+    """Tried once, on a few numbers, and compared: what went wrong, or nothing.
 
-    It needs a C compiler beside the CUDA driver; without one training is slower and otherwise the same.
+    It needs Triton and a C compiler beside the CUDA driver; without them training is slower and otherwise the same.
     """
-    if not torch.cuda.is_available():
-        return False
-    both = torch.randn(4, 16, device="cuda")
+    both, gradient = torch.randn(4, 16, device="cuda"), torch.randn(4, 8, device="cuda")
+    leaf = both.clone().requires_grad_()
+    gate, up = leaf.chunk(2, 1)
+    product = F.silu(gate) * up
+    (of_both,) = torch.autograd.grad(product, leaf, gradient)
+    known = (product.detach(), of_both, _normed(both, both, both[0]))
     try:
-        return bool(torch.allclose(_compiled(_swiglu)(both), _swiglu(both), atol=1e-5))
-    except Exception:  # what a missing compiler raises is named differently in each release
-        return False
+        found = (_kernels().forward(both), _kernels().backward(gradient, both), _compiled(_normed)(both, both, both[0]))
+    except Exception as error:  # what a missing compiler raises is named differently in each release
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[-1]}"
+    same = all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, known, strict=True))
+    return "" if same else "the kernels that were made compute something else"

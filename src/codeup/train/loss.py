@@ -19,11 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from codeup.train.batch import Batch
-from codeup.train.trained_head import trained_head_loss, trains
-
-CHUNK_LOGITS = 1 << 24
-"""Logits held at once (fp32: 64 MB, twice for the gradient)."""
-
+from codeup.train.trained_head import chunk_rows, trained_head_loss, trains
 
 Forward = Callable[[Batch, Any], torch.Tensor]
 """A batch and its segments -> (n, H): the last hidden states, before the head, of the positions in `batch.predicts`."""
@@ -78,7 +74,7 @@ class _FrozenHeadLoss(torch.autograd.Function):
         hidden = hidden.to(weight.dtype)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        rows = max(1, CHUNK_LOGITS // weight.shape[0])
+        rows = chunk_rows(weight.shape[0], cuda=weight.is_cuda)
         for start in range(0, len(targets), rows):
             piece = slice(start, start + rows)
             logits = torch.nn.functional.linear(hidden[piece], weight, bias).float()  # (rows, V)

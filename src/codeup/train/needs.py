@@ -6,7 +6,7 @@
 Llama-3-8B, r 32 on all linear layers, dropout, 4,096-token rows with activation checkpointing, bf16, in GiB:
 
     weights 14.96 + adapter 0.47 + gradients 0.31 + optimizer 0.62
-    + activations 1.06 + logits 0.28 + working 0.82 + context 0.69 = 19.23
+    + activations 1.06 + logits 0.94 + working 0.17 + context 0.69 = 19.23
 
 Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double quantisation, Dettmers et al. 2023
 (arXiv 2305.14314, section 3); activations are what decoder.py saves or, for 4-bit weights, transformers' decoder layer
@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codeup.errors import UserError
-from codeup.train.loss import CHUNK_LOGITS
+from codeup.train.trained_head import chunk_rows
 
 GIB = 2**30
 NF4_BYTES = 4 / 8 + 1 / 64 + 4 / (64 * 256)
@@ -219,7 +219,7 @@ def memory(
     row = tokens * shape.hidden
     held = shape.layers * row * e if checkpointing else shape.layers * layer
     activations = held + row * 4 + tokens * 2 * shape.head_dim * e  # + final norm, cos and sin
-    logits = _head(shape, predicted, e)
+    logits = _head(shape, predicted, e, cuda=cuda)
     backward = (
         predicted * shape.hidden * e
         + (layer if checkpointing else 0)
@@ -277,13 +277,13 @@ def _saved_by_layer(
     return 2 * (4 * h + 4) + attention + 3 * e * i + adapters
 
 
-def _head(shape: Shape, predicted: int, e: int) -> int:
+def _head(shape: Shape, predicted: int, e: int, *, cuda: bool) -> int:
     """loss.py: gathered hidden states and their gradient, and the logits of a chunk with what is made of them.
 
     Per logit: itself and its log-probability in fp32, 8 bytes, and a 16-bit copy where the head is 16-bit. While the
     second chunk is made, the first is still held: its 8 bytes, and the new logits.
     """
-    rows = max(1, CHUNK_LOGITS // shape.vocabulary)
+    rows = chunk_rows(shape.vocabulary, cuda=cuda)
     per_logit = 8 + (0 if e == 4 else 2) if predicted <= rows else 8 + 4 + (0 if e == 4 else 2)
     return 2 * predicted * shape.hidden * e + min(rows, predicted) * shape.vocabulary * per_logit
 

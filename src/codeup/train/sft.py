@@ -33,7 +33,7 @@ import torch
 from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import loop, methods, packing, selection, shortage
+from codeup.train import elementwise, loop, methods, packing, selection, shortage
 from codeup.train.attention import self_test, sliding_window, use_segment_attention
 from codeup.train.metrics import Metrics
 from codeup.train.objective import Objective, Supervised
@@ -220,6 +220,8 @@ def _load(
     )  # fmt: skip
     for ids in stores:
         refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
+    if loaded.device.type == "cuda" and (reason := elementwise.why_not_fused()):
+        emit(Event("note", step_name, text=f"no kernels could be made for this GPU, training is slower ({reason})"))
     use_segment_attention(loaded)
     untrained = methods.untrained_tokens(loaded, template_tokens, emit, step_name)
     trained = methods.begin(loaded, method, settings, out, identity, seed)

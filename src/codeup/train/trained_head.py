@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from peft.utils.other import TrainableTokensWrapper
 
 CHUNK_LOGITS = 1 << 24
-"""Logits held at once, as in loss.py."""
+"""Logits held at once on a CPU (fp32: 64 MB, twice for the gradient)."""
+CHUNK_LOGITS_CUDA = 1 << 26
+"""On CUDA, where a product of fewer rows than some 500 reads all of the head for too little work."""
+
+
+def chunk_rows(vocabulary: int, *, cuda: bool) -> int:
+    """Positions whose logits are held at once, here and in loss.py."""
+    return max(1, (CHUNK_LOGITS_CUDA if cuda else CHUNK_LOGITS) // vocabulary)
 
 
 def trains(head: torch.nn.Module) -> bool:
@@ -51,7 +58,7 @@ class _HeadLoss(torch.autograd.Function):
         grads = [None if t is None else torch.zeros_like(t, dtype=torch.float32) for t in learned]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden, rows = hidden.to(weight.dtype), None if rows is None else rows.to(weight.dtype)
-        size = max(1, CHUNK_LOGITS // weight.shape[0])
+        size = chunk_rows(weight.shape[0], cuda=weight.is_cuda)
         for start in range(0, len(targets), size):
             piece = slice(start, start + size)
             h, goal = hidden[piece], targets[piece, None]

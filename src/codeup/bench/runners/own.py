@@ -28,11 +28,12 @@ def train(order: dict[str, Any]) -> dict[str, Any]:
         learning_rate=order["learning_rate"],
         tokens_per_batch=order["batch_tokens"],
         pack_length=order["cutoff"],
-        micro_batch_tokens=order["batch_tokens"],
+        micro_batch_tokens=order["row_tokens"],
         dtype=order["dtype"],
         emit=tell,
     )
-    return {"seconds": summary["seconds"], "adapter": str(Path(order["out"]) / "adapter")}
+    adapter = str(Path(order["out"]) / "adapter")
+    return {"seconds": summary["seconds"], "adapter": adapter, "gpu_mb": summary["peak_gpu_mb"]}
 
 
 def score(order: dict[str, Any]) -> dict[str, Any]:
@@ -43,14 +44,15 @@ def score(order: dict[str, Any]) -> dict[str, Any]:
 
     from codeup.train.tokens import open_tokens
 
-    base = AutoModelForCausalLM.from_pretrained(order["model"], dtype=torch.float32)
+    device = "cpu" if order["cpu"] else "cuda"
+    base = AutoModelForCausalLM.from_pretrained(order["model"], dtype=torch.float32, device_map={"": device})
     model = PeftModel.from_pretrained(base, order["adapter"]).eval() if order["adapter"] else base.eval()
     total, count = 0.0, 0
     store = open_tokens(Path(order["tokens"]))
     with torch.no_grad():
         for ids, trained in (store[index] for index in range(len(store))):
-            row = torch.tensor(ids[None].astype("int64"))
-            marks = torch.tensor(trained[1:].astype(bool))
+            row = torch.tensor(ids[None].astype("int64"), device=device)
+            marks = torch.tensor(trained[1:].astype(bool), device=device)
             logits = model(input_ids=row, use_cache=False).logits[0, :-1][marks]
             total += float(torch.nn.functional.cross_entropy(logits, row[0, 1:][marks], reduction="sum"))
             count += int(marks.sum())

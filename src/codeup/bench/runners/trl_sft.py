@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import numpy as np
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
@@ -25,8 +26,8 @@ settings = SFTConfig(
     use_cpu=order["cpu"],
     packing=packed,
     max_length=order["cutoff"],
-    per_device_train_batch_size=order["batch_tokens"] // order["cutoff"] if packed else order["rows"],
-    gradient_accumulation_steps=1 if packed else order["accumulation"],
+    per_device_train_batch_size=order["row_tokens"] // order["cutoff"] if packed else order["rows"],
+    gradient_accumulation_steps=order["batch_tokens"] // order["row_tokens"] if packed else order["accumulation"],
     learning_rate=order["learning_rate"],
     lr_scheduler_type="cosine",
     warmup_steps=0.1,
@@ -48,4 +49,7 @@ lora = LoraConfig(
 trainer = SFTTrainer(order["model"], args=settings, train_dataset=Dataset.from_list(rows), peft_config=lora)
 seconds = trainer.train().metrics["train_runtime"]
 trainer.save_model(order["out"])
-place.with_name("result.json").write_text(json.dumps({"seconds": seconds, "adapter": order["out"]}), encoding="utf-8")
+result = {"seconds": seconds, "adapter": order["out"]}
+if not order["cpu"]:
+    result["gpu_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
+place.with_name("result.json").write_text(json.dumps(result), encoding="utf-8")
