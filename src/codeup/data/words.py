@@ -13,6 +13,7 @@ Everything between the bytes and the hashes is numpy: no loop over words. Two wo
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,11 @@ def words(texts: Sequence[str], kind: Kind) -> Words:
 
 
 def windows(found: Words, size: int, *, whole: bool = True) -> Words:
-    """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself."""
+    """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself.
+
+    A run's hash is a sum over its words, each times a power of STEP by its place in the run, from 1. All of them come
+    from one running sum over all words, a run's own part of it multiplied back to the first powers (mod 2**64).
+    """
     counts = found.counts()
     full = np.maximum(counts - size + 1, 0)
     short = np.flatnonzero((counts > 0) & (full == 0)) if whole else np.zeros(0, np.int64)
@@ -84,13 +89,35 @@ def windows(found: Words, size: int, *, whole: bool = True) -> Words:
     offsets = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
     total = len(found.hashes)
     sums = np.zeros(total, dtype=np.uint64)
-    for place in range(min(size, total)):
-        sums[: total - place] += found.hashes[place:] * _STEP[place]
+    runs = total - size + 1
+    if runs > 0:
+        running = np.zeros(total + 1, dtype=np.uint64)
+        np.cumsum(found.hashes * _powers(_STEP, total + 1)[1:], out=running[1:])
+        np.multiply(running[size:] - running[:runs], _powers(_STEP_BACK, runs), out=sums[:runs])
     for text in short.tolist():
         own = found.of(text)
-        sums[found.offsets[text]] = (own * _STEP[: len(own)]).sum(dtype=np.uint64)
-    inside = np.arange(total) - np.repeat(found.offsets[:-1], counts) < np.repeat(each, counts)
+        sums[found.offsets[text]] = (own * _powers(_STEP, len(own) + 1)[1:]).sum(dtype=np.uint64)
+    inside = np.ones(total, dtype=bool)
+    inside[_ranges(found.offsets[:-1] + each, counts - each)] = False  # the last words of a text begin no run
     return Words(_mixed(sums[inside]), offsets)
+
+
+def _ranges(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Several ranges of numbers, end to end: begins 3 9, counts 2 1 -> 3 4 9."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(begins - before, counts) + np.arange(int(counts.sum()))
+
+
+def _powers(base: int, count: int) -> U64:
+    """base**0, base**1 and so on, mod 2**64."""
+    return _table(base, max(1, (count - 1).bit_length()))[:count]
+
+
+@functools.lru_cache(maxsize=64)
+def _table(base: int, bits: int) -> U64:
+    table = np.full(1 << bits, base, dtype=np.uint64)
+    table[0] = 1
+    return np.multiply.accumulate(table)
 
 
 def distinct(found: Words) -> Words:
@@ -102,6 +129,36 @@ def distinct(found: Words) -> Words:
     new[1:] = (hashes[1:] != hashes[:-1]) | (text[1:] != text[:-1])
     counts = np.bincount(text[new], minlength=len(found.offsets) - 1)
     return Words(hashes[new], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+class Known:
+    """Some hashes, sorted and without repetitions, in which others are looked up: by their first bits, then exactly."""
+
+    def __init__(self, hashes: U64) -> None:
+        self.hashes = hashes
+        self._bits = min(max((16 * len(hashes)).bit_length(), 1), 24)
+        starts = np.arange(1 << self._bits, dtype=np.uint64) << np.uint64(64 - self._bits)
+        first = np.searchsorted(hashes, starts)
+        ends = np.append(first[1:], len(hashes))
+        self._first = np.where(ends > first, first, -1).astype(np.int32)
+
+    def find(self, hashes: U64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of the hashes are known, and where each of those stands."""
+        place = self._first[hashes >> np.uint64(64 - self._bits)]
+        where = np.flatnonzero(place >= 0)
+        place, wanted = place[where].astype(np.int64), hashes[where]
+        behind = np.flatnonzero(self.hashes[place] < wanted)
+        while len(behind):  # a few hashes share their first bits and stand one after another
+            place[behind] += 1
+            behind = behind[place[behind] < len(self.hashes)]
+            behind = behind[self.hashes[place[behind]] < wanted[behind]]
+        place = np.minimum(place, max(len(self.hashes) - 1, 0))
+        known = self.hashes[place] == wanted if len(self.hashes) else np.zeros(0, dtype=bool)
+        return where[known], place[known]
+
+    def places(self, hashes: U64) -> NDArray[np.int64]:
+        """Where each of some known hashes stands."""
+        return np.searchsorted(self.hashes, hashes)
 
 
 def jaccard(a: U64, b: U64) -> float:
@@ -121,9 +178,12 @@ def _bytes(text: str) -> bytes:
 
 def _mixed(values: U64) -> U64:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every bit of a value moves every other."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _classes(kind: Kind) -> bytes:
@@ -152,4 +212,6 @@ _LETTERS = {kind: _letters(kind) for kind in (CODE, PROSE)}
 _EIGHT = _odd_powers(0x9E3779B97F4A7C15, _EIGHTS + 1)[1:]
 _FIRST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
 """Masks of the first bytes of eight, by their number."""
-_STEP = _odd_powers(0xD1B54A32D192ED03, 64)[1:]
+_STEP = 0xD1B54A32D192ED03
+_STEP_BACK = pow(_STEP, -1, 1 << 64)
+"""What a word is multiplied by for each word before it in a run, and what undoes that."""

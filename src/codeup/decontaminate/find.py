@@ -63,7 +63,8 @@ VARIED, VARIED_YES_NO = 0.5, 0.75
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
-CHUNK = 1024
+CHUNK = 128
+"""Rows whose words are arrays at the same time: few enough for a processor's own memory."""
 
 
 @dataclass(frozen=True, slots=True)

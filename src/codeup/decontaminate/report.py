@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeup.data.contamination.items import Item
 from codeup.data.spool import Spool
 from codeup.decontaminate.find import Action, Findings, Hit
 
@@ -16,13 +17,12 @@ RESIDUE_SHOWN = 10
 
 def write_hits(path: Path, spool: Spool, findings: Findings, action: Action) -> None:
     """contamination.jsonl: every hit with its evidence and what was done."""
-    _write(path, (_hit(hit, findings, spool, action) for hit in findings.hits))
+    gone = findings.dropped.keys() if action == "drop" else set[int]()
+    _write(path, (_hit(hit, findings.items[hit.item], spool, hit.row in gone, action) for hit in findings.hits))
 
 
-def _hit(hit: Hit, findings: Findings, spool: Spool, action: Action) -> dict[str, Any]:
+def _hit(hit: Hit, item: Item, spool: Spool, dropped: bool, action: Action) -> dict[str, Any]:
     (row,) = spool.read([hit.row])
-    item = findings.items[hit.item]
-    dropped = action == "drop" and hit.row in findings.dropped
     done = "dropped" if dropped else "reported" if action == "report" else "marked"
     found: dict[str, Any] = {
         "row": row.row, "source": row.source, "benchmark": item.benchmark, "task_id": item.task_id,

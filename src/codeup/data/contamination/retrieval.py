@@ -5,7 +5,12 @@
                        k1 = 1.2, b = 0.5), divided by what the item's own text would score: near 1 is the item itself
     ranking            the best of both lists by turns
 
-Only terms that occur in some item are kept of a row, 5 bytes each; rows are seen once.
+Only terms that occur in some item are kept of a row; rows are seen once. Memory: 7 bytes for each such term of a row
+while rows come, 8 bytes for each that less than COMMON of the rows hold afterwards.
+
+Ranking does not score every row. The rarest terms of an item are added up first, until no row beyond a few can still
+reach the best: a row that has none of them yet gets at most the sum of what is left (the idea of MaxScore, Turtle and
+Flood 1995). Those few are scored in full, so that the outcome is that of scoring all rows, to the bit.
 """
 
 from __future__ import annotations
@@ -21,9 +26,16 @@ from codeup.data.contamination.functions import Shape, shapes
 from codeup.data.contamination.items import Item
 
 K1, B = 1.2, 0.5
-FILTER_BITS = 22
 COMMON = 0.25
 """Terms in more than this share of the rows say nothing and cost most of the time."""
+FEW_ROWS = 100
+"""Of fewer rows no term counts as common."""
+FEW = 256
+"""Rows that are scored in full when no other can be among the best."""
+MANY = 1 << 18
+"""Postings of an item from which on not all of them are added up."""
+SLACK = 1e-4
+"""Share by which a bound is widened: sums of 32-bit floats depend on the order of their terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +69,12 @@ class Ranking:
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None = None) -> list[Ranked]:
         """The `count` best rows, best first, of those that `among` marks."""
-        by_words, by_shapes = self._words.scores(item), self._shapes.scores(item)
-        lists = [_top(scores, count, among) for scores in (by_words, by_shapes)]
+        lists = [index.best(item, count, among) for index in (self._words, self._shapes)]
         turns = [row for pair in zip(*(row + [-1] * (count - len(row)) for row in lists), strict=True) for row in pair]
         chosen = list(dict.fromkeys(row for row in turns if row >= 0))[:count]
-        return [Ranked(row, float(by_words[row]), float(by_shapes[row])) for row in chosen]
+        rows = np.array(chosen, dtype=np.int64)
+        scores = (index.scores(item, rows).tolist() for index in (self._words, self._shapes))
+        return [Ranked(*each) for each in zip(chosen, *scores, strict=True)]
 
 
 def shape_terms(found: Sequence[Sequence[Shape]]) -> words.Words:
@@ -74,73 +87,175 @@ def shape_terms(found: Sequence[Sequence[Shape]]) -> words.Words:
     return words.Words(np.concatenate(terms) if terms else np.zeros(0, np.uint64), offsets)
 
 
-def _top(scores: NDArray[np.float32], count: int, among: NDArray[np.bool_] | None) -> list[int]:
-    """Rows of the highest scores above 0; of equals, the earlier row."""
-    if among is not None:
-        scores = np.where(among, scores, 0)
-    some = np.flatnonzero(scores)
-    if len(some) > count:
-        least = np.partition(scores[some], len(some) - count)[len(some) - count]
-        some = some[scores[some] >= least]
-    order = np.argsort(-scores[some], kind="stable")[:count]
-    return [int(row) for row in some[order]]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Postings of some rows, sorted by term: `terms`, the rows' places after `first`, and how often they hold them."""
+
+    first: int
+    terms: NDArray[np.uint32]
+    rows: NDArray[np.uint16]
+    counts: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A term of an item: where its postings lie, its weight and how often the item holds it, and the `most` it adds."""
+
+    begin: int
+    end: int
+    idf: np.float32
+    times: float
+    most: float
+
+
+def _postings(terms: Sequence[_Term]) -> int:
+    return sum(each.end - each.begin for each in terms)
 
 
 class _Bm25:
     """Documents as postings of the terms that occur in some item."""
 
     def __init__(self, items: words.Words) -> None:
-        self.vocabulary = np.unique(items.hashes)
+        self.vocabulary = words.Known(np.unique(items.hashes))
         self.items = [np.unique(items.of(i), return_counts=True) for i in range(len(items.offsets) - 1)]
-        self._terms: list[NDArray[np.uint32]] = []
-        self._counts: list[NDArray[np.uint8]] = []
-        self._sizes: list[NDArray[np.int64]] = []
-        self._lengths: list[NDArray[np.int64]] = []
-        self._ready = False
-        self._filter = np.zeros(1 << FILTER_BITS, dtype=bool)
-        self._filter[self.vocabulary >> np.uint64(64 - FILTER_BITS)] = True
+        self._parts: list[_Part] = []
+        self._lengths: list[NDArray[np.int32]] = []
+        self._rows = 0
+        self.lengths = np.zeros(0, np.int32)
+        self._last = -1, np.zeros(0, np.float32)
 
     def add(self, documents: words.Words) -> None:
-        """Count the known terms of each document."""
-        text = np.repeat(np.arange(len(documents.offsets) - 1), documents.counts())
-        maybe = np.flatnonzero(self._filter[documents.hashes >> np.uint64(64 - FILTER_BITS)])
-        place = np.searchsorted(self.vocabulary, documents.hashes[maybe])
-        place = np.minimum(place, max(len(self.vocabulary) - 1, 0))
-        known = self.vocabulary[place] == documents.hashes[maybe] if len(self.vocabulary) else maybe > 0
-        code, count = np.unique(text[maybe[known]] * len(self.vocabulary) + place[known], return_counts=True)
-        row = code // max(len(self.vocabulary), 1)
-        self._terms.append((code - row * len(self.vocabulary)).astype(np.uint32))
-        self._counts.append(np.minimum(count, 255).astype(np.uint8))
-        self._sizes.append(np.bincount(row, minlength=len(documents.offsets) - 1))
-        self._lengths.append(documents.counts())
-        self._ready = False
+        """Count the known terms of each document; at most 65,536 documents in one call."""
+        assert not len(self.lengths), "the rows were ranked already"
+        counts = documents.counts()
+        where, place = self.vocabulary.find(documents.hashes)
+        if len(where):
+            row = np.searchsorted(documents.offsets, where, "right") - 1
+            code, count = np.unique(place * len(counts) + row, return_counts=True)
+            term = code // len(counts)
+            part = (term.astype(np.uint32), (code - term * len(counts)).astype(np.uint16))
+            self._parts.append(_Part(self._rows, *part, np.minimum(count, 255).astype(np.uint8)))
+        self._lengths.append(counts.astype(np.int32))
+        self._rows += len(counts)
 
-    def scores(self, item: int) -> NDArray[np.float32]:
-        """(rows,): BM25 of each row for an item, divided by the item's own."""
-        if not self._ready:
-            self._index()
-        found = np.zeros(len(self.lengths), dtype=np.float32)
-        own = 0.0
+    def best(self, item: int, count: int, among: NDArray[np.bool_] | None) -> list[int]:
+        """Rows of the highest scores above 0; of equals, the earlier row."""
+        self._index()
+        terms = self._postings(item)
+        rows = self._hopeful(terms, count, among) if _postings(terms) > MANY else np.arange(self._rows)
+        scores = self.scores(item, rows)
+        if among is not None:
+            scores = np.where(among[rows], scores, 0)
+        some = np.flatnonzero(scores)
+        if len(some) > count:
+            least = np.partition(scores[some], len(some) - count)[len(some) - count]
+            some = some[scores[some] >= least]
+        order = np.argsort(-scores[some], kind="stable")[:count]
+        return [int(row) for row in rows[some[order]]]
+
+    def scores(self, item: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """BM25 of these rows, in rising order or not, for an item, divided by the item's own."""
+        self._index()
+        terms, own = self._postings(item), self._own(item)
+        if not own:
+            return np.zeros(len(rows), dtype=np.float32)
+        if _postings(terms) <= MANY:
+            return self._sums(item, terms)[rows] / own
+        found = np.zeros(len(rows), dtype=np.float32)
+        for each in terms if len(rows) else ():
+            at = np.minimum(each.begin + np.searchsorted(self.rows[each.begin : each.end], rows), each.end - 1)
+            holds = np.flatnonzero(self.rows[at] == rows) if each.end > each.begin else np.zeros(0, np.int64)
+            found[holds] += self.weights[at[holds]] * each.idf * each.times
+        return found / own
+
+    def _sums(self, item: int, terms: list[_Term]) -> NDArray[np.float32]:
+        """(all rows,): what the terms of an item add up to. The last ones are kept: they are asked for twice."""
+        if self._last[0] != item:
+            found = np.zeros(self._rows, dtype=np.float32)
+            for each in terms:
+                found[self.rows[each.begin : each.end]] += self._weights(each)
+            self._last = item, found
+        return self._last[1]
+
+    def _weights(self, term: _Term) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.weights[term.begin : term.end] * term.idf * term.times
+        return found
+
+    def _hopeful(self, terms: list[_Term], count: int, among: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Rows, rising, that hold all of the `count` best; few others."""
+        sums = np.zeros(self._rows, dtype=np.float32)
+        left, added, next_look = sum(each.most for each in terms), 0, MANY >> 4
+        rows = np.zeros(0, np.int64)
+        for number, each in enumerate(sorted(terms, key=lambda each: each.end - each.begin), 1):
+            sums[self.rows[each.begin : each.end]] += self._weights(each)
+            left, added = left - each.most, added + each.end - each.begin
+            if added < next_look and number < len(terms):
+                continue
+            next_look = 2 * added
+            rows = np.flatnonzero(sums > 0)
+            rows = rows[among[rows]] if among is not None else rows
+            if len(rows) > count:
+                partial = sums[rows]
+                least = np.partition(partial, len(rows) - count)[len(rows) - count] * (1 - SLACK)
+                if left < least:
+                    rows = rows[partial >= least - left]
+                    if len(rows) <= max(FEW, 4 * count):
+                        break
+        return rows
+
+    def _postings(self, item: int) -> list[_Term]:
+        """Each term of an item that is not common."""
         terms, counts = self.items[item]
-        places = np.searchsorted(self.vocabulary, terms)
-        for place, count in zip(places.tolist(), np.sqrt(np.minimum(counts, 4)).tolist(), strict=True):
-            begin, end = self.starts[place], self.starts[place + 1]
+        places = self.vocabulary.places(terms)
+        places, times = places[~self.common[places]], np.sqrt(np.minimum(counts, 4))[~self.common[places]]
+        begins, ends = self.starts[places].tolist(), self.starts[places + 1].tolist()
+        most = (self.most[places] * self.idf[places] * times).tolist()
+        return [_Term(*each) for each in zip(begins, ends, self.idf[places], times.tolist(), most, strict=True)]
+
+    def _own(self, item: int) -> float:
+        """What an item's own text scores."""
+        terms, counts = self.items[item]
+        own = 0.0
+        times = np.sqrt(np.minimum(counts, 4)).tolist()
+        for place, count in zip(self.vocabulary.places(terms).tolist(), times, strict=True):
             own += float(self.idf[place]) * count * count * (K1 + 1) / (count + K1)
-            if end - begin <= COMMON * len(self.lengths) or len(self.lengths) < 100:
-                found[self.rows[begin:end]] += self.weights[begin:end] * self.idf[place] * count
-        return found / own if own else found
+        return own
 
     def _index(self) -> None:
         """Postings by term, with each row's share of BM25."""
-        sizes, terms = np.concatenate(self._sizes), np.concatenate(self._terms)
+        if len(self.lengths) == self._rows:
+            return
+        size = len(self.vocabulary.hashes)
         self.lengths = np.concatenate(self._lengths)
+        holders = np.zeros(size, np.int64)
+        for part in self._parts:
+            holders += np.bincount(part.terms, minlength=size)
+        self.idf = np.log(1 + (self._rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+        self.common = (holders > COMMON * self._rows) & (self._rows >= FEW_ROWS)
+        self.starts = np.concatenate([[0], np.cumsum(np.where(self.common, 0, holders))])
+        self.rows = np.empty(self.starts[-1], np.int32)
+        self.weights = np.empty(self.starts[-1], np.float32)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Every part's postings to their places; the parts are let go of."""
         usual = max(float(self.lengths[self.lengths > 0].mean()) if self.lengths.any() else 1.0, 1.0)
-        rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        counts = np.concatenate(self._counts).astype(np.float32)
-        weights = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
-        order = np.argsort(terms, kind="stable")
-        self.rows, self.weights = rows[order], weights[order].astype(np.float32)
-        self.starts = np.searchsorted(terms[order], np.arange(len(self.vocabulary) + 1))
-        holders = np.diff(self.starts)
-        self.idf = np.log(1 + (len(sizes) - holders + 0.5) / (holders + 0.5)).astype(np.float32)
-        self._ready = True
+        free = self.starts[:-1].copy()
+        nothing = _Part(0, np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(0, np.uint8))
+        for number, part in enumerate(self._parts):
+            rare = np.flatnonzero(~self.common[part.terms])
+            terms, rows = part.terms[rare], part.first + part.rows[rare].astype(np.int32)
+            counts = part.counts[rare].astype(np.float32)
+            many = np.bincount(terms, minlength=len(free))
+            first = np.cumsum(many) - many
+            at = np.arange(len(terms)) + (free - first)[terms]
+            self.rows[at] = rows
+            self.weights[at] = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
+            free += many
+            self._parts[number] = nothing
+        self._parts.clear()
+        self._lengths.clear()
+        self.most = np.zeros(len(free), np.float32)
+        there = np.flatnonzero(self.starts[1:] > self.starts[:-1])
+        if len(there):
+            self.most[there] = np.maximum.reduceat(self.weights, self.starts[there])
