@@ -11,10 +11,14 @@ where the code shows it.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections import Counter
+from collections.abc import Sequence
 
-from codeup.data.fences import blocks
+from codeup.data.fences import Piece, blocks
+from codeup.data.needles import Needles
 from codeup.types import Conversation
 
 ALIASES = {
@@ -37,6 +41,12 @@ ENOUGH = 2
 """The weight from which looks decide."""
 MOST_CHARACTERS = 2000
 """How much of a block is looked at."""
+
+
+def _compiled(sign: str) -> re.Pattern[str]:
+    """The sign, for a text with a line break put before it: `\\n` is found far faster than `^`."""
+    return re.compile(rf"\n{sign[1:]}" if sign[0] == "^" else sign.replace(r"\A", r"\A\n"), re.MULTILINE)
+
 
 # (language, a text that must be in it, weight, the sign; '' where the text is sign enough).
 # The text is looked for first because that is cheap.
@@ -109,9 +119,9 @@ _SIGNS = [
     ("r", "<-", 3, r"^[ \t]*[\w.]+ <- "),
     ("perl", "my ", 3, r"^[ \t]*my [$@%]\w+ = "),
 ]  # fmt: skip
-_COMPILED = [
-    (name, needle, weight, re.compile(sign, re.MULTILINE) if sign else None) for name, needle, weight, sign in _SIGNS
-]
+_NEEDLES = sorted({needle for _, needle, _, _ in _SIGNS})
+_OF_SIGN = [_NEEDLES.index(needle) for _, needle, _, _ in _SIGNS]
+_COMPILED = [_compiled(sign) if sign else None for _, _, _, sign in _SIGNS]
 
 
 def named(tag: str) -> str:
@@ -127,12 +137,35 @@ def named(tag: str) -> str:
 def looks_like(code: str) -> str:
     """The language that a piece of text without a tag is written in; '' where it is none, or cannot be told."""
     head = code[:MOST_CHARACTERS]
+    there = [needle in head for needle in _NEEDLES]
+    return _weighed(head, [sign for sign, needle in enumerate(_OF_SIGN) if there[needle]])
+
+
+def look_like(codes: Sequence[str]) -> list[str]:
+    """The same for many pieces at once, which takes less time for each."""
+    heads = [code[:MOST_CHARACTERS] for code in codes]
+    of, signs = _needles().within(heads)[:, _OF_SIGN].nonzero()
+    begins = of.searchsorted(range(len(heads) + 1)).tolist()
+    all_signs = signs.tolist()
+    return [_weighed(head, all_signs[a:b]) for head, (a, b) in zip(heads, itertools.pairwise(begins), strict=True)]
+
+
+@functools.cache
+def _needles() -> Needles:
+    return Needles(_NEEDLES)
+
+
+def _weighed(head: str, signs: list[int]) -> str:
+    """The language with the heaviest signs, of those whose needles are in the text."""
     if head.startswith("#!"):
         first = head.split("\n", 1)[0]
         return next((language for word, language in SHEBANGS if word in first), "")
     weights: dict[str, int] = {}
-    for language, needle, weight, sign in _COMPILED:
-        if needle in head and (sign is None or sign.search(head)):
+    text = f"\n{head}"
+    for number in signs:
+        sign = _COMPILED[number]
+        if sign is None or sign.search(text):
+            language, _, weight, _ = _SIGNS[number]
             weights[language] = weights.get(language, 0) + weight
     if not weights:
         return ""
@@ -150,13 +183,27 @@ def of_text(text: str) -> list[tuple[str, str]]:
     if not fenced:
         language = looks_like(text)
         return [(language, text)] if language else []
-    found = []
-    for piece in fenced:
-        said_not = piece.tag.lower() in NOT_CODE
-        language = "" if said_not else named(piece.tag) or looks_like(piece.code)
-        if not said_not:
-            found.append((language, piece.code))
-    return found
+    return [(named(piece.tag) or looks_like(piece.code), piece.code) for piece in fenced if not _said_not(piece)]
+
+
+def of_texts(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
+    """The same for many texts at once."""
+    fenced = [blocks(text) for text in texts]
+    told: list[list[tuple[str, str]]] = [
+        [(named(piece.tag), piece.code) for piece in some if not _said_not(piece)] if some else [("", text)]
+        for text, some in zip(texts, fenced, strict=True)
+    ]
+    looks = iter(look_like([code for some in told for language, code in some if not language]))
+    found = [[(language or next(looks), code) for language, code in some] for some in told]
+    return [
+        each if some else [(language, code) for language, code in each if language]
+        for each, some in zip(found, fenced, strict=True)
+    ]
+
+
+def _said_not(piece: Piece) -> bool:
+    """Whether a fence says that it holds no code."""
+    return piece.tag.lower() in NOT_CODE
 
 
 def of_answers(conversation: Conversation) -> Counter[str]:

@@ -35,7 +35,7 @@ def to_json(conversation: Conversation) -> bytes:
 
 def from_json(line: bytes | str) -> Conversation:
     """What `to_json` wrote."""
-    return _conversation(orjson.loads(line))
+    return from_value(orjson.loads(line))
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> int:
@@ -56,13 +56,14 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
         try:
             if row.value is None:
                 raise TypeError(row.error)
-            yield _conversation(row.value)
+            yield from_value(row.value)
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"line {row.number + 1} is not a conversation ({error})", where=str(path), mend="prepare the data again"
             ) from error
 
 
-def _conversation(value: dict[str, Any]) -> Conversation:
+def from_value(value: dict[str, Any]) -> Conversation:
+    """A line that has been decoded."""
     messages = tuple(Message(turn["role"], turn["content"], turn.get("input", "")) for turn in value["messages"])
     return Conversation(messages, source=value["source"], row=value["row"], group=value["group"])
