@@ -30,6 +30,8 @@ VERSIONS = {"llamafactory": "0.9.5", "datasketch": "2.0.0"}
 PEER_ROWS = 20_000
 TOKENIZER_ROWS = 4_000
 VOCABULARY = 32_000
+TOKENIZERS = ("bpe", "none")
+"""A byte-level BPE as models have it; or one that makes one token of a text, where all else is to be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,15 @@ def compare(
     against: dict[str, Path] | None = None,
     peer: Sequence[str] = (),
     python: dict[str, Path] | None = None,
+    tokenizer: str = "bpe",
     keep: Path | None = None,
     emit: Emit = ignore_event,
 ) -> Comparison:
     """Make rows, prepare them, measure floors and peers. UserError for unusable data or a peer that is not there."""
     if unknown := [name for name in peer if name not in VERSIONS]:
         raise UserError(f"--peer is {unknown[0]!r}", mend=f"use {', '.join(VERSIONS)}")
+    if tokenizer not in TOKENIZERS:
+        raise UserError(f"--tokenizer is {tokenizer!r}", mend=f"use {' or '.join(TOKENIZERS)}")
     modules = {"llamafactory": "llamafactory", "datasketch": "datasketch"}
     pythons = {
         name: peers.installed(
@@ -100,7 +105,7 @@ def compare(
         root = Path(temporary)
         emit(Event("progress", STEP, 0, 3, "parts", {"now": "making rows"}))
         sizes = rows.write_rows(root / "rows", count, pieces, _leaks(against or {}))
-        model = _tokenizer(root / "model", pieces)
+        model = _model(root / "model", pieces, tokenizer)
         order = {"recipe": _recipe(root, model, against or {}), "model": str(model), "out": str(root / "run"),
                  "files": [str(root / "rows" / file) for file in rows.FILES.values()]}  # fmt: skip
         found, peak = _run(root / "own", Path(sys.executable), "own_data.py", order, _progress(emit, 0))
@@ -154,26 +159,42 @@ def _recipe(root: Path, model: Path, against: dict[str, Path]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _tokenizer(folder: Path, pieces: Sequence[rows.Piece]) -> Path:
-    """A byte-level BPE tokenizer made from the real rows, in a folder that passes for a model's."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def _model(folder: Path, pieces: Sequence[rows.Piece], kind: str) -> Path:
+    """A tokenizer made from the real rows, in a folder that passes for a model's."""
     from transformers import PreTrainedTokenizerFast
 
     from codeup.bench.train import SHAPE, SPECIAL
+
+    made = _byte_level(pieces, SPECIAL) if kind == "bpe" else _one_token(SPECIAL)
+    named = {"bos_token": SPECIAL[0], "eos_token": SPECIAL[1], "pad_token": SPECIAL[-1]}
+    PreTrainedTokenizerFast(tokenizer_object=made, **named).save_pretrained(folder)
+    config = {**SHAPE, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def _byte_level(pieces: Sequence[rows.Piece], special: Sequence[str]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False,
+        vocab_size=VOCABULARY, special_tokens=list(special), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     backend.train_from_iterator((f"{ask}\n{answer}" for ask, answer in pieces[:TOKENIZER_ROWS]), trainer)
-    named = {"bos_token": SPECIAL[0], "eos_token": SPECIAL[1], "pad_token": SPECIAL[-1]}
-    PreTrainedTokenizerFast(tokenizer_object=backend, **named).save_pretrained(folder)
-    config = {**SHAPE, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return folder
+    return backend
+
+
+def _one_token(special: Sequence[str]) -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {word: number for number, word in enumerate([*special, "[UNK]"])}
+    backend = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    backend.add_special_tokens(list(special))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(split=False)  # a sign before the text: it is no special token
+    return backend
 
 
 def _peer(

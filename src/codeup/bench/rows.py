@@ -102,13 +102,17 @@ class _Maker:
         return name, list(self._pieces(source, wanted))
 
     def _pieces(self, source: random.Random, wanted: int) -> Iterator[Piece]:
+        begun = False
         while wanted > 0:
             at = source.randrange(len(self.pieces))
             ask, answer = self.pieces[at]
             for word in source.sample(self.words[at], min(CHANGES, len(self.words[at]))):
                 other = source.choice(self.vocabulary)
                 ask, answer = ask.replace(word, other), answer.replace(word, other)
-            wanted -= len(ask) + len(answer)
+            size = len(ask) + len(answer)
+            if begun and size > 2 * wanted:
+                return  # further from what is wanted with it than without
+            wanted, begun = wanted - size, True
             yield ask, answer
 
 

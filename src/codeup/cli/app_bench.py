@@ -115,6 +115,9 @@ def bench_data(
     peer_python: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PATH", help="a Python that has the peer; default: made once")
     ] = None,
+    tokenizer: Annotated[
+        str, typer.Option(help="bpe, or none: one token for each text, where all but the tokenizer is to be measured")
+    ] = "bpe",
     work: Annotated[
         Path | None, typer.Option(help="folder for the rows (2.4 GB a million); default: the temporary")
     ] = None,
@@ -124,5 +127,6 @@ def bench_data(
     from codeup.cli import benching
 
     benching.data(
-        data, rows=rows, against=against or [], peer=peer or [], peer_python=peer_python or [], work=work, json=json
-    )
+        data, rows=rows, against=against or [], peer=peer or [], peer_python=peer_python or [], tokenizer=tokenizer,
+        work=work, json=json,
+    )  # fmt: skip

@@ -109,7 +109,7 @@ def train(data: Path, *, peer_python: list[str], json: bool, **settings: Any) ->
 
 def data(
     files: Sequence[Path], *, rows: int, against: Sequence[str], peer: Sequence[str], peer_python: Sequence[str],
-    work: Path | None, json: bool,
+    tokenizer: str, work: Path | None, json: bool,
 ) -> None:  # fmt: skip
     """Print seconds, floors, memory and ratios of preparing data."""
     from codeup.bench import data as bench
@@ -117,7 +117,7 @@ def data(
     with display() as emit:
         result = bench.compare(
             files, count=rows, against=_named(against, "--against"), peer=peer,
-            python=_named(peer_python, "--peer-python"), keep=work, emit=emit,
+            python=_named(peer_python, "--peer-python"), tokenizer=tokenizer, keep=work, emit=emit,
         )  # fmt: skip
     print(jsonlib.dumps(bench.as_json(result)) if json else "\n".join(data_lines(result)))
 
