@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from codeup.data.code import blocks, completed
-from codeup.data.contamination import functions, ngrams
+from codeup.data.contamination import functions, ngrams, retrieval
 from codeup.data.contamination.items import Item, read_items
 from codeup.data.contamination.retrieval import Ranking
 from codeup.errors import UserError
@@ -161,6 +163,44 @@ def test_a_renamed_solution_is_found_by_its_shape() -> None:
     ranking = Ranking(items)
     ranking.add(rows, [shapes(row) for row in rows])
     assert [each.row for each in ranking.best(0, 5)] == [0]
+
+
+def some_text(draw: random.Random, size: int) -> str:
+    return " ".join(f"w{int(draw.paretovariate(0.6)) % 400}" for _ in range(size))
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 50])
+def test_leaving_rows_out_of_a_ranking_changes_none_of_its_best(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 rows against 20 items: all rows scored, and only those that can still be among the best; to the bit."""
+    draw = random.Random(count)
+    items = [item(str(number), some_text(draw, 40)) for number in range(20)]
+    rows = [some_text(draw, draw.randrange(1, 90)) for _ in range(2000)]
+    rows += rows[:50]  # equals: the earlier row comes first
+    among = np.array([draw.random() < 0.7 for _ in rows])
+    found = []
+    for many in (1 << 40, 0):
+        monkeypatch.setattr(retrieval, "MANY", many)
+        monkeypatch.setattr(retrieval, "FEW", count)
+        ranking = Ranking(items)
+        for begin in range(0, len(rows), 64):
+            ranking.add(rows[begin : begin + 64], [[] for _ in rows[begin : begin + 64]])
+        found.append([ranking.best(number, count, mask) for number in range(20) for mask in (None, among)])
+    assert found[0] == found[1]
+    assert all(len(best) == count for best in found[0])
+    assert any(every != masked for every, masked in zip(found[0][::2], found[0][1::2], strict=True))
+
+
+def test_few_rows_are_scored_in_full_where_a_rare_word_decides() -> None:
+    """1,000 rows, and the item's rare word in 3 of them: no other row can be among the 3 best."""
+    rows = [f"w{number % 7} common words of all rows" for number in range(1000)]
+    for place in (10, 500, 900):
+        rows[place] += " quetzalcoatlus pterodactyl archaeopteryx"
+    ranking = Ranking([item("1", "quetzalcoatlus pterodactyl archaeopteryx w3")])
+    ranking.add(rows, [[] for _ in rows])
+    index = ranking._words
+    index._index()
+    assert index._hopeful(index._terms(0), 3, None).tolist() == [10, 500, 900]
+    assert [each.row for each in ranking.best(0, 3)] == [10, 500, 900]
 
 
 @pytest.mark.real_data

@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codeup.data import dedup
 from codeup.data.spool import Spool
@@ -132,3 +136,41 @@ def test_an_exact_duplicate_of_a_dropped_row_points_at_the_row_that_is_kept(spoo
 def test_rows_too_short_for_a_shingle_are_near_only_when_equal(spool: Spool) -> None:
     fill(spool, [row("a", "b"), row("a", "c"), row("a", "b!")])
     assert not dedup.find(spool, "near", 0.5).duplicates
+
+
+@given(st.lists(st.text(alphabet="ab \n\t\x1c\x85\xa0\u2003\u2028\u00e9e\u0301", max_size=8), max_size=12))
+def test_keys_are_equal_exactly_where_texts_are_but_for_white_space_and_composition(texts: list[str]) -> None:
+    keys = [key.tobytes() for key in dedup._keys(texts)]
+    plain = [" ".join(unicodedata.normalize("NFC", text).split()) for text in texts]
+    assert [keys.index(key) for key in keys] == [plain.index(text) for text in plain]
+
+
+def test_pairs_must_share_as_many_bands_as_usual() -> None:
+    """Rows 0 and 1 share 4 of 8 bands, 0 and 2 three, 1 and 2 three others; rows 3 to 5 none."""
+    bands = np.arange(48, dtype=np.uint32).reshape(6, 8)
+    bands[1, :4] = bands[0, :4]
+    bands[2, :3] = bands[0, :3]
+    assert dedup.candidates(bands, 4).tolist() == [[0, 1]]
+    assert dedup.candidates(bands, 3).tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert dedup.candidates(bands[3:], 1).tolist() == []
+
+
+def test_pairs_are_counted_in_parts_without_losing_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    bands = draw.integers(0, 40, (300, 8)).astype(np.uint32)
+    whole = dedup.candidates(bands, 2).tolist()
+    monkeypatch.setattr(dedup, "MOST_PAIRS", 10)
+    monkeypatch.setattr(dedup, "CHUNK", 7)
+    assert dedup.candidates(bands, 2).tolist() == whole and len(whole) > 100
+
+
+@pytest.mark.parametrize("threshold", [0.95, 0.9, 0.8, 0.75, 0.6, 0.5])
+def test_a_pair_at_the_threshold_shares_enough_bands_nearly_always(threshold: float) -> None:
+    """By drawing, not by the formula: 20,000 pairs whose signatures agree with the threshold's probability."""
+    size, least = dedup.band_rows(threshold), dedup.least_bands(threshold)
+    agree = np.random.default_rng(1).random((20_000, 128 // size, size)) < threshold
+    shared = agree.all(axis=2).sum(axis=1)
+    assert (shared >= least).mean() >= dedup.RECALL
+    assert least == 1 or (shared >= least).mean() > 0.999
+    one_more = (shared >= least + 1).mean()
+    assert one_more < 1 and (least > 1 or one_more < 0.9999)

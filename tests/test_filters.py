@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codeup import plugins
 from codeup import recipe as recipes
-from codeup.data import code_languages, code_parses, fences, prose_language, secrets
+from codeup.data import code_languages, code_parses, fences, needles, prose_language, secrets
 from codeup.data.content import account
 from codeup.data.load import Funnel, load_source
 from codeup.data.mend import mender
+from codeup.data.needles import Needles
 from codeup.data.rows import Drop
 from codeup.data.store import write_conversations
 from codeup.errors import UserError
@@ -152,6 +155,33 @@ def test_fences_are_cut_out_to_the_byte() -> None:
 )
 def test_the_language_of_code_is_its_tag_or_its_first_line_or_its_looks(text: str, languages: list[str]) -> None:
     assert [language for language, _ in code_languages.of_text(text)] == languages
+
+
+def test_many_texts_at_once_are_told_as_one_by_one() -> None:
+    texts = [
+        "def f(x):\n    return x", "", "SELECT name FROM people;", "```js\nx()\n```\n```\nputs 1\nend\n```", "prose",
+        "```text\nno code\n```", "#!/bin/sh\nls", "x <- c(1)", "caf\u00e9 => {x}", "a\x00b := 1",
+    ]  # fmt: skip
+    assert code_languages.of_texts(texts) == [code_languages.of_text(text) for text in texts]
+    assert code_languages.of_texts([]) == []
+
+
+SOUGHT = ["a", "=>", "=> ", "ab", " = ", "abcabcabc", "\u00e9a", "cab", "b\n"]
+FINDER = Needles(SOUGHT)
+
+
+@given(st.lists(st.text(alphabet="abc=>\u00e9 \n", max_size=30), max_size=8))
+def test_needles_are_found_where_they_are(texts: list[str]) -> None:
+    found = FINDER.within(texts)
+    assert found.tolist() == [[needle in text for needle in SOUGHT] for text in texts]
+
+
+def test_needles_are_found_over_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needles, "BLOCK", 50)
+    texts = [f"{'x' * (number % 60)}needle{number}" for number in range(200)]
+    found = Needles(["needle7", "xneedle1", "eedle19"]).within(texts)
+    assert found.tolist() == [["needle7" in text, "xneedle1" in text, "eedle19" in text] for text in texts]
+    assert found.sum(axis=0).tolist() == [11, 109, 11]
 
 
 NAMES = {"python": "python", "javascript": "javascript", "java": "java", "c++": "cpp", "c#": "csharp", "sql": "sql",

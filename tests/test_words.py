@@ -66,3 +66,22 @@ def test_jaccard_is_that_of_the_sets() -> None:
     found = words.distinct(words.words(["a b b c", "b c d e"], PROSE))
     assert words.jaccard(found.of(0), found.of(1)) == 2 / 5
     assert words.jaccard(found.of(0), np.zeros(0, np.uint64)) == 0.0
+
+
+def test_runs_hash_the_same_wherever_they_stand() -> None:
+    """The running sum goes over all texts; a run's hash must not tell where in it the run lies."""
+    texts = ["a b c d e f g", *["x y z"] * 40, "c d e f g h"]
+    found = words.windows(words.words(texts, PROSE), 5)
+    alone = [words.windows(words.words([text], PROSE), 5).hashes.tolist() for text in texts]
+    assert [found.of(number).tolist() for number in range(len(texts))] == alone
+    assert found.of(0)[2] == found.of(41)[0]  # c d e f g
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.lists(st.integers(0, 2**64 - 1), max_size=40), st.data())
+def test_known_hashes_are_found_and_no_others(known: list[int], others: list[int], data: st.DataObject) -> None:
+    near = [(each + data.draw(st.sampled_from([-1, 0, 1, 1 << 40]))) % 2**64 for each in known]
+    asked = [*others, *near, *known]
+    table = words.Known(np.unique(np.array(known, np.uint64)))
+    where, place = table.find(np.array(asked, np.uint64))
+    assert where.tolist() == [number for number, each in enumerate(asked) if each in known]
+    assert [int(table.hashes[each]) for each in place] == [each for each in asked if each in known]

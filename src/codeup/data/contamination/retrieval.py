@@ -141,7 +141,7 @@ class _Bm25:
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None) -> list[int]:
         """Rows of the highest scores above 0; of equals, the earlier row."""
         self._index()
-        terms = self._postings(item)
+        terms = self._terms(item)
         rows = self._hopeful(terms, count, among) if _postings(terms) > MANY else np.arange(self._rows)
         scores = self.scores(item, rows)
         if among is not None:
@@ -156,7 +156,7 @@ class _Bm25:
     def scores(self, item: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """BM25 of these rows, in rising order or not, for an item, divided by the item's own."""
         self._index()
-        terms, own = self._postings(item), self._own(item)
+        terms, own = self._terms(item), self._own(item)
         if not own:
             return np.zeros(len(rows), dtype=np.float32)
         if _postings(terms) <= MANY:
@@ -203,7 +203,7 @@ class _Bm25:
                         break
         return rows
 
-    def _postings(self, item: int) -> list[_Term]:
+    def _terms(self, item: int) -> list[_Term]:
         """Each term of an item that is not common."""
         terms, counts = self.items[item]
         places = self.vocabulary.places(terms)
