@@ -505,7 +505,7 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
         micro_batch_tokens=stage.micro_batch_tokens,
         seed=recipe.seed,
         dtype=recipe.model.dtype,
-        device=recipe.devices,
+        device=recipe.device,
         quantization=recipe.model.quantization,
         activation_checkpointing=stage.activation_checkpointing,
     )  # fmt: skip

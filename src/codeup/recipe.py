@@ -334,7 +334,15 @@ class Recipe(Section):
         description="train and evaluate every variant once per seed, as VARIANT@SEED; data is prepared with `seed`",
     )
     run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
-    devices: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run")
+    devices: Literal["auto", "cpu", "cuda"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="where models run: auto (GPUs if there are any; training takes all of them), cpu, cuda (one GPU); "
+        "or how many GPUs train together (on a machine without any: how many processes)",
+    )
+    strategy: Literal["ddp", "fsdp2"] = Field(
+        "ddp",
+        description="several devices: each holds the whole base (ddp), or its share of it (fsdp2, for large ones)",
+    )
     data_root: str | None = Field(None, description="folder that relative data paths start from; default: here")
     report_to: Literal["none"] | Tracker | list[Tracker] = Field(
         "none", description="trackers that get the metrics of training too: tensorboard, trackio, wandb (codeup[track])"
@@ -374,6 +382,16 @@ class Recipe(Section):
     def each_seed(self) -> Sequence[int | None]:
         """The seeds of `seeds`; one None where there are none, and `seed` is meant."""
         return self.seeds or [None]
+
+    @property
+    def device(self) -> str:
+        """Where one model runs: auto, cpu or cuda."""
+        return self.devices if isinstance(self.devices, str) else "auto"
+
+    @property
+    def processes(self) -> int | None:
+        """How many processes train together; None where that is left to what there is."""
+        return self.devices if isinstance(self.devices, int) else None
 
     def trackers(self) -> list[str]:
         """What `report_to` names."""

@@ -232,7 +232,7 @@ def _pairs(recipe: recipes.Recipe, name: str, base: str) -> Step:
 def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int | None, base: str) -> list[Step]:
     stage, name = recipe.stage(chain[-1]), chain_name(chain, seed)
     before = (merge_name(chain[:-1], seed),) if len(chain) > 1 else ()
-    model: dict[str, Any] = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.devices}}
+    model: dict[str, Any] = {"base": base if not before else "", "at": {**_base_at(recipe), "device": recipe.device}}
     running = stage.model_dump(mode="json", include=running_settings(stage))
     train = {
         "stage": stage.model_copy(update={"select_on": None}).model_dump(mode="json", exclude=set(running)),
@@ -245,6 +245,8 @@ def _train_and_merge(recipe: recipes.Recipe, chain: tuple[str, ...], seed: int |
         "at": {
             **model["at"],
             **_selection_at(recipe, stage),
+            "processes": recipe.processes,
+            "strategy": recipe.strategy,
             "running": running,
             "report_to": recipe.trackers(),
             "project": recipe.name,
@@ -338,7 +340,7 @@ def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: Stud
                 "template": recipe.model.template,
                 "base": base if model.step is None else "",
                 "seed": recipe.seed if model.seed is None else model.seed,
-                "at": {**place, **_base_at(recipe), "device": recipe.devices},
+                "at": {**place, **_base_at(recipe), "device": recipe.device},
             }
             judge = {
                 **common,

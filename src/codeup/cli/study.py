@@ -16,6 +16,7 @@ from codeup import run as engine
 from codeup.cli import shared
 from codeup.cli.progress import display
 from codeup.errors import UserError
+from codeup.steps import _crew
 from codeup.types import Artifact, Step
 
 
@@ -30,6 +31,8 @@ def run(
 ) -> list[str]:
     """Run a recipe (or print its plan) and return the thresholds that were missed, in words."""
     recipe = recipes.load(path, settings)
+    if not dry_run and _crew.follow(recipe.device):
+        return []
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
     planned = engine.plan(steps, folder)
     engine.claim(folder, name=recipe.name, recipe_file=path, planned=planned, look_only=dry_run)
@@ -37,7 +40,7 @@ def run(
         _print_plan(path, recipe, planned, json)
         return []
     started = time.monotonic()
-    with display() as emit:
+    with display() as emit, _crew.leading(recipe.device):
         done = engine.run(steps, folder, emit=emit, only=only, force=force)
     record = _remember(recipe, path, folder, done)
     scores = _scores(done.values())
@@ -61,6 +64,8 @@ def run(
 def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> None:
     """Run one stage of a recipe and what it still needs, without merging or evaluating it."""
     recipe = recipes.load(path, settings)
+    if _crew.follow(recipe.device):
+        return
     chains = [chain for chain in recipe.chains().values() if stage in chain]
     if not chains:
         known = ", ".join(s.name for s in recipe.stages)
@@ -69,7 +74,7 @@ def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> No
     engine.claim(folder, name=recipe.name, recipe_file=path, planned=engine.plan(steps, folder))
     first_seed = recipe.seeds[0] if recipe.seeds else None
     name = "train-" + study.chain_name(chains[0][: chains[0].index(stage) + 1], first_seed)
-    with display() as emit:
+    with display() as emit, _crew.leading(recipe.device):
         artifact = engine.run(steps, folder, emit=emit, only=name)[name]
     adapter = str(Path(artifact.folder) / "adapter")
     print(jsonlib.dumps({"adapter": adapter, **artifact.summary}) if json else f"adapter: {adapter}")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import models
 from codeup.errors import UserError
 from codeup.recipe import Lora, Stage
+from codeup.steps import _crew
 from codeup.types import Context
 
 if TYPE_CHECKING:
@@ -38,12 +39,35 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Train an adapter into `adapter/`, or all weights into `model/`; continues from checkpoints when interrupted."""
+    return _crew.run_stage("sft", spec, context, work, count=processes(spec))
+
+
+def work(spec: Spec, context: Context) -> dict[str, Any]:
+    """The training itself, alone or as one of several processes."""
     from codeup.train.sft import train_sft
 
     data = context.only("prepare")
     assert data is not None
     summary = train_sft(**arguments(spec, context, Path(data.folder), data.summary["validation_rows"]))
     return {**summary, "selected_on": selected_on(spec.select)}
+
+
+def processes(spec: Spec) -> int:
+    """How many processes train a stage on this machine: `devices`, or one for each GPU, where a step has packs for all.
+
+    UserError where more GPUs are asked for than there are.
+    """
+    import torch
+
+    from codeup.train.ranks import refuse_missing_gpus
+
+    asked, device, stage = spec.at["processes"], spec.at["device"], stage_of(spec)
+    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    if asked is None:
+        return max(1, min(gpus, stage.batch_tokens // stage.pack_length)) if device == "auto" else 1
+    if gpus:
+        refuse_missing_gpus(asked)
+    return int(asked)
 
 
 def stage_of(spec: Spec) -> Stage:
@@ -54,6 +78,7 @@ def stage_of(spec: Spec) -> Stage:
 def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) -> dict[str, Any]:
     """What every kind of stage hands to the training, flat."""
     from codeup.chat import load_renderer
+    from codeup.train import ranks
 
     stage, start, scorer = stage_of(spec), start_model(context, spec.at), None
     renderer = load_renderer(start, spec.template)
@@ -95,6 +120,7 @@ def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) ->
         "activation_checkpointing": stage.activation_checkpointing,
         "report_to": spec.at["report_to"],
         "project": spec.at["project"],
+        "ranks": ranks.join(spec.at["device"], spec.at["strategy"]),
         "emit": context.emit,
         "step_name": context.step,
     }

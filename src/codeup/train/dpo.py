@@ -16,6 +16,7 @@ from typing import Any
 
 from codeup.train.metrics import read_metrics
 from codeup.train.preference import Preference
+from codeup.train.ranks import ALONE
 from codeup.train.sft import train_sft
 
 REPORTED = ("margin", "accuracy", "chosen_logp", "rejected_logp")
@@ -32,6 +33,8 @@ def train_dpo(
     """
     objective = Preference(beta=beta, label_smoothing=label_smoothing, loss=loss)
     summary = train_sft(out=out, objective=objective, **training)
+    if not training.get("ranks", ALONE).first:
+        return summary
     for scores in out.glob("reference-*.npy"):
         scores.unlink()
     return {**summary, **last_figures(out / "metrics.jsonl", summary["epochs"])}

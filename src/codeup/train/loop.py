@@ -4,6 +4,9 @@ A step, for packs p1 p2 p3 with 40, 25 and 35 trained tokens in two micro-batche
 
     row [p1 p2] -> sum of losses / 100 -> backward     row [p3] -> sum of losses / 100 -> backward
     clip -> AdamW -> zero.        The loss is read from the device once per step.
+
+With several ranks (ranks.py) the packs of a step are dealt among them and the gradients summed before the clip: the
+same numbers up to rounding, dropout included.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import checkpoint, packing
+from codeup.train import checkpoint, packing, ranks
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
 from codeup.train.lora import parameter_groups
@@ -84,6 +87,7 @@ class Run:
     """Everything a step needs. `clean` is False from the first changed weight until the step is fully reported.
 
     `adapter` is `model` itself where all weights are trained. `compute`: the dtype of products, if not the model's.
+    `drawn`: something (dropout, noise) is drawn at random in each pass.
     """
 
     model: PreTrainedModel
@@ -102,6 +106,8 @@ class Run:
     plus_ratio: float = 1.0
     neftune_alpha: float = 0.0
     compute: torch.dtype | None = None
+    drawn: bool = True
+    ranks: ranks.Ranks = ranks.ALONE
     progress: Progress = field(default_factory=Progress)
     clean: bool = True
 
@@ -117,6 +123,11 @@ class Run:
     def device(self) -> torch.device:
         return self.model.device
 
+    def mine(self, packs: Sequence[Pack], *, whole: bool = False) -> list[packing.Micro]:
+        """This rank's share of packs that all ranks go through together."""
+        count, lockstep = self.ranks.count, self.ranks.lockstep
+        return packing.deal(packs, count, self.micro_batch_tokens, whole=whole, lockstep=lockstep)[self.ranks.rank]
+
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         compute = self.compute or self.model.dtype
         return contextlib.nullcontext() if compute == torch.float32 else torch.autocast(self.device.type, compute)
@@ -129,7 +140,6 @@ def train_step(run: Run) -> StepResult:
     packs = run.reader(step)
     trained = run.reader.targets(packs)
     divisor = run.objective.divisor(packs, trained)
-    torch.manual_seed(step_seed(run.seed, step))
     total = accumulate(run, packs, divisor)
     norm = torch.nn.utils.clip_grad_norm_(run.parameters, run.max_grad_norm or math.inf)
     loss_value, *others, norm_value = torch.cat([total / divisor, norm.double()[None]]).tolist()
@@ -150,14 +160,19 @@ def train_step(run: Run) -> StepResult:
 
 
 def accumulate(run: Run, packs: Sequence[Pack], divisor: int) -> torch.Tensor:
-    """Add the gradient of the summed loss over `divisor`; returns the objective's sums (k,), still on the device."""
+    """Add the gradient of the summed loss over `divisor`, of all ranks; returns the objective's sums (k,) over all
+    ranks, still on the device."""
     total = torch.zeros(len(run.objective.figures), dtype=torch.float64, device=run.device)
-    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
-        batch = collate_packs(run.store, micro).to(run.device)
+    gradients = ranks.one_piece(run.parameters) if run.ranks.count > 1 else []
+    for micro in run.mine(packs, whole=run.drawn):
+        torch.manual_seed(step_seed(run.seed, run.progress.step, micro.number))
+        batch = collate_packs(run.store, micro.packs).to(run.device)
         with run.precision():
-            sums = run.objective.sums(run, batch, run.store, micro)
-        (sums[0] / divisor).backward()
-        total += sums.detach()
+            sums = run.objective.sums(run, batch, run.store, micro.packs)
+        (sums[0] / divisor * micro.counts).backward()
+        total += sums.detach() * micro.counts
+    for summed in (*gradients, total):
+        run.ranks.sum(summed)
     return total
 
 
@@ -174,9 +189,10 @@ def _count(run: Run, *, tokens: int, trained: int, divisor: int, loss: float, se
         now.epoch_loss, now.epoch_trained = 0.0, 0
 
 
-def step_seed(seed: int, step: int) -> int:
-    """The state of all randomness (dropout) of a step, from its number alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:7], "big")
+def step_seed(seed: int, step: int, micro: int = 0) -> int:
+    """The state of all randomness (dropout) of a micro-batch, from the numbers of its step and its place there."""
+    place = f"{seed}/{step}" + (f"/{micro}" if micro else "")
+    return int.from_bytes(hashlib.sha256(place.encode()).digest()[:7], "big")
 
 
 def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float) -> None:
@@ -185,9 +201,10 @@ def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float
     path = run.out / "nan_batch.npz"
     documents = [document for item in packs for document in item.documents]
     try:
-        kept = (
-            f"{keep_batch(path, run.model, run.forward, run.store, documents, run.precision)} The batch is in {path}."
+        told = keep_batch(
+            path if run.ranks.first else None, run.model, run.forward, run.store, documents, run.precision
         )
+        kept = f"{told} The batch is in {path}."
     except OSError as error:
         kept = f"The batch could not be kept in {path} ({error.strerror})."
     raise WorkFailed(
@@ -202,7 +219,12 @@ def save_state(run: Run, root: Path, identity: str, **keeping: Any) -> None:
     tensors = {f"{ADAPTER}{name}": p for name, p in run.named.items()}
     for name, p in run.named.items():
         tensors |= {f"{moment}/{name}": run.optimizer.state[p][moment] for moment in MOMENTS}
-    state = {"progress": asdict(run.progress), "identity": identity, "threads": torch.get_num_threads()}
+    state = {
+        "progress": asdict(run.progress),
+        "identity": identity,
+        "threads": torch.get_num_threads(),
+        "ranks": run.ranks.count,
+    }
     checkpoint.save(root, run.progress.step, tensors, state, **keeping)
 
 
@@ -214,13 +236,27 @@ def restore_state(run: Run, saved: checkpoint.Checkpoint, identity: str, root: P
             where=str(root),
             mend="delete this folder to start afresh, or train into another one",
         )
-    torch.set_num_threads(saved.state["threads"])
+    if saved.state.get("ranks", 1) == run.ranks.count:
+        torch.set_num_threads(saved.state["threads"])
     run.progress = Progress(**saved.state["progress"])
     restore_weights(run, saved)
     for name, p in run.named.items():
         moments = {moment: saved.tensors[f"{moment}/{name}"].to(p.device) for moment in MOMENTS}
         step = torch.tensor(float(saved.step), device=p.device)
         run.optimizer.state[p] = {"step": step, **moments}
+
+
+def share_state(run: Run) -> None:
+    """Give all ranks the first one's weights, moments and counters."""
+    run.progress = Progress(**run.ranks.from_first(lambda: asdict(run.progress)))
+    run.ranks.copy_first(p.data for p in run.parameters)
+    if run.progress.step == 0:
+        return
+    for p in run.parameters:
+        if not run.ranks.first:
+            step = torch.tensor(float(run.progress.step), device=p.device)
+            run.optimizer.state[p] = {"step": step, **{moment: torch.empty_like(p) for moment in MOMENTS}}
+        run.ranks.copy_first(run.optimizer.state[p][moment] for moment in MOMENTS)
 
 
 def restore_weights(run: Run, saved: checkpoint.Checkpoint) -> None:

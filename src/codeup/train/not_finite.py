@@ -28,16 +28,17 @@ SHOWN = 5
 
 
 def keep_batch(
-    path: Path,
+    path: Path | None,
     model: PreTrainedModel,
     forward: Forward,
     store: TokenStore,
     documents: Sequence[int],
     precision: Callable[[], AbstractContextManager[Any]],
 ) -> str:
-    """Write the batch to `path` and return a sentence about its documents."""
+    """Write the batch to `path`, if there is one, and return a sentence about its documents."""
     losses = document_losses(model, forward, store, documents, precision)
-    collate([store[i] for i in documents]).save(path, documents=np.asarray(documents), document_loss=losses)
+    if path is not None:
+        collate([store[i] for i in documents]).save(path, documents=np.asarray(documents), document_loss=losses)
     bad = [number for number, loss in zip(documents, losses, strict=True) if not np.isfinite(loss)]
     if not bad:
         return f"Each of its {len(documents)} documents has a finite loss when alone."

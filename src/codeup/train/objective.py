@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from codeup.train.attention import segments_of
 from codeup.train.batch import Batch
 from codeup.train.loss import Forward, loss_sum
+from codeup.train.ranks import Ranks
 from codeup.train.tokens import TokenStore
 from codeup.types import Emit, Pack
 
@@ -30,6 +31,7 @@ class Scorer(Protocol):
     forward: Forward
     out: Path
     micro_batch_tokens: int
+    ranks: Ranks
 
     @property
     def device(self) -> torch.device: ...

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -93,6 +94,53 @@ def micro_batches(packs: Sequence[Pack], max_tokens: int) -> list[list[Pack]]:
         runs[-1].append(item)
         room -= item.length
     return runs
+
+
+@dataclass(frozen=True)
+class Micro:
+    """What goes through at once. `number` is its place in the step where it is the same for any number of ranks;
+    `counts` is False for one that only keeps a rank in step with the others."""
+
+    number: int
+    packs: list[Pack]
+    counts: bool = True
+
+    @property
+    def length(self) -> int:
+        return sum(item.length for item in self.packs)
+
+
+def deal(
+    packs: Sequence[Pack], ranks: int, max_tokens: int, *, whole: bool, lockstep: bool = False
+) -> list[list[Micro]]:
+    """The micro-batches of each rank, with as equal numbers of tokens as whole packs allow: the longest first, each to
+    the rank that has the least so far.
+
+    Packs of 10 9 8 3, two ranks:   [10 3] [9 8]: 13 and 17 tokens;   micro-batches of at most 12:   [10] [3]   [9] [8]
+
+    With `whole`, the micro-batches are those of one process, numbered, and dealt as they are: what is drawn at random
+    for a micro-batch then depends on its number and not on who computes it. With `lockstep`, ranks with fewer of them
+    get the step's first pack again, not to be counted.
+    """
+    if whole:
+        units = [Micro(number, found) for number, found in enumerate(micro_batches(packs, max_tokens))]
+    else:
+        units = [Micro(0, [item]) for item in packs]
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for at in sorted(range(len(units)), key=lambda at: -units[at].length):
+        least = loads.index(min(loads))
+        shares[least].append(at)
+        loads[least] += units[at].length
+    dealt = [[units[at] for at in sorted(share)] for share in shares]
+    if not whole:
+        cut = [micro_batches([unit.packs[0] for unit in share], max_tokens) for share in dealt]
+        dealt = [[Micro(0, found) for found in share] for share in cut]
+    if lockstep:
+        most = max(len(share) for share in dealt)
+        idle = Micro(0, [packs[0]], counts=False)
+        dealt = [share + [idle] * (most - len(share)) for share in dealt]
+    return dealt
 
 
 def efficiency(packs: Sequence[Pack], capacity: int) -> float:

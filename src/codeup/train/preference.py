@@ -114,29 +114,47 @@ def _targets(store: TokenStore, documents: Sequence[int]) -> list[int]:
 def _score_all(run: Scorer, store: TokenStore, path: Path, emit: Emit, step_name: str) -> NDArray[np.float64]:
     """(pairs, 2) log-probabilities; pairs with nothing to learn stay NaN. Goes on where an earlier call was stopped.
 
-    Micro-batches are those of the whole list whatever is done already, so that every score has the same bytes.
+    Micro-batches are those of the whole list whatever is done already, so that every score has the same bytes. Ranks
+    take one each in turn, and the last one once more where there are fewer left than ranks.
     """
     useful = useful_items(store.targets_per_document(), 2).tolist()
-    scores = np.load(path) if path.exists() else np.full((len(store) // 2, 2), np.nan)
+    scores = run.ranks.from_first(lambda: np.load(path) if path.exists() else np.full((len(store) // 2, 2), np.nan))
     packs = [Pack((2 * i, 2 * i + 1), int(store.lengths[2 * i : 2 * i + 2].sum())) for i in useful]
+    micros = packing.micro_batches(packs, run.micro_batch_tokens)
+    left = [micro for micro in micros if np.isnan(scores[_pairs(micro)]).any()]
     run.adapter.eval()
-    saved, done = time.monotonic(), 0
-    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
-        documents = _documents(micro)
-        pairs = [document // 2 for document in documents[::2]]
-        done += len(pairs)
-        if not np.isnan(scores[pairs]).any():
-            continue
-        batch = collate_packs(store, micro).to(run.device)
-        with run.precision():
-            found = log_probabilities(run.model, run.forward, batch, _targets(store, documents))
-        scores[pairs] = found.double().cpu().numpy()
+    saved = time.monotonic()
+    for start in range(0, len(left), run.ranks.count):
+        together = left[start : start + run.ranks.count]
+        _score_together(run, store, together, scores)
+        done = sum(map(len, micros)) - sum(map(len, left[start + len(together) :]))
         emit(Event("progress", step_name, done=done, total=len(useful), unit="pairs scored by the reference"))
-        if time.monotonic() - saved >= SAVE_EVERY_S or done == len(useful):
+        if run.ranks.first and (time.monotonic() - saved >= SAVE_EVERY_S or done == len(useful)):
             _save(path, scores)
             saved = time.monotonic()
     run.adapter.train()
     return scores
+
+
+def _score_together(
+    run: Scorer, store: TokenStore, together: Sequence[Sequence[Pack]], scores: NDArray[np.float64]
+) -> None:
+    """Each rank scores one of `together`; all get the scores of all."""
+    mine = together[min(run.ranks.rank, len(together) - 1)]
+    batch = collate_packs(store, mine).to(run.device)
+    with run.precision():
+        found = log_probabilities(run.model, run.forward, batch, _targets(store, _documents(mine)))
+    pairs = [_pairs(micro) for micro in together]
+    scored = np.zeros((sum(map(len, pairs)), 2))
+    if run.ranks.rank < len(together):
+        begin = sum(map(len, pairs[: run.ranks.rank]))
+        scored[begin : begin + len(found)] = found.double().cpu().numpy()
+    run.ranks.sum(torch.from_numpy(scored))
+    scores[[pair for of_one in pairs for pair in of_one]] = scored
+
+
+def _pairs(packs: Sequence[Pack]) -> list[int]:
+    return [document // 2 for document in _documents(packs)[::2]]
 
 
 def _save(path: Path, scores: NDArray[np.float64]) -> None:

@@ -46,7 +46,18 @@ def _known(*steps: int | None) -> set[int]:
 
 
 def resume(run: loop.Run, saving: Saving, emit: Emit, step_name: str) -> int | None:
-    """Continue the newest whole checkpoint and say so; its step, or None where training begins at the beginning."""
+    """Continue the newest whole checkpoint and say so; its step, or None where training begins at the beginning.
+
+    The first rank reads it, however many there were when it was written, and the others get it from there.
+    """
+    resumed = run.ranks.from_first(lambda: _restore(run, saving, emit, step_name))
+    if run.ranks.count > 1:
+        loop.share_state(run)
+        saving.step = run.progress.step
+    return resumed
+
+
+def _restore(run: loop.Run, saving: Saving, emit: Emit, step_name: str) -> int | None:
     folder = run.out / "checkpoints"
     saved = checkpoint.load_latest(folder)
     if saved is None:

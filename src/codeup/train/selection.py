@@ -12,6 +12,7 @@ alone 2 N (docs/training.md); hence FORWARD. The seconds it took are measured to
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -170,7 +171,7 @@ def make_schedule(plan: Plan, per_epoch: int, work: float, share: float) -> Sche
 
 
 def evaluate(run: Run, evaluator: Evaluator) -> dict[str, Any]:
-    """Measure the model as it is and remember it in the run's progress."""
+    """Measure the model as it is, by all ranks together, and remember it in the run's progress."""
     started = time.perf_counter()
     found: dict[str, Any] = {"step": run.progress.step}
     run.adapter.eval()
@@ -178,7 +179,7 @@ def evaluate(run: Run, evaluator: Evaluator) -> dict[str, Any]:
         if evaluator.store is not None and evaluator.packs:
             found |= held_out_means(run, evaluator.store, evaluator.packs)
         if evaluator.scorer is not None:
-            found[evaluator.scorer.name] = _score(run, evaluator.scorer)
+            found[evaluator.scorer.name] = run.ranks.from_first(functools.partial(_score, run, evaluator.scorer))
     finally:
         run.adapter.train()
     run.progress.evaluations.append(found)
@@ -189,15 +190,17 @@ def evaluate(run: Run, evaluator: Evaluator) -> dict[str, Any]:
 @torch.no_grad()
 def held_out_means(run: Run, store: TokenStore, packs: Sequence[Pack]) -> dict[str, float]:
     """The objective's means over the packs, eval_loss among them: the same path and the same memory as training."""
-    total = torch.zeros(len(run.objective.figures), dtype=torch.float64, device=run.device)
-    trained = 0
-    for micro in packing.micro_batches(packs, run.micro_batch_tokens):
-        batch = collate_packs(store, micro).to(run.device)
+    total = torch.zeros(len(run.objective.figures) + 1, dtype=torch.float64, device=run.device)  # the last: targets
+    for micro in run.mine(packs):
+        batch = collate_packs(store, micro.packs).to(run.device)
         with run.precision():
-            total += run.objective.sums(run, batch, store, micro)
-        trained += len(batch.targets)
-    means = (total / run.objective.divisor(packs, trained)).tolist()
-    return {f"eval_{name}": value for name, value in zip(run.objective.figures, means, strict=True)}
+            sums = run.objective.sums(run, batch, store, micro.packs)
+        total[:-1] += sums * micro.counts
+        total[-1] += len(batch.targets) * micro.counts
+    run.ranks.sum(total)
+    *sums_of_all, trained = total.tolist()
+    divisor = run.objective.divisor(packs, int(trained))
+    return {f"eval_{name}": value / divisor for name, value in zip(run.objective.figures, sums_of_all, strict=True)}
 
 
 def _score(run: Run, scorer: Scorer) -> float:

@@ -9,7 +9,8 @@
 
 Interrupted by Ctrl-C, kill -9 or power loss, the next call with the same arguments goes on from the last checkpoint;
 on a CPU the final adapter has the same bytes as an uninterrupted one. A full disk ends a run with a message, never with
-a loss: make room and call again. Which step is published: selection.py. Not covered: several devices.
+a loss: make room and call again. Which step is published: selection.py; what happens between: course.py. Several
+processes that make this call with their `ranks` train together (ranks.py): the first writes, all return its summary.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ import torch
 from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import elementwise, loop, methods, packing, selection, shortage
+from codeup.train import course, elementwise, loop, methods, packing, selection, shortage
 from codeup.train.attention import self_test, sliding_window, use_segment_attention
-from codeup.train.metrics import Metrics
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
+from codeup.train.ranks import ALONE, Ranks
 from codeup.train.saving import Saving, resume, take_weights
 from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.train.trackers import Trackers
@@ -87,6 +88,7 @@ def train_sft(
     base_name: str | None = None,
     base_hub_id: str | None = None,
     base_revision: str | None = None,
+    ranks: Ranks = ALONE,
     emit: Emit = ignore_event,
     step_name: str = "train",
 ) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def train_sft(
         "neftune_alpha": neftune_alpha,
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
-        "precision": [dtype, device, quantization],
+        "precision": [dtype, base_model.pick_device(device).type, quantization],
         "evaluation": [eval_rows, evals_per_epoch, eval_share, held_out.digest() if held_out else None],
         "selection": [select_by, early_stop, scorer.identity if scorer else None],
     }
@@ -157,11 +159,11 @@ def train_sft(
     )
     drawn = neftune_alpha > 0 or (method == "lora" and settings["dropout"] > 0)
     identity = _identity(_of_the_result(facts, drawn=drawn, watched=select_by != selection.LAST or early_stop > 0))
-    artifacts.make_folder(out)
-    finished = _finished(out, identity)
+    _agree(ranks, facts)
+    finished = ranks.from_first(lambda: _begin(out, identity, keep_checkpoints))
     if finished is not None:
-        _tidy(out, keep_checkpoints)
         return finished
+    emit = emit if ranks.first else ignore_event
     sizes: dict[str, Any] = {
         "method": method, "lora": settings, "pack_length": pack_length, "dtype": dtype, "quantization": quantization,
         "micro_batch_tokens": optimiser["micro_batch_tokens"], "device": base_model.pick_device(device),
@@ -172,8 +174,8 @@ def train_sft(
     with _borrowed_globals(), shortage.out_of_memory_explained(advise):
         ready = _load(
             model, stores, plan, out, objective=objective, settings=settings, optimiser=optimiser, sizes=sizes,
-            identity=identity, seed=seed, neftune_alpha=neftune_alpha, template_tokens=template_tokens or {}, emit=emit,
-            step_name=step_name,
+            identity=identity, seed=seed, neftune_alpha=neftune_alpha, template_tokens=template_tokens or {},
+            drawn=drawn, ranks=ranks, emit=emit, step_name=step_name,
         )  # fmt: skip
         run = ready.run
         started = time.perf_counter()
@@ -183,17 +185,17 @@ def train_sft(
         if spaced_out := evaluator.schedule.note(eval_share):
             emit(Event("note", step_name, text=spaced_out))
         trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
-        _train(run, evaluator, saving=saving, trackers=trackers, emit=emit, step_name=step_name)
+        course.train(run, evaluator, saving, course.Record(run, trackers, emit, step_name))
         summary = _summary(run, evaluator, ready.difference, resumed, time.perf_counter() - started) | {
             "method": method,
             "planned_memory_mb": shortage.planned_mb(model, **sizes),
             "untrained_tokens": ready.untrained,
             "rows_set_to_mean": ready.trained.rows_set_to_mean,
         }
-        take_weights(run, summary["selected_step"])
-        summary |= methods.publish(ready.trained, model, out, {**facts, **named, "steps": summary["selected_step"]})
-        artifacts.write_json(out / "train.json", {"identity": identity, "summary": summary})
-    _tidy(out, keep_checkpoints)
+        publish = functools.partial(_publish, ready, summary, model, {**facts, **named}, identity)
+        summary = ranks.from_first(publish)
+    if ranks.first:
+        _tidy(out, keep_checkpoints)
     return summary
 
 
@@ -210,7 +212,7 @@ class _Ready:
 def _load(
     model: Path, stores: Sequence[TokenStore], plan: Plan, out: Path, *, objective: Objective,
     settings: Mapping[str, Any], optimiser: Mapping[str, Any], sizes: Mapping[str, Any], identity: str, seed: int,
-    neftune_alpha: float, template_tokens: Mapping[str, int], emit: Emit, step_name: str,
+    neftune_alpha: float, template_tokens: Mapping[str, int], drawn: bool, ranks: Ranks, emit: Emit, step_name: str,
 ) -> _Ready:  # fmt: skip
     """Load the base, attach what is trained, and prove that packed documents stay apart."""
     method = sizes["method"]
@@ -224,11 +226,12 @@ def _load(
         emit(Event("note", step_name, text=f"no kernels could be made for this GPU, training is slower ({reason})"))
     use_segment_attention(loaded)
     untrained = methods.untrained_tokens(loaded, template_tokens, emit, step_name)
-    trained = methods.begin(loaded, method, settings, out, identity, seed)
+    with ranks.first_before_others():
+        trained = methods.begin(loaded, method, settings, out, identity, seed)
     methods.say_what_is_left_out(trained, settings["targets"], emit, step_name)
     run = loop.Run(
         loaded, trained.module, stores[0], plan, out, seed=seed, objective=objective,
-        plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha,
+        plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha, drawn=drawn, ranks=ranks,
         compute=base_model.training_dtype(model, sizes["dtype"], loaded.device), **optimiser,
     )  # fmt: skip
     documents = test_documents(stores[0], plan, sliding_window(loaded))
@@ -251,78 +254,32 @@ def _identity(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _train(
-    run: loop.Run, evaluator: selection.Evaluator, *, saving: Saving, trackers: Trackers, emit: Emit, step_name: str
-) -> None:  # fmt: skip
-    """All remaining steps. Ctrl-C saves a checkpoint first, unless it came while the weights were being changed.
-
-    An evaluation that was interrupted is made when the training goes on, before the next step.
-    """
-    progress = run.progress
-    metrics = Metrics(run.out / "metrics.jsonl", keep_to=progress.step, also=trackers.add)
-
-    def save() -> None:
-        metrics.to_disk()
-        saving.save(run, evaluator.chosen(progress))
-
-    try:
-        while True:
-            evaluated = evaluator.due(progress)
-            if evaluated:
-                _evaluate(run, evaluator, metrics, emit, step_name)
-            ended = progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
-            wanted = ended or saving.due(progress.step) or (evaluated and evaluator.select_by != selection.LAST)
-            if wanted and progress.step > saving.step:
-                save()
-            if ended:
-                return
-            result = loop.train_step(run)
-            _report(run, result, metrics, emit, step_name)
-            run.clean = True
-    except KeyboardInterrupt:
-        if run.clean and progress.step > saving.step:
-            save()
-        raise
-    finally:
-        metrics.close()
-        trackers.close()
+def _agree(ranks: Ranks, facts: Mapping[str, Any]) -> None:
+    """All ranks must mean the same training, and compute it with the same code."""
+    apart = {"base model": facts["base_sha256"], "training data": facts["tokens_sha256"]}
+    others = {key: value for key, value in facts.items() if key not in ("base_sha256", "tokens_sha256")}
+    versions = [artifacts.code_version(("train",)), torch.__version__.partition("+")[0]]
+    ranks.agree({**apart, "recipe": _identity(others), "version of CodeUp or PyTorch": str(versions)})
 
 
-def _evaluate(
-    run: loop.Run, evaluator: selection.Evaluator, metrics: Metrics, emit: Emit, step_name: str
-) -> None:  # fmt: skip
-    """One evaluation; it is said before that it begins, and after what it gave and which share of the time it takes."""
-    progress, plan = run.progress, run.plan
-    before, total = progress.evaluation_seconds, plan.tokens_per_epoch * plan.epochs
-    place = (progress.tokens, total, "tokens")
-    emit(Event("progress", step_name, *place, {"evaluating after step": progress.step}))
-    found = selection.evaluate(run, evaluator)
-    seconds = progress.evaluation_seconds - before
-    metrics.add(**found, epoch=progress.step / plan.steps_per_epoch, eval_seconds=round(seconds, 3))
-    values = {name: value for name, value in found.items() if name != "step"}
-    share = f"{progress.evaluation_seconds / progress.seconds:.1%} of training"
-    emit(Event("progress", step_name, *place, {**values, "evaluating": share}))
+def _begin(out: Path, identity: str, keep_checkpoints: bool) -> dict[str, Any] | None:
+    """Make the folder; the summary of a training that has already reached its end there."""
+    artifacts.make_folder(out)
+    finished = _finished(out, identity)
+    if finished is not None:
+        _tidy(out, keep_checkpoints)
+    return finished
 
 
-def _report(run: loop.Run, result: loop.StepResult, metrics: Metrics, emit: Emit, step_name: str) -> None:
-    progress, plan = run.progress, run.plan
-    speed = result.tokens / result.seconds
-    metrics.add(
-        step=progress.step,
-        epoch=progress.step / plan.steps_per_epoch,
-        loss=result.loss,
-        learning_rate=result.learning_rate,
-        grad_norm=result.grad_norm,
-        tokens=progress.tokens,
-        trained_tokens=progress.trained_tokens,
-        seconds=round(progress.seconds, 3),
-        tokens_per_s=round(speed, 1),
-        **result.figures,
-    )
-    first = dict(list(result.figures.items())[:2])  # the line of a terminal has room for two more
-    values = {"loss": result.loss, "tokens/s": speed, "lr": result.learning_rate, **first}
-    total = plan.tokens_per_epoch * plan.epochs
-    emit(Event("progress", step_name, done=progress.tokens, total=total, unit="tokens", values=values))
+def _publish(
+    ready: _Ready, summary: dict[str, Any], model: Path, facts: Mapping[str, Any], identity: str
+) -> dict[str, Any]:
+    """Write the adapter of the chosen step, then the summary, which is returned."""
+    out, step = ready.run.out, summary["selected_step"]
+    take_weights(ready.run, step)
+    whole = summary | methods.publish(ready.trained, model, out, {**facts, "steps": step})
+    artifacts.write_json(out / "train.json", {"identity": identity, "summary": whole})
+    return whole
 
 
 def test_documents(store: TokenStore, plan: Plan, window: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -366,6 +323,7 @@ def _summary(
         "dtype": str(run.model.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "device": str(run.device),
+        "processes": run.ranks.count,
     }
 
 

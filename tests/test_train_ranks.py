@@ -1,0 +1,181 @@
+"""Several processes train what one does: the same losses, the same adapter, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_models import random_documents, save_tiny_llama
+
+from codeup.errors import UserError
+from codeup.train import packing, place
+from codeup.train.metrics import read_metrics
+from codeup.train.tokens import write_tokens
+from codeup.types import Pack
+
+SETTINGS: dict[str, Any] = {
+    "lora": {"r": 4, "alpha": 8, "dropout": 0.1},
+    "epochs": 2,
+    "tokens_per_batch": 256,
+    "pack_length": 32,
+    "micro_batch_tokens": 64,
+    "learning_rate": 1e-2,
+    "neftune_alpha": 5.0,
+    "eval_share": 1.0,
+    "evals_per_epoch": 2,
+    "checkpoint_every_steps": 2,
+}
+STEPS = 10
+PLAIN = {"lora": {"r": 4, "alpha": 8}, "neftune_alpha": 0.0}
+"""Nothing is drawn at random: packs are dealt one by one."""
+PAIRS = {"beta": 0.1, "pack_length": 64, "epochs": 1, **PLAIN}
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("ranks")
+    write_tokens(folder / "tokens", random_documents(90))
+    write_tokens(folder / "validation", random_documents(14, seed=1))
+    save_tiny_llama(folder / "model")
+    return {name: folder / name for name in ("model", "tokens", "validation")}
+
+
+def drive(inputs: dict[str, Path], *runs: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    arguments = {name: str(path) for name, path in inputs.items()} | SETTINGS
+    order = json.dumps({"arguments": arguments, "runs": [run | {"out": str(run["out"])} for run in runs]})
+    driver = [sys.executable, str(Path(__file__).with_name("train_ranks_driver.py")), order]
+    done = subprocess.run(driver, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(inputs: dict[str, Path]) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
+    """Runs by name: their folder and what their ranks returned."""
+    folder = inputs["model"].parent
+    runs: dict[str, dict[str, Any]] = {
+        "one": {"count": 1},
+        "two": {"count": 2},
+        "plain": {"count": 1, "more": PLAIN},
+        "plain two": {"count": 2, "more": PLAIN},
+        "pairs": {"count": 1, "more": PAIRS},
+        "pairs two": {"count": 2, "more": PAIRS},
+        "killed": {"count": 2, "killed": [1, 7]},
+        "killed too": {"count": 2, "killed": [0, 7]},
+        "resumed by 1": {"count": 1, "copy_of": str(folder / "killed")},
+        "resumed by 3": {"count": 3, "copy_of": str(folder / "killed")},
+        "other rate": {"count": 2, "more_of": {"1": {"learning_rate": 2e-2}}},
+        "other data": {"count": 2, "more_of": {"1": {"tokens": str(inputs["validation"])}}},
+    }
+    answers = drive(inputs, *({**run, "out": folder / name} for name, run in runs.items()))
+    return {name: (folder / name, answer) for name, answer in zip(runs, answers, strict=True)}
+
+
+Trained = dict[str, tuple[Path, list[dict[str, Any]]]]
+
+
+def assert_same(out: Path, other: Path) -> None:
+    """Every figure of every step and evaluation, and the adapter."""
+    left, right = (read_metrics(folder / "metrics.jsonl") for folder in (out, other))
+    assert [row["step"] for row in left] == [row["step"] for row in right] != []
+    timed = {"seconds", "tokens_per_s", "eval_seconds"}
+    for one, two in zip(left, right, strict=True):
+        assert one.keys() == two.keys()
+        for name in one.keys() - timed:
+            assert one[name] == pytest.approx(two[name], rel=TOLERANCE, abs=TOLERANCE), (name, one["step"])
+    adapters = [load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (out, other)]
+    for name, tensor in adapters[0].items():
+        torch.testing.assert_close(tensor, adapters[1][name], rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["one", "plain", "pairs"])
+def test_two_processes_train_what_one_does(name: str, trained: Trained) -> None:
+    """With dropout and noise; without; preferences."""
+    first, second = (name, "two") if name == "one" else (name, f"{name} two")
+    assert_same(trained[first][0], trained[second][0])
+    summary = trained[first][1][0]["summary"]
+    of_two = [answer["summary"] for answer in trained[second][1]]
+    assert [of_two[0][key] for key in ("steps", "tokens", "trained_tokens", "processes")] == [
+        *(summary[key] for key in ("steps", "tokens", "trained_tokens")),
+        2,
+    ]
+    assert of_two[1]["selected_step"] == summary["selected_step"]
+
+
+def test_one_writes(trained: Trained) -> None:
+    """The folder holds what one process leaves, and each row once."""
+    one, two = (trained[name][0] for name in ("one", "two"))
+    assert sorted(p.relative_to(one) for p in one.rglob("*")) == sorted(p.relative_to(two) for p in two.rglob("*"))
+    assert [row["step"] for row in read_metrics(two / "metrics.jsonl") if "loss" in row] == [*range(1, STEPS + 1)]
+
+
+@pytest.mark.slow
+def test_four_processes_train_what_one_does(inputs: dict[str, Path], trained: Trained) -> None:
+    out = inputs["model"].parent / "four"
+    answers = drive(inputs, {"count": 4, "out": out})[0]
+    assert all(answer["summary"]["processes"] == 4 for answer in answers), answers
+    assert_same(trained["one"][0], out)
+
+
+def test_the_others_notice_that_one_was_killed(trained: Trained) -> None:
+    for name, dead in (("killed", 1), ("killed too", 0)):
+        answers = trained[name][1]
+        assert answers[dead] == {"signal": 9}
+        assert answers[1 - dead]["error"] == "LostContact"
+        assert "another process of this training ended" in answers[1 - dead]["message"]
+
+
+def test_a_training_goes_on_with_another_number_of_processes(trained: Trained) -> None:
+    """Two, one of them killed in step 8; then one or three, from the checkpoint after step 6."""
+    for count in (1, 3):
+        out, answers = trained[f"resumed by {count}"]
+        assert [answer["summary"]["resumed_from"] for answer in answers] == [6] * count
+        assert_same(trained["one"][0], out)
+
+
+def test_ranks_that_mean_different_trainings_are_told_apart(trained: Trained) -> None:
+    for name, what in (("other rate", "recipe"), ("other data", "training data")):
+        out, answers = trained[name]
+        assert [answer["error"] for answer in answers] == ["UserError"] * 2
+        assert f"process 1 of 2 has another {what} than process 0" in answers[0]["message"]
+        assert not out.exists(), "nothing was begun"
+
+
+def test_packs_are_dealt_in_equal_numbers_of_tokens() -> None:
+    packs = [Pack((at,), length) for at, length in enumerate((10, 9, 8, 3))]
+    dealt = packing.deal(packs, 2, 12, whole=False)
+    assert [[micro.packs for micro in share] for share in dealt] == [[[packs[0]], [packs[3]]], [[packs[1]], [packs[2]]]]
+    (alone,) = packing.deal(packs, 1, 12, whole=True)
+    assert [micro.packs for micro in alone] == packing.micro_batches(packs, 12)
+    assert [micro.number for micro in alone] == [0, 1, 2]
+    dealt = packing.deal(packs, 2, 12, whole=True)
+    assert [[(micro.number, micro.length) for micro in share] for share in dealt] == [[(2, 11)], [(0, 10), (1, 9)]]
+
+
+def test_ranks_in_lockstep_make_equally_many_passes() -> None:
+    packs = [Pack((at,), 10) for at in range(3)]
+    dealt = packing.deal(packs, 2, 10, whole=False, lockstep=True)
+    assert [[(micro.packs[0].documents, micro.counts) for micro in share] for share in dealt] == [
+        [((0,), True), ((2,), True)],
+        [((1,), True), ((0,), False)],
+    ]
+
+
+def test_a_place_comes_from_the_launchers_variables() -> None:
+    given = {"RANK": "5", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "MASTER_ADDR": "node-0", "MASTER_PORT": "29500"}
+    assert place.here(given) == place.Place(5, 16, 1, "node-0:29500")
+    assert place.here({}) is place.here({"WORLD_SIZE": "1"}) is None
+    for change, words in (
+        ({"MASTER_PORT": ""}, "MASTER_PORT not set"),
+        ({"RANK": "16"}, "RANK 16 is not below WORLD_SIZE 16"),
+        ({"LOCAL_RANK": "one"}, "LOCAL_RANK is 'one', not a number"),
+    ):
+        with pytest.raises(UserError, match=words):
+            place.here(given | change)

@@ -1,0 +1,95 @@
+"""Trains in several processes that meet over loopback. Run by test_train_ranks.py.
+
+    python train_ranks_driver.py '{"arguments": {"model": .., ..}, "runs": [{"count": 2, "out": .., ..}]}'
+
+One line of JSON per run: what each rank returned, or the error it ended with. The parent never trains: the ranks are
+forked with the libraries loaded, and have one thread each. Of a run:
+
+    count, out       how many ranks, and the folder of the training
+    more             other arguments of train_sft (train_dpo where there is a `beta`)
+    more_of          the same for one rank, by its number
+    killed           [rank, step]: that rank kills itself when it begins the gradient of that step
+    copy_of          a folder that `out` begins as
+    strategy         of ranks.join
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from codeup.errors import UserError, WorkFailed
+from codeup.train import loop, ranks
+from codeup.train.dpo import train_dpo
+from codeup.train.sft import train_sft
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def kill_at(step: int) -> None:
+    original = loop.accumulate
+
+    def accumulate(run: loop.Run, *arguments: Any) -> Any:
+        if run.progress.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(run, *arguments)
+
+    loop.accumulate = accumulate  # type: ignore[assignment]
+
+
+def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -> dict[str, Any]:
+    if run["count"] > 1:
+        place = {"RANK": rank, "WORLD_SIZE": run["count"], "LOCAL_RANK": rank, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
+    if "killed" in run and run["killed"][0] == rank:
+        kill_at(run["killed"][1])
+    arguments = order["arguments"] | run.get("more", {}) | run.get("more_of", {}).get(str(rank), {})
+    paths: dict[str, Any] = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
+    train = train_dpo if "beta" in arguments else train_sft
+    try:
+        joined = ranks.join("cpu", run.get("strategy", "ddp"))
+        summary = train(**paths, out=Path(run["out"]), ranks=joined, **arguments)
+        ranks.leave()
+        return {"summary": summary}
+    except (UserError, WorkFailed) as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    except BaseException:
+        return {"error": "traceback", "message": traceback.format_exc()}
+
+
+def one_run(order: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
+    port, ends = free_port(), []
+    if "copy_of" in run:
+        shutil.copytree(run["copy_of"], run["out"])
+    for rank in range(run["count"]):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writer, json.dumps(one_rank(order, run, rank, port)).encode())
+            os._exit(0)
+        os.close(writer)
+        ends.append((child, reader))
+    answers = []
+    for child, reader in ends:
+        with os.fdopen(reader) as pipe:
+            text = pipe.read()
+        _, status = os.waitpid(child, 0)
+        answers.append(json.loads(text) if text else {"signal": os.WTERMSIG(status)})
+    return answers
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    for each in given["runs"]:
+        print(json.dumps(one_run(given, each)), flush=True)
