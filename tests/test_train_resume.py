@@ -19,6 +19,7 @@ from train_models import random_documents, save_tiny_llama
 from codeup.errors import UserError
 from codeup.train import base, checkpoint, loop, saving, selection
 from codeup.train.metrics import read_metrics
+from codeup.train.ranks import ALONE
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
 from codeup.types import Event
@@ -132,7 +133,7 @@ def test_the_last_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
     keeper = saving.Saving("", 1e9, 1, keep_last=2)
     kept = {}
     for step, chosen in [(1, None), (2, 2), (3, 2), (4, 2), (5, 5), (6, 5), (7, 5), (8, 5)]:
-        run = SimpleNamespace(progress=loop.Progress(step=step), named={}, optimizer=None, out=tmp_path)
+        run = SimpleNamespace(progress=loop.Progress(step=step), named={}, optimizer=None, out=tmp_path, ranks=ALONE)
         keeper.save(run, chosen)  # type: ignore[arg-type]
         kept[step] = checkpoint.steps(tmp_path / "checkpoints")
     assert kept == {1: [1], 2: [1, 2], 3: [2, 3], 4: [2, 3, 4], 5: [4, 5], 6: [5, 6], 7: [5, 6, 7], 8: [5, 7, 8]}

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "epochs": 4,
     "tokens_per_batch": 100,
     "pack_length": 64,
-    "learning_rate": 0.8,
+    "learning_rate": 1.5,
     "evals_per_epoch": 1,
     "eval_share": 1.0,
 }
