@@ -339,7 +339,7 @@ class Recipe(Section):
         description="where models run: auto (GPUs if there are any; training takes all of them), cpu, cuda (one GPU); "
         "or how many GPUs train together (on a machine without any: how many processes)",
     )
-    strategy: Literal["ddp", "fsdp2"] = Field(
+    strategy: Literal["ddp"] = Field(
         "ddp",
         description="several devices: each holds the whole base (ddp), or its share of it (fsdp2, for large ones)",
     )

@@ -10,10 +10,11 @@
     preference.py  direct preference optimisation as an objective; dpo.py a stage of it
     trackers.py    the metrics in TensorBoard, Trackio or Weights & Biases too
     checkpoint.py  atomic checkpoints, resume
-    sft.py         the loop
+    sft.py         a training from its inputs to its adapter; course.py and loop.py its steps
+    ranks.py       several processes that train together; place.py which of them this one is
     needs.py       what a stage will need: parameters, memory, operations, by arithmetic
     probe.py       a few real steps, to set beside it
     merge.py       base + adapter -> model folder, with the drift measured
 
-Covers LoRA on one device. Not covered: full fine-tuning, several devices.
+Covers LoRA, its kin and full training, on one device or several that each hold the whole model.
 """

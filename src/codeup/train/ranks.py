@@ -36,7 +36,7 @@ JOIN_S = 600
 WAIT = timedelta(days=7)
 """How long to wait for the others in a training: the first one may prepare data or answer problems meanwhile. A process
 that ends is noticed at once, by its closed connection."""
-STRATEGIES = ("ddp", "fsdp2")
+STRATEGIES = ("ddp",)
 
 
 class LostContact(WorkFailed):
