@@ -23,10 +23,11 @@ from typing import Any
 from synth_endpoint import Scripted
 
 from codeup.data import words
+from codeup.evaluate import checks
 from codeup.nano.benchmark import INPUTS
 from codeup.nano.tasks import compile_program, training_task
 from codeup.sandbox.pool import Pool
-from codeup.synth import checks, prove
+from codeup.synth import prove
 from codeup.synth.alike import Alike, rouge_l
 from codeup.synth.budget import Budget
 from codeup.synth.cache import Cache

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from textwrap import dedent
 
 import pytest
 
-from codeup.evaluate.extract import RULES, blocks, extract
+from codeup.evaluate.extract import CAN_PASS, RULES, blocks, extract
 from codeup.languages import python
 
 GOOD = "def f(x):\n    return x + 1"
@@ -220,3 +221,28 @@ def test_a_future_import_stays_first() -> None:
     namespace: dict[str, object] = {}
     exec(program, namespace)  # our own text
     assert namespace["f"](7) == 7  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("text", ["```python\n" * 20_000, "\\\n" * 60_000, "def f(x):\n" * 11_000, "```\nx\n" * 8_000])
+def test_an_answer_without_end_is_read_with_bounded_effort(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    read: list[int] = []
+
+    def counted(function: Callable[[str], object]) -> Callable[[str], object]:
+        def reading(code: str) -> object:
+            read.append(len(code))
+            return function(code)
+
+        return reading
+
+    for name in ("parse", "broken_from"):
+        monkeypatch.setattr(python, name, counted(getattr(python, name)))
+    assert not extract(text, "f", python).rule.startswith(CAN_PASS)
+    assert sum(read) < 25_000_000
+
+
+def test_an_expression_deeper_than_the_stack_is_read() -> None:
+    deep = "x = " + "1 + " * 1_500 + "1\n"
+    assert extract(f"```python\n{deep}{GOOD}\n```", "f", python).rule == "fence"
+    tree = python.parse(deep + "if x:\n    y = (z := 1)\n")
+    assert tree is not None
+    assert python.defined(tree) == {"x", "y", "z"}

@@ -13,7 +13,7 @@ FLOORS = [
     ["recipe", "recipe_text", "plugins", "artifacts", "stats", "repeats"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
     ["train", "evaluate", "decontaminate", "provenance", "report", "export", "serve", "models"],
-    ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing"],
+    ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing", "judging"],
     ["cli", "__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from codeup.evaluate import checks
 from codeup.sandbox.pool import Pool
-from codeup.synth import checks, prove
+from codeup.synth import prove
 from codeup.synth.cache import Cache
 from codeup.synth.mutants import mutants
 

@@ -336,6 +336,51 @@ def serve(
     )  # fmt: skip
 
 
+@app.command("judge-server")
+@guarded
+def judge_server(
+    benchmark: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=FILE]", help="judge answers to this benchmark; repeatable")
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="judge programs that bring their own checks; repeatable")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; one that others can reach needs a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8010,
+    token_env: Annotated[
+        str, typer.Option(metavar="VAR", help="environment variable that holds the token clients must send")
+    ] = "",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="further name this server is reached by; repeatable")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="programs at once; default: one per core")] = None,
+    timeout_s: Annotated[
+        float, typer.Option(min=0.1, help="CPU seconds one program may use; not with --compat rules")
+    ] = 10.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="memory one program may use; not with --compat rules")] = 2048,
+    compat: Annotated[str, typer.Option(help="as of `codeup evaluate`")] = "evalplus",
+    base_only: Annotated[bool, typer.Option(help="humaneval+, mbpp+: only the base tests")] = False,
+    all_inputs: Annotated[bool, typer.Option(help="humaneval+, mbpp+: go on after the first wrong answer")] = False,
+    extract: Annotated[str, typer.Option(help="code out of answers by: codeup, codeup-2024 or evalplus")] = "codeup",
+    floor: Annotated[str, typer.Option(help="weakest sandbox to work in: confined or strong")] = "confined",
+    queue: Annotated[int, typer.Option(min=1, help="programs that may wait; more are refused with 429")] = 4096,
+    max_batch: Annotated[int, typer.Option(min=1, help="programs in one request")] = 1024,
+    deadline_s: Annotated[float, typer.Option(min=0.1, help="longest time for one request")] = 600.0,
+    json: Json = False,
+) -> None:
+    """Judge programs over HTTP, with the verdicts of `codeup evaluate`: rewards for a trainer."""
+    from codeup.cli import judge_server as server
+
+    server.serve(
+        benchmarks=benchmark or [], languages=language or [], host=host, port=port, token_env=token_env,
+        allow_host=allow_host or [], workers=workers, timeout_s=timeout_s, memory_mb=memory_mb, compat=compat,
+        base_only=base_only, all_inputs=all_inputs, extraction=extract, floor=floor, queue=queue, max_batch=max_batch,
+        deadline_s=deadline_s, json=json,
+    )  # fmt: skip
+
+
 @app.command("list")
 @guarded
 def list_(kind: Annotated[str, typer.Argument(metavar="KIND")] = "", json: Json = False) -> None:

@@ -20,9 +20,11 @@ import ast
 import itertools
 import re
 import textwrap
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 RULES = {
     "fence": "the first block that parses and defines the function",
@@ -52,6 +54,8 @@ _OPEN_BEHIND_TEXT = re.compile(r"^(?P<indent>).*[^`](?P<fence>`{3,})[ \t]*(?P<in
 _THOUGHT = re.compile(r"</(?:think|thinking)>|<\|channel\|>final(?:[ \t]\w+)?<\|message\|>")
 _THINKING = re.compile(r"\s*(?:<think>|<thinking>|<\|channel\|>analysis)")
 _MOST_NESTED, _MOST_STARTS = 8, 100  # ends tried for one block, starts tried in bare text: bounds on hostile text
+_MOST_READ = 24_000_000
+"""Characters given to the parser for one answer, all attempts together: one of 32,768 tokens about 180 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,27 @@ class Extracted:
     rule: str
 
 
-def extract(raw: str, entry_point: str, language: ModuleType) -> Extracted:
+class _Patient:
+    """A language room whose parser refuses once it has read _MOST_READ characters: then nothing parses any more."""
+
+    def __init__(self, language: ModuleType) -> None:
+        self._language, self._left = language, _MOST_READ
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._language, name)
+
+    def parse(self, code: str) -> Any:
+        self._left -= len(code)
+        return self._language.parse(code) if self._left > 0 else None
+
+    def broken_from(self, code: str) -> int:
+        self._left -= len(code)
+        return int(self._language.broken_from(code)) if self._left > 0 else 1
+
+
+def extract(raw: str, entry_point: str, language: Any) -> Extracted:
     """The program in an answer. `language` is a module of codeup.languages."""
+    language = _Patient(language)
     text, rule = without_thinking(raw.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
     if not text.strip():
         return Extracted("", rule or "empty")
@@ -86,7 +109,7 @@ def extract(raw: str, entry_point: str, language: ModuleType) -> Extracted:
     return Extracted(again.code, "fence-inline") if again.rule.startswith("fence") else strict
 
 
-def _read(text: str, found: list[Block], entry_point: str, language: ModuleType) -> Extracted:
+def _read(text: str, found: list[Block], entry_point: str, language: Any) -> Extracted:
     filled = [block for block in found if block.text.strip()]
     ours = [b for b in filled if b.word in language.FENCES] or [b for b in filled if not b.word]
     if ours:
@@ -149,14 +172,18 @@ def _block(opened: re.Match[str], lines: list[str], *, closed: bool) -> Block:
     return Block(word.rstrip("}"), "\n".join(lines), closed)
 
 
-def _from_nested(text: str, entry_point: str, language: ModuleType) -> Extracted | None:
+def _from_nested(text: str, entry_point: str, language: Any) -> Extracted | None:
     """A program with fences at its margin (in a docstring): its block ends at a later fence than the first."""
     lines = text.split("\n")
+    fences = [
+        place for place, line in enumerate(lines) if line.strip()[:1] in ("`", "~") and len(set(line.strip())) == 1
+    ]
     for start, line in enumerate(lines):
         opened = _OPEN.match(line)
         if opened is None or _block(opened, [], closed=True).word not in ("", *language.FENCES):
             continue
-        ends = (end for end in range(start + 1, len(lines)) if _closes(lines[end], opened))
+        later = range(bisect_right(fences, start), len(fences))
+        ends = (fences[place] for place in later if _closes(lines[fences[place]], opened))
         for end in itertools.islice(ends, 1, _MOST_NESTED):
             code = _block(opened, lines[start + 1 : end], closed=True).text
             tree = language.parse(code)
@@ -165,7 +192,7 @@ def _from_nested(text: str, entry_point: str, language: ModuleType) -> Extracted
     return None
 
 
-def _from_blocks(found: list[Block], entry_point: str, language: ModuleType) -> Extracted:
+def _from_blocks(found: list[Block], entry_point: str, language: Any) -> Extracted:
     fallback: Extracted | None = None
     for place, block in enumerate(found):
         code, rule = _readable(block.text, language, trim=not block.closed)
@@ -182,7 +209,7 @@ def _from_blocks(found: list[Block], entry_point: str, language: ModuleType) -> 
     return fallback or _unsuitable([block.text for block in found], entry_point, language)
 
 
-def _needed(earlier: list[Block], tree: ast.Module, entry_point: str, language: ModuleType) -> list[str]:
+def _needed(earlier: list[Block], tree: ast.Module, entry_point: str, language: Any) -> list[str]:
     """Earlier blocks that define names which the chosen block uses and does not define: helpers shown first."""
     missing = language.used(tree) - language.defined(tree)
     needed = []
@@ -193,7 +220,7 @@ def _needed(earlier: list[Block], tree: ast.Module, entry_point: str, language: 
     return needed
 
 
-def _from_text(text: str, entry_point: str, language: ModuleType) -> Extracted:
+def _from_text(text: str, entry_point: str, language: Any) -> Extracted:
     """An answer without blocks: whole, or from its first line of code."""
     for candidate in _beginnings(text, language):
         code, rule = _readable(candidate, language, trim=True)
@@ -206,13 +233,13 @@ def _from_text(text: str, entry_point: str, language: ModuleType) -> Extracted:
     return _unsuitable([text[start.start() :] if start else text], entry_point, language, prose=start is None)
 
 
-def _beginnings(text: str, language: ModuleType) -> Iterator[str]:
+def _beginnings(text: str, language: Any) -> Iterator[str]:
     yield text
     for start in itertools.islice(language.STARTS.finditer(text), _MOST_STARTS):
         yield text[start.start() :]
 
 
-def _readable(text: str, language: ModuleType, *, trim: bool) -> tuple[str, str]:
+def _readable(text: str, language: Any, *, trim: bool) -> tuple[str, str]:
     """The text as code that parses, if an unambiguous repair makes it so, and the name of the repair."""
     versions = [(text, ""), (textwrap.dedent(text), "dedented")]
     first, _, rest = text.lstrip("\n").partition("\n")
@@ -232,7 +259,7 @@ def _readable(text: str, language: ModuleType, *, trim: bool) -> tuple[str, str]
     return text, ""
 
 
-def _without_tail(code: str, language: ModuleType) -> str:
+def _without_tail(code: str, language: Any) -> str:
     """The longest part that parses, if what follows begins at the margin: prose, not the rest of a function."""
     lines = code.split("\n")
     end = language.broken_from(code) - 1
@@ -247,7 +274,7 @@ def _without_tail(code: str, language: ModuleType) -> str:
     return ""
 
 
-def _unsuitable(texts: list[str], entry_point: str, language: ModuleType, *, prose: bool = False) -> Extracted:
+def _unsuitable(texts: list[str], entry_point: str, language: Any, *, prose: bool = False) -> Extracted:
     """What to say about an answer that holds no program for this problem."""
     for text in texts:
         if language.mentions(text, entry_point) and language.parse(text) is None:

@@ -81,7 +81,7 @@ def judge_samples(
     problems = {problem.task_id: problem for problem in data.problems}
     artifacts.make_folder(out)
     start = time.monotonic()
-    keys = {_place(a.program): _key(problems[a.program.task_id], a.program, limits, rules) for a in answers}
+    keys = {_place(a.program): key_of(problems[a.program.task_id], a.program, limits, rules) for a in answers}
     sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe, data.problems)
     rows, sandbox, judged = _verdicts(
         out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
@@ -206,7 +206,7 @@ def _place(item: Any) -> tuple[str, int]:
     return item.task_id, item.index
 
 
-def _row(verdict: Verdict, problem: Problem, rules: SuiteRules) -> dict[str, Any]:
+def row_of(verdict: Verdict, problem: Problem, rules: SuiteRules) -> dict[str, Any]:
     """A verdict as a line of verdicts.jsonl; with suites, also the status of each as EvalPlus names it."""
     row = asdict(verdict)
     if not has_suites(problem):
@@ -217,7 +217,7 @@ def _row(verdict: Verdict, problem: Problem, rules: SuiteRules) -> dict[str, Any
     return {**row, **{f"{name}_status": statuses.get(name, "fail") for name in rules.suites(problem)}}
 
 
-def _key(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) -> str:
+def key_of(problem: Problem, program: Program, limits: Limits, rules: SuiteRules) -> str:
     """Identity of one judgement: nothing else may change its outcome."""
     if has_suites(problem):
         files = {(problem.task_id, name): Path(name) for name in rules.suites(problem)}
@@ -255,7 +255,7 @@ def _verdicts(
             for verdict in judge_programs(pool, problems, missing, rules, emit=emit, step_name=step_name):
                 place = _place(verdict)
                 more = {"extraction": extraction[place], "sandbox": sandbox, "key": keys[place]}
-                rows[place] = {**_row(verdict, problems[verdict.task_id], rules), **more}
+                rows[place] = {**row_of(verdict, problems[verdict.task_id], rules), **more}
                 append_line(stream, rows[place])
                 emit(work.event(step_name, rows, place))
     ordered = [_place(answer.program) for answer in answers]

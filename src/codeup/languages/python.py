@@ -62,6 +62,15 @@ def broken_from(code: str) -> int:
 def defined(tree: ast.AST) -> set[str]:
     """Names bound at the top level, also inside top-level if, try, for and with blocks."""
     found: set[str] = set()
+    waiting = [tree]  # not by recursion: a sum of a thousand terms is a thousand deep
+    while waiting:
+        waiting += _bind(waiting.pop(), found)
+    return found
+
+
+def _bind(tree: ast.AST, found: set[str]) -> list[ast.AST]:
+    """Add the names that the parts of a node bind; the parts that may bind more."""
+    inside = []
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
@@ -70,8 +79,8 @@ def defined(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
         elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            found |= defined(node)
-    return found
+            inside.append(node)
+    return inside
 
 
 def used(tree: ast.Module) -> set[str]:

@@ -201,6 +201,20 @@ class _Worker:
             raise WorkFailed(f"the sandbox failed: {message['broken']}")
         return message
 
+    def interrupt(self) -> None:
+        """From another thread: end the referee, and with it what it judges; `judge` raises."""
+        self.closed = True
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def renew(self) -> None:
+        """A fresh referee in place of one that was interrupted or died. Raises WorkFailed, EOFError, TimeoutError."""
+        if not self.answers.closed:
+            self.stop()
+        self.closed = False
+        self.start()
+
     def stop(self) -> str:
         """Kill the referee and, through it, its sandbox; what it said on standard error."""
         with suppress(ProcessLookupError):
@@ -298,6 +312,27 @@ class Pool:
             raise WorkFailed("the sandbox did not answer in time")
         return answer
 
+    def judge_on(self, place: int, job: AnyJob) -> dict[str, Any]:
+        """What worker number `place` says about a job, in the caller's thread; one job at a time per worker.
+
+        For callers whose jobs come one by one: `verdict_of` and `once_more` make of it what `judge` would.
+        """
+        return self.workers[place].judge(job)
+
+    def interrupt(self, place: int) -> None:
+        """From another thread: end what a worker judges, whose `judge_on` raises; `renew` it before its next job."""
+        self.workers[place].interrupt()
+
+    def renew(self, place: int) -> None:
+        """Start a worker again that was interrupted or died. Raises WorkFailed where no such sandbox can be made."""
+        worker = self.workers[place]
+        try:
+            worker.renew()
+        except (EOFError, TimeoutError) as error:
+            raise WorkFailed(f"a sandbox could not start again ({type(error).__name__})") from None
+        if layers.level(worker.layers) != self.isolated.level:
+            raise WorkFailed(f"the sandbox is {layers.level(worker.layers)} now, and was {self.isolated.level}")
+
     def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]:
         """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone.
 
@@ -305,13 +340,12 @@ class Pool:
         """
         late: list[AnyJob] = []
         for job, message in self._spread(jobs):
-            if retry and message["outcome"] == "TIMEOUT" and message.get("contended", True):
-                late.append(job)
+            if retry and (again := once_more(job, message)) is not None:
+                late.append(again)
             else:
-                yield _verdict(job, message)
+                yield verdict_of(job, message)
         for job in late:
-            message = self.workers[0].judge(replace(job, each=True) if isinstance(job, SuiteJob) else job)
-            yield _verdict(job, message, " (judged twice, the second time alone)")
+            yield verdict_of(job, self.workers[0].judge(job), again=True)
 
     def _spread(self, jobs: Iterable[AnyJob]) -> Iterator[tuple[AnyJob, dict[str, Any]]]:
         waiting: queue.SimpleQueue[AnyJob] = queue.SimpleQueue()
@@ -357,9 +391,17 @@ def _quietly(start: Any) -> None:
         start()
 
 
-def _verdict(job: AnyJob, message: dict[str, Any], note: str = "") -> Verdict:
+def once_more(job: AnyJob, message: dict[str, Any]) -> AnyJob | None:
+    """The job to judge a second time, alone, after its program ran out of time on a busy machine; else None."""
+    if message["outcome"] != "TIMEOUT" or not message.get("contended", True):
+        return None
+    return replace(job, each=True) if isinstance(job, SuiteJob) else job
+
+
+def verdict_of(job: AnyJob, message: dict[str, Any], *, again: bool = False) -> Verdict:
+    """A worker's message as the verdict on its job; `again`: it is that of the second time."""
     outcome = Outcome(message["outcome"])
     words = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in message["detail"])
-    detail = words + (note if outcome is Outcome.TIMEOUT else "")
+    note = " (judged twice, the second time alone)" if again and outcome is Outcome.TIMEOUT else ""
     suites = tuple(message.get("suites", ()))
-    return Verdict(job.task_id, job.index, outcome, detail, message["checks"], message["seconds"], suites)
+    return Verdict(job.task_id, job.index, outcome, words + note, message["checks"], message["seconds"], suites)

@@ -28,6 +28,8 @@ from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
 
 TESTS = "<tests>"
 STARVED = 10
+MOST_COMPILED = 2048
+"""Tests that stay compiled; more than any benchmark has problems, MBPP's 974 included."""
 
 
 class CandidateError(Exception):
@@ -199,6 +201,8 @@ class Referee:
         key = (job["reference"], job["tests"])
         try:
             if key not in self.compiled:
+                if len(self.compiled) >= MOST_COMPILED:  # a server's tests come with its requests, without end
+                    self.compiled.clear()
                 self.compiled[key] = compile(key[0], "<reference>", "exec"), compile(key[1], TESTS, "exec")
             namespace: dict[str, Any] = {"__name__": "tests"}
             linecache.cache[TESTS] = (len(key[1]), None, key[1].splitlines(keepends=True), TESTS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,19 +46,9 @@ class Answering:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, unless the client leaves before."""
-        work = asyncio.create_task(self._answer(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                self.desk.metrics.count("codeup_requests_cancelled_total")
-                work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-        finally:
-            leaving.cancel()
-            work.cancel()
-        if not work.cancelled() and (error := work.exception()) is not None and not isinstance(error, Gone):
-            raise error
+        await unless_left(
+            self._answer(send), receive, lambda: self.desk.metrics.count("codeup_requests_cancelled_total")
+        )
 
     async def _answer(self, send: Any) -> None:
         started, status = time.monotonic(), 200
@@ -101,13 +91,29 @@ class Answering:
                         begun = True
                         await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
                         events = [*self.reply.opening(len(self.requests)), *events]
-                    await _send(send, b"".join(events) or b": waiting\n\n")
-            await _send(send, self.reply.closing(), more=False)
+                    await send_part(send, b"".join(events) or b": waiting\n\n")
+            await send_part(send, self.reply.closing(), more=False)
         except Refusal as refusal:
             if not begun:
                 raise
             self.desk.metrics.count("codeup_requests_total", route=self.route, status=f"stream-{refusal.status}")
-            await _send(send, b"data: " + orjson.dumps(refusal.body()) + b"\n\n", more=False)
+            await send_part(send, b"data: " + orjson.dumps(refusal.body()) + b"\n\n", more=False)
+
+
+async def unless_left(answer: Coroutine[Any, Any, None], receive: Any, on_left: Callable[[], None]) -> None:
+    """Do the work of a reply; it is cancelled when the client leaves before. Raises what the work raised."""
+    work, leaving = asyncio.create_task(answer), asyncio.create_task(_left(receive))
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            on_left()
+            work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+    finally:
+        leaving.cancel()
+        work.cancel()
+    if not work.cancelled() and (error := work.exception()) is not None and not isinstance(error, Gone):
+        raise error
 
 
 async def _left(receive: Any) -> None:
@@ -115,7 +121,7 @@ async def _left(receive: Any) -> None:
         pass
 
 
-async def _send(send: Any, body: bytes, *, more: bool = True) -> None:
+async def send_part(send: Any, body: bytes, *, more: bool = True) -> None:
     """Send a part; raises Gone where the client does not take it in time."""
     try:
         async with asyncio.timeout(SEND_S):

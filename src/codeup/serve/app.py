@@ -59,7 +59,7 @@ class Api:
 
     async def health(self, request: HttpRequest) -> Response:
         ready = self.desk.state == "ready"
-        return _json({"status": "ok" if ready else self.desk.state}, 200 if ready else 503)
+        return json_reply({"status": "ok" if ready else self.desk.state}, 200 if ready else 503)
 
     async def metrics(self, request: HttpRequest) -> Response:
         running, waiting = self.desk.loaded.server.load() if self.desk.state == "ready" else (0, 0)
@@ -71,10 +71,10 @@ class Api:
         return Response(self.desk.metrics.text(gauges), media_type=CONTENT_TYPE)
 
     async def models(self, request: HttpRequest) -> Response:
-        return _json({"object": "list", "data": [self._model(name) for name in self.desk.loaded.voices]})
+        return json_reply({"object": "list", "data": [self._model(name) for name in self.desk.loaded.voices]})
 
     async def model(self, request: HttpRequest) -> Response:
-        return _json(self._model(self._voice(request.path_params["name"]).name))
+        return json_reply(self._model(self._voice(request.path_params["name"]).name))
 
     async def chat(self, request: HttpRequest) -> Answering:
         asked = parse(await read_body(request), ChatRequest)
@@ -192,9 +192,9 @@ def build(desk: Desk, limits: Limits, *, loopback: bool, token: str | None, allo
     ]
 
     async def refused(request: HttpRequest, error: Exception) -> Response:
-        refusal = error if isinstance(error, Refusal) else _from_http(error)
+        refusal = error if isinstance(error, Refusal) else as_refusal(error)
         desk.metrics.count("codeup_requests_total", route="refused", status=str(refusal.status))
-        return _json(refusal.body(), refusal.status, refusal.headers)
+        return json_reply(refusal.body(), refusal.status, refusal.headers)
 
     handlers: Any = {Refusal: refused, HTTPException: refused}
     app = Starlette(routes=[*routes, *more_routes], lifespan=lifespan, exception_handlers=handlers)
@@ -258,14 +258,16 @@ def _role(role: str) -> Any:
     return "system" if role == "developer" else role
 
 
-def _from_http(error: Exception) -> Refusal:
+def as_refusal(error: Exception) -> Refusal:
+    """What Starlette refused, as we say it."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     words = {404: "there is nothing at this address", 405: "this address does not answer this method"}
     headers = getattr(error, "headers", None)
     return Refusal(status, words.get(status, "the request was refused"), code=f"http_{status}", headers=headers)
 
 
-def _json(value: Any, status: int = 200, headers: Any = None) -> Response:
+def json_reply(value: Any, status: int = 200, headers: Any = None) -> Response:
+    """A JSON reply that nobody keeps."""
     return Response(orjson.dumps(value), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 

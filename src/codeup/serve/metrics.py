@@ -15,7 +15,10 @@ from typing import Literal
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
-HELP: dict[str, tuple[Literal["counter", "gauge", "histogram"], str]] = {
+About = Mapping[str, tuple[Literal["counter", "gauge", "histogram"], str]]
+"""Metric -> its kind, and what it says."""
+
+HELP: About = {
     "codeup_requests_total": ("counter", "replies by route and status"),
     "codeup_requests_refused_total": ("counter", "requests refused because the queue was full"),
     "codeup_requests_cancelled_total": ("counter", "requests whose client left before the end"),
@@ -31,9 +34,10 @@ HELP: dict[str, tuple[Literal["counter", "gauge", "histogram"], str]] = {
 
 
 class Metrics:
-    """All of it in the event loop's thread."""
+    """All of it in the event loop's thread. `about` are the metrics of this server, by default of models."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: About = HELP) -> None:
+        self._about = about
         self._counts: dict[str, float] = {}
         self._histograms: dict[str, list[float]] = {}
 
@@ -51,7 +55,7 @@ class Metrics:
     def text(self, gauges: Mapping[str, float]) -> str:
         """Everything, a metric that never happened as 0."""
         lines: list[str] = []
-        for name, (kind, about) in HELP.items():
+        for name, (kind, about) in self._about.items():
             lines += [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
             if kind == "histogram":
                 lines += self._buckets(name)

@@ -123,7 +123,7 @@ def parse(body: bytes, kind: type[Kind]) -> Kind:
     try:
         asked = kind.model_validate(fields)
     except ValidationError as error:
-        raise _refusal(error) from None
+        raise refusal_of(error) from None
     _consistent(asked)
     return asked
 
@@ -133,9 +133,11 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
     return nothing is not None and value == nothing and isinstance(value, bool) == isinstance(nothing, bool)
 
 
-def _refusal(error: ValidationError) -> Refusal:
+def refusal_of(error: ValidationError, inside: str = "") -> Refusal:
+    """The first mistake as a 400 that names its field; `inside` is where the object stands in the request."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")[:200]
+    param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    param = f"{inside}{param}".lstrip(".")[:200]
     message = first["msg"].removeprefix("Value error, ")
     return Refusal(400, f"{param}: {message}", param=param, code=first["type"])
 

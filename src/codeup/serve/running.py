@@ -155,9 +155,14 @@ def prepare(
 
     desk = Desk(load, Metrics(), fail, on_ready)
     guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow, more_routes=more_routes)
-    server = uvicorn.Server(uvicorn.Config(
-        guarded, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=5, lifespan="on", limit_concurrency=1024,
+    server = http_server(guarded)
+    return server, desk
+
+
+def http_server(app: Any, *, graceful_s: int = 5) -> uvicorn.Server:
+    """An HTTP server of ours around an ASGI app; what it still answers at its end may take `graceful_s` seconds."""
+    return uvicorn.Server(uvicorn.Config(
+        app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=graceful_s, lifespan="on", limit_concurrency=1024,
         http="h11", h11_max_incomplete_event_size=64 << 10,
     ))  # fmt: skip
-    return server, desk

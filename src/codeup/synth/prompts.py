@@ -7,8 +7,8 @@
     OSS_INSTRUCT     a random snippet of code, then a problem and a solution   Magicoder, Wei et al. 2023, 2312.02120
     ANSWER           a task, then its solution and its tests
 
-That tests are asked for together with the solution, as plain assertions, is ours: checks.py can then have the sandbox
-prove them. A template is known by its sha256, which stands in every row that it led to.
+That tests are asked for together with the solution, as plain assertions, is ours: evaluate/checks.py can then have the
+sandbox prove them. A template is known by its sha256, which stands in every row that it led to.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from codeup import artifacts
+from codeup.evaluate import checks
 from codeup.evaluate.extract import CAN_PASS, extract
 from codeup.languages import python
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Job, Pool
-from codeup.synth import checks
 from codeup.synth.cache import Cache
 from codeup.synth.mutants import Mutant, mutants
 from codeup.types import Outcome
@@ -31,7 +31,7 @@ FEWEST = 3
 """Usable checks that count as tests."""
 LIMITS = Limits(cpu_s=2, wall_s=8, memory_mb=1024)
 """Of a solution with all its tests. A mutant that needs longer has failed; many never end."""
-CODE = ("synth/checks.py", "synth/mutants.py", "synth/prove.py", "sandbox", "languages/python.py")
+CODE = ("evaluate/checks.py", "synth/mutants.py", "synth/prove.py", "sandbox", "languages/python.py")
 PYTHON: ModuleType = python
 
 NO_CODE = "no program in the solution"
