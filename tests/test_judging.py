@@ -17,7 +17,7 @@ from judge_for_tests import LIMITS, LOOP, Judging, judging, settings, write_benc
 from codeup.benchmarks import humaneval
 from codeup.errors import UserError
 from codeup.evaluate.judge import judge_samples
-from codeup.judging import app
+from codeup.judging import app, load
 from codeup.judging.court import Court
 from codeup.sandbox import layers
 
@@ -281,6 +281,17 @@ def test_below_the_floor_nothing_is_served(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("codeup.sandbox.pool.layers.level", lambda reached: "confined")
     with pytest.raises(UserError, match="--floor asks for strong"):
         Court(settings(file, workers=1, floor="strong"))
+
+
+def test_the_load_test_counts_what_is_mixed_up_lost_and_twice(file: Path) -> None:
+    found = load.load("humaneval", file, workers=1, clients=4, rounds=1)
+    assert found.programs == 8
+    assert [(way.verdicts, way.mixed, way.lost) for way in (found.single, found.batch)] == [(8, 0, 0)] * 2
+    seen = load._Seen()
+    seen.add([{"task_id": "a", "index": 0, "outcome": "PASSED"}, {"task_id": "a", "index": 1, "outcome": "PASSED"},
+              {"task_id": "a", "index": 1, "outcome": "PASSED"}, {"error": "x"}], 1.0)  # fmt: skip
+    served = load._served(1.0, 0.0, seen, {("a", 0): "FAILED", ("a", 1): "PASSED"})
+    assert (served.mixed, served.lost) == (2, 1)
 
 
 def test_with_nothing_to_judge_it_does_not_start() -> None:

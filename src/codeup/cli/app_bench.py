@@ -81,6 +81,22 @@ def bench_streams(
         raise typer.Exit(1)
 
 
+@bench_app.command("judge-server")
+@guarded
+def bench_judge_server(
+    benchmark: Annotated[str, typer.Option(metavar="NAME[=FILE]", help="whose programs are judged")] = "nano",
+    workers: Annotated[int, typer.Option(min=1, help="programs at once, here and in the server")] = 2,
+    clients: Annotated[int, typer.Option(min=1, help="connections at once")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="how often every program is judged")] = 3,
+    json: Json = False,
+) -> None:
+    """Judge the same programs here and over HTTP: verdicts per second, latency, lost and mixed up ones."""
+    from codeup.cli import judge_server
+
+    if not judge_server.bench(benchmark, workers=workers, clients=clients, rounds=rounds, json=json):
+        raise typer.Exit(1)
+
+
 @bench_app.command("generate")
 @guarded
 def bench_generate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,6 +72,27 @@ def serve(
     if not is_loopback(host):
         print("the traffic is not encrypted: put a TLS proxy in front on an open network", file=sys.stderr)
     running.serve(listening, settings, limits, host=host, token=token, allow=allow_host, on_ready=ready)
+
+
+def bench(benchmark: str, *, workers: int, clients: int, rounds: int, json: bool) -> bool:
+    """Print what the way over HTTP costs; False where a verdict was lost or mixed up."""
+    from codeup.judging.load import load
+
+    ((name, file),) = parse_benchmarks([benchmark]).items()
+    found = load(name, file, workers=workers, clients=clients, rounds=rounds)
+    if json:
+        print(jsonlib.dumps(asdict(found)))
+    else:
+        print(f"{found.programs} programs of {name}, {workers} workers; {found.local_per_s:,.1f} verdicts/s locally")
+        for way, served in ((f"{clients} clients, one each", found.single), ("batches of one client", found.batch)):
+            median, most_of, most = (f"{1000 * value:,.0f}" for value in served.latency_s)
+            print(
+                f"{way}: {served.per_s:,.1f} verdicts/s, {100 * served.per_s / found.local_per_s:.0f} % of local; "
+                f"{served.lost} lost, {served.mixed} mixed up; ms of a request {median} / {most_of} / {most} "
+                f"(median / 95 % / most); {1000 * served.server_cpu_s / served.verdicts:.1f} ms of the server's own "
+                "processor time a verdict"
+            )
+    return not any(served.lost or served.mixed for served in (found.single, found.batch))
 
 
 def parse_benchmarks(pairs: list[str]) -> dict[str, Path | None]:

@@ -84,7 +84,7 @@ def open_rooms(languages: list[str], limits: Limits) -> dict[str, Room]:
         plugins.load("languages", language)
         if language in rooms:
             raise UserError(f"--language {language} is given twice")
-        rooms[language] = Room(whole.limits_for(limits), tuple(whole.tools(language).show))
+        rooms[language] = Room.of(whole.limits_for(limits), [Problem("", "", "", "", "", language, {"whole": True})])
     return rooms
 
 
