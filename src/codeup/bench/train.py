@@ -24,12 +24,17 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from codeup.bench import peers, runners
 from codeup.bench.measure import CommandFailed, Measured, measured
 from codeup.errors import UserError, WorkFailed
 from codeup.types import Conversation, Emit, Event, Message, ignore_event
+
+if TYPE_CHECKING:
+    from codeup.train.tokens import TokenStore
 
 STEP = "bench train"
 VERSIONS = {"trl": "1.16.0", "llamafactory": "0.9.5"}
@@ -166,7 +171,7 @@ class _Work:
 
 
 def _prepare(root: Path, data: Path, model: Path | None, *, shape: str, rows: int, cutoff: int, dtype: str) -> _Work:
-    """The model, the tokens, and the same rows as a file for tools that tokenise themselves."""
+    """The model, the tokens, and the same rows as files for other tools: their text, and their tokens."""
     from codeup.chat import load_renderer
     from codeup.train.tokens import write_tokens
 
@@ -193,9 +198,15 @@ def _prepare(root: Path, data: Path, model: Path | None, *, shape: str, rows: in
     columns = {"prompt": "instruction", "query": "input", "response": "output"}
     info = {"rows": {"file_name": "rows.json", "columns": columns}}
     (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    np.savez(folder / "tokens.npz", ids=store.ids, offsets=store.offsets, trained=_marks(store))
     lengths = store.lengths
     attended = float((lengths**2).sum() / lengths.sum())
     return _Work(place, len(store), len(store.ids), int(store.targets_per_document().sum()), attended)
+
+
+def _marks(store: TokenStore) -> np.ndarray:
+    """One per token of the store: whether it is trained."""
+    return np.concatenate([store[index][1] for index in range(len(store))])
 
 
 def _pairs(data: Path) -> list[tuple[str, str]]:

@@ -89,11 +89,30 @@ class Group:
                 self.adapters.append(Adapter(module, name, rows, slice(rank, rank + r)))
                 rank += r
             row += size
+        self.copies: list[torch.Tensor] = []
+        self.stacked: torch.Tensor | None = None
 
     def parameters(self) -> list[torch.Tensor]:
         """A and B of each adapter in turn; none while adapters are disabled."""
         on = [each for each in self.adapters if not each.module.disable_adapters]
         return [w for each in on for w in (each.module.lora_A[each.name].weight, each.module.lora_B[each.name].weight)]
+
+    def room(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Where copies of the parameters in this dtype go: B's, and A's as rows of one matrix, `stacked`."""
+        if self.stacked is None or self.stacked.dtype != dtype:
+            weights = [
+                (each.module.lora_A[each.name].weight, each.module.lora_B[each.name].weight) for each in self.adapters
+            ]
+            self.stacked = torch.cat([a.detach() for a, _ in weights]).to(dtype)
+            pairs = zip(self.adapters, weights, strict=True)
+            self.copies = [t for each, (_, b) in pairs for t in (self.stacked[each.ranks], b.detach().to(dtype))]
+        return self.copies
+
+    def product(self, parameters: Sequence[torch.Tensor], dtype: torch.dtype) -> Product:
+        """With these parameters, or their copies where activations have another dtype."""
+        if not parameters or parameters[0].dtype == dtype:
+            return Product(self, list(parameters))
+        return Product(self, self.copies, self.stacked)
 
     def dropout(self) -> float:
         """Probability with which an adapter's input is dropped now."""
@@ -142,10 +161,14 @@ class Group:
 
 @dataclass
 class Product:
-    """What one product leaves for its backward pass: `low` = dropped x A^T (T, ranks); both None in the merged form."""
+    """What one product leaves for its backward pass: `low` = dropped x A^T (T, ranks); both None in the merged form.
+
+    `stacked` is all A's as one matrix (ranks, in), where there is one already.
+    """
 
     group: Group
     parameters: list[torch.Tensor]
+    stacked: torch.Tensor | None = None
     low: torch.Tensor | None = None
     mask: torch.Tensor | None = None
     kept: float = 1.0
@@ -162,7 +185,7 @@ class Product:
         if dropout:
             x, self.mask = torch.native_dropout(x, dropout, True)
             self.kept = 1.0 - dropout
-        self.low = x @ torch.cat(self.parameters[::2]).t()
+        self.low = x @ self._all_a().t()
         for each, b in zip(group.adapters, self.parameters[1::2], strict=True):
             y[:, each.rows].addmm_(self.low[:, each.ranks], b.t(), alpha=each.scale)
         return y
@@ -174,15 +197,21 @@ class Product:
         group, found = self.group, list[torch.Tensor]()
         if not self.parameters:
             return (group.frozen_backward(gradient) if need_x else None), found
-        a = torch.cat(self.parameters[::2])
+        a = self._all_a()
         dropped = x if self.mask is None else elementwise.dropped(x, self.mask, self.kept)
         low = dropped @ a.t() if self.low is None else self.low
-        pairs = list(zip(group.adapters, self.parameters[1::2], strict=True))
-        low_gradient = torch.cat([(gradient[:, each.rows] @ b).mul_(each.scale) for each, b in pairs], 1)  # (T, ranks)
-        of_a = low_gradient.t() @ dropped
-        for each, _ in pairs:
-            of_b = (low[:, each.ranks].t() @ gradient[:, each.rows]).t() * each.scale  # (r, T) (T, out), transposed
-            found += [of_a[each.ranks].float(), of_b.float()]
+        low_gradient, nothing = torch.empty_like(low), low.new_empty(())  # `nothing` stands where beta is 0
+        for each, b in zip(group.adapters, self.parameters[1::2], strict=True):
+            out, part = low_gradient[:, each.ranks], gradient[:, each.rows]
+            torch.addmm(nothing, part, b, beta=0, alpha=each.scale, out=out)  # (T, r)
+        of_a = (low_gradient.t() @ dropped).float()
+        for each in group.adapters:
+            mine, part = low[:, each.ranks], gradient[:, each.rows]
+            if x.is_cuda:
+                of_b = torch.addmm(nothing, part.t(), mine, beta=0, alpha=each.scale)
+            else:  # (r, T) (T, out), transposed: faster there
+                of_b = torch.addmm(nothing, mine.t(), part, beta=0, alpha=each.scale).t()
+            found += [of_a[each.ranks], of_b.float()]
         if not need_x:
             return None, found
         if self.low is None:
@@ -191,6 +220,9 @@ class Product:
             return group.frozen_backward(gradient).addmm_(low_gradient, a), found
         through = low_gradient @ a
         return elementwise.add_dropped(group.frozen_backward(gradient), through, self.mask, self.kept), found
+
+    def _all_a(self) -> torch.Tensor:
+        return torch.cat(self.parameters[::2]) if self.stacked is None else self.stacked
 
 
 @dataclass(frozen=True)
@@ -219,7 +251,7 @@ class Before(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, layer: Layer, cos: torch.Tensor, sin: torch.Tensor, *parameters: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         normed, inverse = elementwise.norm(x, layer.norm_before.weight, layer.norm_before.variance_epsilon)
-        product = Product(layer.before, [p.to(x.dtype) for p in parameters])
+        product = layer.before.product(parameters, x.dtype)
         qkv = product.forward(normed, layer.before.dropout())
         ctx.save_for_backward(x, inverse, cos, sin)
         ctx.layer, ctx.product = layer, product
@@ -246,8 +278,7 @@ class After(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, heads: torch.Tensor, layer: Layer, *parameters: torch.Tensor
     ) -> torch.Tensor:
-        groups = (layer.o, layer.gate_up, layer.down)
-        o, gate_up, down = _products(groups, [p.to(x.dtype) for p in parameters])
+        o, gate_up, down = _products((layer.o, layer.gate_up, layer.down), parameters, x.dtype)
         between = o.forward(heads, layer.o.dropout(), onto=x)
         normed, inverse = elementwise.norm(between, layer.norm_after.weight, layer.norm_after.variance_epsilon)
         both = gate_up.forward(normed, layer.gate_up.dropout())  # (T, 2 I)
@@ -270,14 +301,27 @@ class After(torch.autograd.Function):
         return of_x, of_heads, None, *of_o, *of_gate_up, *of_down
 
 
-def _products(groups: Sequence[Group], parameters: list[torch.Tensor]) -> list[Product]:
+def _products(groups: Sequence[Group], parameters: Sequence[torch.Tensor], dtype: torch.dtype) -> list[Product]:
     """Deal the parameters of several groups out, in order."""
     products = []
     for group in groups:
         count = len(group.parameters())
-        products.append(Product(group, parameters[:count]))
+        products.append(group.product(parameters[:count], dtype))
         parameters = parameters[count:]
     return products
+
+
+def _copy_adapters(layers: Sequence[Layer], dtype: torch.dtype) -> None:
+    """All adapters in the dtype of the activations, once per batch and in a few kernels for all layers together."""
+    places, parameters = list[torch.Tensor](), list[torch.Tensor]()
+    for group in (group for layer in layers for group in (layer.before, layer.o, layer.gate_up, layer.down)):
+        own = group.parameters()
+        if own and own[0].dtype != dtype:
+            places += group.room(dtype)
+            parameters += own
+    if places:
+        with torch.no_grad():
+            torch._foreach_copy_(places, parameters)
 
 
 def forward_of(model: PreTrainedModel) -> Forward:
@@ -303,6 +347,7 @@ def lean_forward(model: PreTrainedModel) -> Forward | None:
             recompute = decoder.layers[0].gradient_checkpointing and torch.is_grad_enabled()
             run = functools.partial(checkpoint, _layer_forward, use_reentrant=False) if recompute else _layer_forward
             x = decoder.embed_tokens(batch.ids)  # (1, T, H)
+            _copy_adapters(layers, x.dtype)
             cos, sin = _half_angles(decoder.rotary_emb, x, batch.positions)
             x = x[0]
             for layer in layers[:-1]:

@@ -13,7 +13,8 @@ from trl import SFTConfig, SFTTrainer
 
 place = pathlib.Path(sys.argv[1])
 order = json.loads(place.read_text(encoding="utf-8"))
-ids, trained, offsets = (np.load(f"{order['tokens']}/{name}.npy") for name in ("ids", "trained", "offsets"))
+tokens = np.load(pathlib.Path(order["rows_folder"], "tokens.npz"))
+ids, trained, offsets = (tokens[name] for name in ("ids", "trained", "offsets"))
 rows = [
     {"input_ids": ids[a:b].tolist(), "completion_mask": trained[a:b].astype(int).tolist()}
     for a, b in itertools.pairwise(offsets)
