@@ -265,6 +265,10 @@ class Benchmark(Section):
 
     name: str = Field(description="a name of `codeup list benchmarks`, or a dotted module of yours")
     path: str | None = Field(None, description="data file (relative to data_root); default: packaged or from the Hub")
+    languages: list[str] = Field(
+        default_factory=list,
+        description="of a benchmark with one file per language: run on each of these; path is then the files' folder",
+    )
     limit: int | None = Field(None, ge=1, description="only the first problems; scores then say so")
     samples: int = Field(1, ge=1, description="answers per problem")
     temperature: float = Field(0.0, ge=0, description="0 is greedy")

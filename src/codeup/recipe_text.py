@@ -240,6 +240,7 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
         problems += _stage_problems(i, _dict(stage), data, root)
     evaluate = _dict(value.get("evaluate"))
     benchmarks = [_dict(b).get("name") for b in _list(evaluate.get("benchmarks"))]
+    asked = [name for b in _list(evaluate.get("benchmarks")) for name in _by_language(_dict(b))]
     for i, benchmark in enumerate(benchmarks):
         problems += _plugin_problem("benchmarks", ("evaluate", "benchmarks", i, "name"), benchmark)
     problems += _repeat_problems(value, names)
@@ -252,7 +253,7 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
         message = f"the table has no row {compare_to!r}" + _did_you_mean(compare_to, [*rows, "best", "before"])
         problems.append(Problem(("report", "compare_to"), message))
     for i, need in enumerate(_list(evaluate.get("require"))):
-        for key, known in (("model", models), ("benchmark", [b for b in benchmarks if isinstance(b, str)])):
+        for key, known in (("model", models), ("benchmark", asked)):
             given = _dict(need).get(key)
             if isinstance(given, str) and given not in known:
                 message = f"the study has no {key} {given!r}" + _did_you_mean(given, known)
@@ -411,6 +412,14 @@ def _variant_problems(variants: dict[str, Any], stages: list[str]) -> Iterator[P
         if not words:
             yield Problem(("variants", name), "names no stage")
         seen[tuple(words)] = name
+
+
+def _by_language(benchmark: dict[str, Any]) -> list[str]:
+    """What scores of a benchmark are called: its name, or with languages NAME:LANGUAGE for each."""
+    name, languages = benchmark.get("name"), _list(benchmark.get("languages"))
+    if not isinstance(name, str):
+        return []
+    return [f"{name}:{language}" for language in languages] or [name]
 
 
 def _plugin_problem(kind: str, path: Path_, name: Any, dotted: bool = True) -> list[Problem]:

@@ -14,6 +14,7 @@ Covers naming, order and what each step depends on; runs nothing and reads no da
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from codeup import artifacts, models, plugins
 from codeup import recipe as recipes
 from codeup.data.resolve import resolve
 from codeup.errors import UserError
+from codeup.evaluate import matrix
 from codeup.evaluate.pairs import find_judged
 from codeup.evaluate.subset import first
 from codeup.train.trackers import check as check_trackers
@@ -210,7 +212,7 @@ def _pairs(recipe: recipes.Recipe, name: str, base: str) -> Step:
         data = [[path.name, artifacts.file_sha256(path)] for path in files] or entry.path
         entries.append({**entry.model_dump(exclude=set(place)), "data": data})
         places.append(place)
-    benchmarks = recipe.evaluate.benchmarks if recipe.evaluate and any(e.verdicts for e in dataset.pairs) else []
+    benchmarks = [asked for asked, _ in _asked(recipe)] if any(e.verdicts for e in dataset.pairs) else []
     spec = {
         "dataset": name,
         "pairs": entries,
@@ -282,8 +284,7 @@ def _selection(recipe: recipes.Recipe, stage: recipes.Stage) -> dict[str, Any] |
         return None
     asked = stage.select_on
     offered = _load(recipe, asked).problems
-    final = recipe.evaluate.benchmarks if recipe.evaluate else []
-    taken = {key for other in final for problem in first(_load(recipe, other), other.limit).problems
+    taken = {key for other, _ in _asked(recipe) for problem in first(_load(recipe, other), other.limit).problems
              for key in _identities(problem)}  # fmt: skip
     free = [problem.task_id for problem in offered if not taken.intersection(_identities(problem))]
     if not free:
@@ -324,12 +325,12 @@ def _load(recipe: recipes.Recipe, benchmark: recipes.Benchmark) -> BenchmarkData
 
 
 def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: StudyModel, base: str) -> Iterator[Step]:
-    for benchmark in evaluate.benchmarks:
-        _runs_programs(benchmark.name)
+    for benchmark, language in _asked(recipe):
         data = _benchmark_data(recipe, benchmark)
         for form in evaluate.base_forms if model.step is None else ["chat"]:
-            label = f"{model.name}-{benchmark.name}-{form}"
-            asked = benchmark.model_dump(mode="json", exclude={"path"})
+            label = "-".join(filter(None, (model.name, benchmark.name, language, form)))
+            asked = benchmark.model_dump(mode="json", exclude={"path", "languages"})
+            asked |= {"language": language} if language else {}
             common = {"benchmark": asked, "data": data}
             place = {"path": benchmark.path, "data_root": recipe.data_root}
             generate = {
@@ -351,6 +352,20 @@ def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: Stud
             }
             yield Step("generate", f"generate-{label}", generate, (model.step,) if model.step else ())
             yield Step("judge", f"judge-{label}", judge, (f"generate-{label}",))
+
+
+def _asked(recipe: recipes.Recipe) -> Iterator[tuple[recipes.Benchmark, str]]:
+    """Every benchmark of the final evaluation; one with languages once for each, with its file, and the language."""
+    for benchmark in recipe.evaluate.benchmarks if recipe.evaluate else []:
+        _runs_programs(benchmark.name)
+        if not benchmark.languages:
+            yield benchmark, ""
+            continue
+        root = Path(recipe.data_root or ".")
+        module = plugins.load("benchmarks", benchmark.name)
+        for language, (path, _) in matrix.files(module, root / (benchmark.path or ""), benchmark.languages).items():
+            place = os.path.relpath(path, root)
+            yield benchmark.model_copy(update={"path": place, "languages": []}), language
 
 
 def _runs_programs(name: str) -> None:

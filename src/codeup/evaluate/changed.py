@@ -118,7 +118,7 @@ def _from_benchmark(side: Side, problems: Path | None) -> dict[str, str]:
     about, at = side.about, spec.get("at", {})
     name = spec.get("benchmark", {}).get("name", about.get("benchmark", ""))
     path = Path(at["data_root"] or ".") / at["path"] if at.get("path") else None
-    benchmark = plugins.load("benchmarks", name)
+    benchmark = plugins.load("benchmarks", name.partition(":")[0])  # humaneval_x:cpp is one language of it
     data = benchmark.load(problems or path)
     if data.sha256 != about.get("data_sha256"):
         raise UserError(f"{problems or path or name} holds other problems than those that were judged")

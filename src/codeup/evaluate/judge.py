@@ -319,6 +319,7 @@ def settings(samples: Path, answers: list[Answer], data: BenchmarkData, model: s
         "engine": made.get("engine", "unknown"), "temperature": made.get("temperature"), "seed": made.get("seed"),
         "data_version": data.version, "data_sha256": data.sha256, "prompt_style": made.get("prompt_style", "unknown"),
         "samples_sha256": artifacts.file_sha256(samples),
+        "languages": sorted({problem.language for problem in data.problems}),
     }  # fmt: skip
 
 

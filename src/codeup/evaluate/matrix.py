@@ -35,16 +35,27 @@ class Cell:
 
 def load(benchmark: ModuleType, folder: Path, languages: Sequence[str]) -> dict[str, BenchmarkData]:
     """Language -> data of the files of a folder. Raises UserError for a language that has none, or two."""
+    return {language: data for language, (_, data) in files(benchmark, folder, languages).items()}
+
+
+def files(
+    benchmark: ModuleType, folder: Path, languages: Sequence[str]
+) -> dict[str, tuple[Path, BenchmarkData]]:  # fmt: skip
+    """Language -> file of a folder, and its data. Raises UserError for a language that has none, or two, and for a
+    benchmark of Python alone."""
+    if "LANGUAGES" not in vars(benchmark):
+        several = "humaneval_x, mbxp and multipl_e have several languages"
+        raise UserError(f"{benchmark.NAME} asks for Python only", where="languages", mend=f"leave it out; {several}")
     if not folder.is_dir():
         raise UserError("is not a folder", where=str(folder), mend="with --languages, name folders of files")
-    found: dict[str, BenchmarkData] = {}
+    found: dict[str, tuple[Path, BenchmarkData]] = {}
     paths = [path for path in sorted(folder.iterdir()) if path.name.endswith((".jsonl", ".jsonl.gz", ".parquet"))]
     for path in paths:
         data: BenchmarkData = benchmark.load(path)
         language = data.problems[0].language
         if language in languages and language in found:
             raise UserError(f"two files are in {language}", where=str(path), mend="leave one of them in the folder")
-        found[language] = data
+        found[language] = path, data
     if missing := [language for language in languages if language not in found]:
         raise UserError(
             f"no file is in {', '.join(missing)}", where=str(folder), mend=f"found: {', '.join(found) or 'none'}"

@@ -14,7 +14,8 @@ The study, of which every part may be absent (a score must have model, benchmark
     models        [{name, stages: [stage, ...]}]; the base has no stages; later models are compared with earlier ones
     scores        [{model, benchmark, form, metric, value, low, high, n, passed, samples, outcomes: {outcome: n},
                     extractions: {rule: n}, extraction_mode, other_extractions: {mode: n}, prompt_style,
-                    data_version, data_sha256, sandbox, engine, temperature,
+                    data_version, data_sha256, languages: [language], excluded: {task: cause}, sandbox,
+                    engine, temperature,
                     prompt0, prompt0_ids, prompt0_tokens: [decoded text of each id]}]
     comparisons   [{a, b, benchmark, form_a, form_b, both, only_a, only_b, neither, p_value, difference, low, high}]
     table         rows and columns of the study with intervals, tests and cost; the shape is in table.py

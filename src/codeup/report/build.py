@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from codeup.report import explorer, numbers, png, sections, table_files, view
+from codeup.report import explorer, languages, numbers, png, sections, table_files, view
 
 HERE = Path(__file__).parent
 
@@ -59,6 +59,7 @@ def render(study: Mapping[str, Any], answers: Iterable[Mapping[str, Any]] = ()) 
         "table": view.study_table(study, called, found),
         "tested": table_files.shown(study),
         "seeds": (study.get("table") or {}).get("seeds"),
+        "languages": languages.matrices(study, called),
         "comparisons": view.comparison_groups(called, found),
         "forest": view.forest(study, called),
         "outcomes": view.outcomes(study, called),

@@ -177,9 +177,13 @@ def _key(name: str, value: str, note: str) -> dict[str, str]:
 
 
 def study_table(study: Study, called: Names, found: Sequence[Finding]) -> dict[str, Any]:
-    """Rows are models (one per prompt form), columns are benchmarks, as in the published table."""
+    """Rows are models (one per prompt form), columns are benchmarks, as in the published table.
+
+    One language of several has its column in a matrix of its own (languages.py).
+    """
     scores = study.get("scores", [])
     columns = list(dict.fromkeys((s["benchmark"], s["metric"]) for s in scores))
+    columns = [column for column in columns if ":" not in column[0]]  # one of several languages: languages.py
     cells = {(s["model"], s.get("form", ""), s["benchmark"], s["metric"]): s for s in scores}
     order = [m["name"] for m in study.get("models", [])]
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         Engine(folder, device=spec.at["device"]),
         load_renderer(folder, spec.template),
         plugins.load("benchmarks", asked["name"]),
-        first(load_benchmark(asked["name"], spec.at), asked["limit"]),
+        first(load_benchmark(asked, spec.at), asked["limit"]),
         form=spec.form,
         out=context.folder / "samples.jsonl",
         n_samples=asked["samples"],
@@ -61,8 +62,11 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     return {**summary, "seconds": round(time.monotonic() - started, 3)}
 
 
-def load_benchmark(name: str, at: dict[str, Any]) -> BenchmarkData:
-    """The problems, from the recipe's path (relative to data_root) or wherever the benchmark itself finds them."""
+def load_benchmark(asked: dict[str, Any], at: dict[str, Any]) -> BenchmarkData:
+    """The problems, from the recipe's path (relative to data_root) or wherever the benchmark itself finds them.
+
+    One language of several is a benchmark of its own in the results: humaneval_x:cpp.
+    """
     path = Path(at["data_root"] or ".") / at["path"] if at["path"] else None
-    data: BenchmarkData = plugins.load("benchmarks", name).load(path)
-    return data
+    data: BenchmarkData = plugins.load("benchmarks", asked["name"]).load(path)
+    return replace(data, name=f"{data.name}:{asked['language']}") if asked.get("language") else data

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from codeup import plugins
-from codeup.types import BenchmarkData, Context
+from codeup.steps.generate import load_benchmark
+from codeup.types import Context
 
 CODE = ("sandbox", "languages", "benchmarks", "evaluate", "stats.py", "steps/judge.py")
 PROMPT = ("prompt0", "prompt0_ids", "prompt0_tokens")
@@ -37,9 +38,8 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
 
     asked, generated = spec.benchmark, context.only("generate")
     assert generated is not None
-    path = Path(spec.at["data_root"] or ".") / spec.at["path"] if spec.at["path"] else None
     benchmark = plugins.load("benchmarks", asked["name"])
-    data: BenchmarkData = first(benchmark.load(path), asked["limit"])
+    data = first(load_benchmark(asked, spec.at), asked["limit"])
     samples = Path(generated.folder) / "samples.jsonl"
     limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
     data, more = calibrate.first(

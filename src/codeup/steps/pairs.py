@@ -153,7 +153,7 @@ def _from_verdicts(spec: Spec, entry: dict[str, Any], place: dict[str, Any], fun
 
     root = Path(spec.at["data_root"] or ".")
     for judged in find_judged(root / place["verdicts"]):
-        benchmark = plugins.load("benchmarks", judged.benchmark)
+        benchmark = plugins.load("benchmarks", judged.benchmark.partition(":")[0])
         data = load_problems(judged, benchmark, root / place["problems"] if place["problems"] else None)
         if not entry["allow_evaluated"]:
             _refuse_evaluated(spec, judged.folder, data)

@@ -59,6 +59,9 @@ LABELS = {
     "humaneval_plus": "HumanEval+",
     "mbpp_plus/base": "MBPP (base)",
     "mbpp_plus": "MBPP+",
+    "humaneval_x": "HumanEval-X",
+    "mbxp": "MBXP",
+    "multipl_e": "MultiPL-E",
 }
 """What the page calls benchmarks and their suites; others by name. (base): the original inputs as EvalPlus has them."""
 
@@ -72,6 +75,7 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
     trained = [artifact for artifact in inputs if artifact.kind in ("sft", "dpo")]
     recipe = yaml.safe_load(spec.recipe)
     best = _best_forms(judged)
+    labels = LABELS | _languages(judged)
     seeded = len({training["seed"] for training in spec.trainings.values()}) > 1
     return {
         **study_tables(
@@ -80,11 +84,11 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
             {key: score["form"] for key, (score, _) in best.items()},
             [{**spec.trainings[artifact.step], **_spent(artifact)} for artifact in trained],
             compare_to=spec.compare_to,
-            labels=LABELS,
+            labels=labels,
         ),
         "name": recipe["name"],
         "title": spec.title,
-        "labels": LABELS,
+        "labels": labels,
         "created": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "command": "codeup run RECIPE (the resolved recipe is below)",
         "seconds": round(sum(artifact.seconds for artifact in inputs), 1),
@@ -120,6 +124,15 @@ def assemble(spec: Spec, context: Context) -> dict[str, Any]:
         ],
         "failures": [row for artifact in judged for row in _failures(artifact, spec.failures)],
     }
+
+
+def _languages(judged: list[Artifact]) -> dict[str, str]:
+    """What one language of a benchmark is called: humaneval_x:cpp is "HumanEval-X, C++"."""
+    from codeup.report.languages import several, title
+
+    names = dict.fromkeys(score["benchmark"] for artifact in judged for score in artifact.summary["scores"])
+    parts = {name: (several(name), name.partition(":")[2]) for name in names if ":" in name}
+    return {name: f"{LABELS.get(whole, whole)}, {title(language)}" for name, (whole, language) in parts.items()}
 
 
 Scored = dict[tuple[str, str], tuple[dict[str, Any], dict[str, float]]]
