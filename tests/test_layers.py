@@ -10,14 +10,20 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "codeup"
 FLOORS = [
     ["types", "errors"],
-    ["recipe", "recipe_text", "plugins", "artifacts", "stats", "repeats"],
+    ["recipe", "recipe_text", "plugins", "artifacts", "stats", "repeats", "executors"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
     ["train", "evaluate", "decontaminate", "provenance", "report", "export", "serve", "models"],
     ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing", "judging"],
     ["cli", "__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-NEIGHBOURS = {("recipe", "recipe_text"), ("repeats", "stats"), ("recipe_text", "plugins"), ("__main__", "cli")}
+NEIGHBOURS = {
+    ("recipe", "recipe_text"),
+    ("repeats", "stats"),
+    ("recipe_text", "plugins"),
+    ("executors", "artifacts"),
+    ("__main__", "cli"),
+}
 """Pairs on one floor that are one thing in two files (a recipe and its text, estimators), or a name lookup."""
 
 HEAVY = {"torch", "transformers", "peft", "accelerate", "vllm", "ray", "starlette", "uvicorn", "matplotlib", "trl"}

@@ -22,6 +22,7 @@ from codeup.errors import UserError
 Template = Literal["alpaca", "llama3", "chatml"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
 """Names become parts of folder names, so they hold letters, digits, `_`, `.` and `-` only."""
+EXECUTOR = r"^(local|ray|(ray://)?[A-Za-z0-9_.\[\]:-]+:[0-9]+)$"
 
 
 class Section(BaseModel):
@@ -338,6 +339,16 @@ class Recipe(Section):
         description="train and evaluate every variant once per seed, as VARIANT@SEED; data is prepared with `seed`",
     )
     run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
+    executor: Annotated[str, StringConstraints(pattern=EXECUTOR)] = Field(
+        "local",
+        description="who prepares data, generates and judges: local (this machine), ray (the cluster of RAY_ADDRESS, "
+        "or one started here), or the address of a Ray cluster, ray://HOST:PORT or HOST:PORT",
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="copies of a model that answer at once on a cluster; default: one per GPU, else per node",
+    )
     devices: Literal["auto", "cpu", "cuda"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
         description="where models run: auto (GPUs if there are any; training takes all of them), cpu, cuda (one GPU); "

@@ -22,6 +22,7 @@ from typing import Any
 
 from codeup import artifacts, plugins
 from codeup.errors import UserError
+from codeup.executors import Executor
 from codeup.types import Artifact, Context, Emit, Event, Step, ignore_event
 
 
@@ -65,8 +66,9 @@ def run(
     emit: Emit = ignore_event,
     only: str | None = None,
     force: str | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Artifact]:
-    """Run what is not finished and return every wanted step's artifact by name.
+    """Run what is not finished and return every wanted step's artifact by name; work in pieces by the `executor`.
 
     `only` limits the work to one step and what it still needs; `force` runs a step again, and with it everything that
     builds on it (the old folders are kept beside, renamed). Raises UserError for an unknown step, a folder in use, and
@@ -89,7 +91,7 @@ def run(
                 continue
             if item.step.name in stale and item.folder.is_dir():
                 item.folder.rename(item.folder.with_name(f"{item.folder.name}.replaced-{time.time_ns()}"))
-            done[item.step.name] = _run_step(item, {name: done[name] for name in item.step.inputs}, emit)
+            done[item.step.name] = _run_step(item, {name: done[name] for name in item.step.inputs}, emit, executor)
         return done
 
 
@@ -138,12 +140,12 @@ def _refuse_damaged(found: Sequence[Planned]) -> None:
         )
 
 
-def _run_step(item: Planned, inputs: Mapping[str, Artifact], emit: Emit) -> Artifact:
+def _run_step(item: Planned, inputs: Mapping[str, Artifact], emit: Emit, executor: Executor | None = None) -> Artifact:
     module = plugins.load("steps", item.step.kind)
     emit(Event("start", item.step.name, values={"kind": item.step.kind}))
     started = time.monotonic()
     _make_folder(item.folder)
-    context = Context(folder=item.folder, step=item.step.name, inputs=inputs, emit=emit)
+    context = Context(folder=item.folder, step=item.step.name, inputs=inputs, emit=emit, executor=executor)
     summary: dict[str, Any] = module.run(module.Spec.model_validate(dict(item.step.spec)), context)
     artifact = artifacts.finish(
         item.folder,

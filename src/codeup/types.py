@@ -209,12 +209,16 @@ def ignore_event(event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a step is given besides its spec: its folder, the finished steps it builds on, and who listens."""
+    """What a step is given besides its spec: its folder, the finished steps it builds on, who listens, and who works.
+
+    `executor` is one of executors/, or None for this process; results do not depend on it.
+    """
 
     folder: Path
     step: str
     inputs: Mapping[str, Artifact]
     emit: Emit = ignore_event
+    executor: Any = None
 
     def only(self, kind: str) -> Artifact | None:
         """The one input of a kind, or None."""

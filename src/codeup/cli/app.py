@@ -17,7 +17,7 @@ from codeup import __version__
 from codeup.cli.app_bench import bench_app
 from codeup.cli.app_data import data_app
 from codeup.cli.app_export import convert_app, export_app
-from codeup.cli.command import MISSED, Json, RecipeFile, Settings, Tokenizer, guarded
+from codeup.cli.command import MISSED, Executor, Json, RecipeFile, Settings, Tokenizer, guarded
 
 app = typer.Typer(
     name="codeup",
@@ -162,6 +162,10 @@ def generate(
     url_model: Annotated[str, typer.Option(help="which of the server's models; default: the first")] = "",
     token_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable with the server's token")] = "",
     tokenizer: Tokenizer = "",
+    executor: Executor = "local",
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="copies of the model on a cluster; default: one per GPU, else per node")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Let a model answer a benchmark; continues an unfinished file."""
@@ -170,7 +174,7 @@ def generate(
     scoring.generate(
         model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
         max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json, engine=engine,
-        url=url, url_model=url_model, token_env=token_env, tokenizer=tokenizer,
+        url=url, url_model=url_model, token_env=token_env, tokenizer=tokenizer, executor=executor, replicas=replicas,
     )  # fmt: skip
 
 
@@ -216,6 +220,7 @@ def evaluate(
     languages: Annotated[
         str, typer.Option(metavar="A,B,…", help="one matrix of these; --data and --samples are folders of files")
     ] = "",
+    executor: Executor = "local",
     json: Json = False,
 ) -> None:
     """Run the programs of a samples file in the sandbox and score them."""
@@ -227,6 +232,7 @@ def evaluate(
         all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial, extraction=extract, limit=limit,
         other_extractions=other_extractions, exclude=exclude, calibration=not no_calibration,
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
+        executor=executor,
     )  # fmt: skip
     named = [name.strip() for name in languages.split(",") if name.strip()]
     scoring.evaluate(benchmark, samples, asked, data=data, out=out, json=json, languages=named)

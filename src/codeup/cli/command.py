@@ -23,6 +23,9 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the
 Tokenizer = Annotated[
     str, typer.Option(metavar="FOLDER", help="for a GGUF file: the model it was made of; default: what lies beside it")
 ]
+Executor = Annotated[
+    str, typer.Option(metavar="WHO", help="local, ray (RAY_ADDRESS, or one started here), ray://HOST:PORT or HOST:PORT")
+]
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a recipe, e.g. recipes/nano.yaml")]
 Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[key=value …]", help="settings that override the recipe")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from codeup import executors
 from codeup.cli.progress import display
 from codeup.types import BenchmarkData
 
@@ -30,6 +31,7 @@ class Judging:
     limit: int | None
     exclude: str
     calibration: bool
+    executor: str = executors.LOCAL
 
     def judge(
         self, module: ModuleType, found: BenchmarkData, samples: Path, out: Path | None
@@ -53,7 +55,7 @@ class Judging:
         from codeup.sandbox.limits import Limits
 
         limits = Limits.of(self.timeout_s, self.memory_mb)
-        with display() as emit:
+        with executors.opened(self.executor) as executor, display() as emit:
             problems, more = calibrate.first(
                 problems, samples, exclude=self.exclude, run=self.calibration, partial=self.partial,
                 workers=self.workers, limits=limits, allow_unsafe=self.allow_unsafe, emit=emit,
@@ -72,6 +74,7 @@ class Judging:
                 extraction=self.extraction,
                 other_extractions=self.other_extractions,
                 emit=emit,
+                executor=executor,
             )
 
 

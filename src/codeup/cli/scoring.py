@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as jsonlib
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
-from codeup import models, plugins
+from codeup import executors, models, plugins
 from codeup.cli.judging import Judging, told
 from codeup.cli.progress import display
 from codeup.errors import UserError
@@ -32,6 +33,8 @@ def generate(
     url_model: str = "",
     token_env: str = "",
     tokenizer: str = "",
+    executor: str = executors.LOCAL,
+    replicas: int | None = None,
 ) -> None:
     """Answer a benchmark with a model and append the answers to `out`; with a url, the model behind it answers."""
     if form not in ("base", "chat"):
@@ -48,16 +51,24 @@ def generate(
         raise UserError(
             "this model does not say in which template it is chatted to", where=model, mend="use --form base"
         )
-    if url:
-        from codeup.cli.serving import read_token
-        from codeup.engines.openai import Engine as Remote
+    if executor != executors.LOCAL and (url or file or engine != "hf"):
+        raise UserError("replicas are copies of a model folder, by engine hf", where="--executor", mend="leave it out")
+    with ExitStack() as stack:
+        opened = stack.enter_context(executors.opened(executor, replicas))
+        if url:
+            from codeup.cli.serving import read_token
+            from codeup.engines.openai import Engine as Remote
 
-        answering: Any = Remote(url, tokenizer=folder, model=url_model, key=read_token(token_env))
-    elif file:
-        answering = plugins.load("engines", "llamacpp").Engine(model, tokenizer=folder)
-    else:
-        answering = plugins.load("engines", engine).Engine(folder)
-    with display() as emit:
+            answering: Any = Remote(url, tokenizer=folder, model=url_model, key=read_token(token_env))
+        elif file:
+            answering = plugins.load("engines", "llamacpp").Engine(model, tokenizer=folder)
+        elif opened is not None:
+            from codeup.engines._replicas import replicated
+
+            answering = stack.enter_context(replicated(opened, folder))
+        else:
+            answering = plugins.load("engines", engine).Engine(folder)
+        emit = stack.enter_context(display())
         summary = generate_samples(
             answering,
             load_renderer(folder) if form == "chat" else None,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from codeup import artifacts, models, study
+from codeup import artifacts, executors, models, study
 from codeup import recipe as recipes
 from codeup import run as engine
 from codeup.cli import shared
@@ -40,8 +40,12 @@ def run(
         _print_plan(path, recipe, planned, json)
         return []
     started = time.monotonic()
-    with display() as emit, _crew.leading(recipe.device):
-        done = engine.run(steps, folder, emit=emit, only=only, force=force)
+    with (
+        executors.opened(recipe.executor, recipe.replicas) as executor,
+        display() as emit,
+        _crew.leading(recipe.device),
+    ):
+        done = engine.run(steps, folder, emit=emit, only=only, force=force, executor=executor)
     record = _remember(recipe, path, folder, done)
     scores = _scores(done.values())
     missed = _missed(recipe, scores) if "report" in done else []
@@ -74,8 +78,12 @@ def train_stage(path: str, settings: list[str], stage: str, *, json: bool) -> No
     engine.claim(folder, name=recipe.name, recipe_file=path, planned=engine.plan(steps, folder))
     first_seed = recipe.seeds[0] if recipe.seeds else None
     name = "train-" + study.chain_name(chains[0][: chains[0].index(stage) + 1], first_seed)
-    with display() as emit, _crew.leading(recipe.device):
-        artifact = engine.run(steps, folder, emit=emit, only=name)[name]
+    with (
+        executors.opened(recipe.executor, recipe.replicas) as executor,
+        display() as emit,
+        _crew.leading(recipe.device),
+    ):
+        artifact = engine.run(steps, folder, emit=emit, only=name, executor=executor)[name]
     adapter = str(Path(artifact.folder) / "adapter")
     print(jsonlib.dumps({"adapter": adapter, **artifact.summary}) if json else f"adapter: {adapter}")
 

@@ -18,6 +18,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +27,15 @@ from typing import Any
 from codeup import artifacts, stats
 from codeup.errors import UserError
 from codeup.evaluate import answers as kept
-from codeup.evaluate import evalplus_results, truth, whole
+from codeup.evaluate import elsewhere, evalplus_results, truth, whole
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.other_extractions import would_pass
 from codeup.evaluate.programs import SuiteRules, any_job, costs, has_suites, judge_programs, limits_for, suite_job
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
 from codeup.evaluate.subset import described
+from codeup.executors import Executor
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import Pool
+from codeup.sandbox.pool import Judges, Pool
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Score, Verdict, ignore_event
 
 EXAMPLES_PER_OUTCOME = 20
@@ -64,8 +66,11 @@ def judge_samples(
     emit: Emit = ignore_event,
     step_name: str = "judge",
     more: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Judge every sample of a file and write verdicts and scores into `out`; `more` is added to the summary.
+
+    With an `executor`, the sandboxes are on its machines, `workers` of them or one per core there.
 
     `rules` are for benchmarks with suites, which bring their own time limits and write eval_results.json besides.
     `partial` allows samples for some of the problems only; the score then counts those, and says how many there are.
@@ -82,7 +87,7 @@ def judge_samples(
     artifacts.make_folder(out)
     start = time.monotonic()
     keys = {_place(a.program): key_of(problems[a.program.task_id], a.program, limits, rules) for a in answers}
-    sandboxes = Sandboxes(workers or _cores(), limits, allow_unsafe, data.problems)
+    sandboxes = Sandboxes(workers, limits, allow_unsafe, data.problems, executor)
     rows, sandbox, judged = _verdicts(
         out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
     )
@@ -129,14 +134,20 @@ def judge_samples(
 class Sandboxes:
     """How sandboxes are opened for one file of samples."""
 
-    workers: int
+    workers: int | None
     limits: Limits
     allow_unsafe: bool
     problems: Sequence[Problem] = ()
+    executor: Executor | None = None
 
-    def pool(self, most: int = 1 << 10) -> Pool:
-        """A pool of at most `most` workers."""
-        return Pool(min(self.workers, most), self.limits, allow_unsafe=self.allow_unsafe, **whole.opened(self.problems))
+    def pool(self, most: int = 1 << 10) -> AbstractContextManager[Judges]:
+        """At most `most` sandboxes: of this machine, or of the executor's."""
+        if self.executor is not None:
+            return elsewhere.open_pool(
+                self.executor, self.workers, most, self.limits, allow_unsafe=self.allow_unsafe, problems=self.problems
+            )
+        count = min(self.workers or _cores(), most)
+        return Pool(count, self.limits, allow_unsafe=self.allow_unsafe, **whole.opened(self.problems))
 
 
 def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from codeup.evaluate.programs import SuiteRules, judge_programs
 from codeup.evaluate.samples import EXTRACTIONS, Answer, program_of
-from codeup.sandbox.pool import Pool
+from codeup.sandbox.pool import Judges
 from codeup.types import Outcome, Problem, Program
 
 
@@ -23,7 +23,7 @@ def would_pass(
     rows: Sequence[Mapping[str, Any]],
     problems: Mapping[str, Problem],
     benchmark: ModuleType,
-    pool: Pool,
+    pool: Judges,
     *,
     mode: str = EXTRACTIONS[0],
     rules: SuiteRules | None = None,

@@ -18,7 +18,7 @@ from pathlib import Path
 from codeup.errors import UserError
 from codeup.evaluate import truth, whole
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import AnyJob, Job, Pool, ProgramJob, StdinJob, SuiteJob
+from codeup.sandbox.pool import AnyJob, Job, Judges, Pool, ProgramJob, StdinJob, SuiteJob
 from codeup.types import Emit, Outcome, Problem, Program, Verdict, ignore_event
 
 START_S = 0.02
@@ -53,7 +53,7 @@ def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: 
 
 
 def judge_programs(
-    pool: Pool, problems: Mapping[str, Problem], programs: Iterable[Program], rules: SuiteRules | None = None, *,
+    pool: Judges, problems: Mapping[str, Problem], programs: Iterable[Program], rules: SuiteRules | None = None, *,
     emit: Emit = ignore_event, step_name: str = "judge",
 ) -> Iterator[Verdict]:  # fmt: skip
     """Verdicts as they are reached. A program without code is NO_CODE and is not run."""

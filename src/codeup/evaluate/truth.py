@@ -19,7 +19,7 @@ from pathlib import Path
 from codeup import artifacts
 from codeup.errors import UserError, WorkFailed
 from codeup.sandbox import suite_judge, values
-from codeup.sandbox.pool import Pool, SuiteJob
+from codeup.sandbox.pool import Judges, SuiteJob
 from codeup.types import Emit, Event, Outcome, Problem, ignore_event
 
 SECONDS = "seconds.json"
@@ -40,7 +40,7 @@ def file_of(folder: Path, problem: Problem, suite: str) -> Path:
 
 
 def prepare(
-    pool: Pool,
+    pool: Judges,
     problems: Sequence[Problem],
     suites: Sequence[str],
     *,

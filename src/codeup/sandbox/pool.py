@@ -17,11 +17,11 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import codeup
 from codeup.errors import UserError, WorkFailed
@@ -125,6 +125,15 @@ class Isolated:
 
     def __str__(self) -> str:
         return f"{self.level} ({', '.join(self.layers)})"
+
+
+class Judges(Protocol):
+    """What judges jobs: a Pool, or sandboxes elsewhere (evaluate/elsewhere.py)."""
+
+    limits: Limits
+    isolated: Isolated
+
+    def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]: ...
 
 
 @dataclass
@@ -334,18 +343,8 @@ class Pool:
             raise WorkFailed(f"the sandbox is {layers.level(worker.layers)} now, and was {self.isolated.level}")
 
     def judge(self, jobs: Iterable[AnyJob], *, retry: bool = True) -> Iterator[Verdict]:
-        """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone.
-
-        A program that had a processor to itself while its CPU time ran out was alone already.
-        """
-        late: list[AnyJob] = []
-        for job, message in self._spread(jobs):
-            if retry and (again := once_more(job, message)) is not None:
-                late.append(again)
-            else:
-                yield verdict_of(job, message)
-        for job in late:
-            yield verdict_of(job, self.workers[0].judge(job), again=True)
+        """Verdicts as they are reached; with `retry`, those that ran out of time last, after a second time alone."""
+        yield from settled(self._spread(jobs), self.workers[0].judge, retry=retry)
 
     def _spread(self, jobs: Iterable[AnyJob]) -> Iterator[tuple[AnyJob, dict[str, Any]]]:
         waiting: queue.SimpleQueue[AnyJob] = queue.SimpleQueue()
@@ -365,6 +364,22 @@ class Pool:
                 yield result
         finally:
             _drain(waiting)
+
+
+def settled(
+    messages: Iterable[tuple[AnyJob, dict[str, Any]]], alone: Callable[[AnyJob], dict[str, Any]], *, retry: bool
+) -> Iterator[Verdict]:
+    """Verdicts of jobs and what was found of each; with `retry`, those that ran out of time last, judged once more by
+    `alone`. A program that had a processor to itself while its CPU time ran out was alone already.
+    """
+    late: list[AnyJob] = []
+    for job, message in messages:
+        if retry and (again := once_more(job, message)) is not None:
+            late.append(again)
+        else:
+            yield verdict_of(job, message)
+    for job in late:
+        yield verdict_of(job, alone(job), again=True)
 
 
 def _work(worker: _Worker, waiting: queue.SimpleQueue[AnyJob], done: queue.SimpleQueue[Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +35,6 @@ class Spec(BaseModel):
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write samples.jsonl."""
     from codeup.chat import load_renderer
-    from codeup.engines.hf import Engine
     from codeup.evaluate.generate import generate_samples
     from codeup.evaluate.subset import first
 
@@ -41,25 +42,40 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     merged = context.only("merge")
     folder = Path(merged.folder) / "model" if merged else models.locate(spec.at["base"], spec.at["revision"])
     started = time.monotonic()
-    summary = generate_samples(
-        Engine(folder, device=spec.at["device"]),
-        load_renderer(folder, spec.template),
-        plugins.load("benchmarks", asked["name"]),
-        first(load_benchmark(asked, spec.at), asked["limit"]),
-        form=spec.form,
-        out=context.folder / "samples.jsonl",
-        n_samples=asked["samples"],
-        temperature=asked["temperature"],
-        top_p=asked["top_p"],
-        max_new_tokens=asked["max_new_tokens"],
-        batch_size=asked["batch_size"],
-        seed=spec.seed,
-        model=spec.model,
-        prompt_style=asked["prompt"],
-        emit=context.emit,
-        step_name=context.step,
-    )
+    with answering(folder, spec.at["device"], context.executor) as engine:
+        summary = generate_samples(
+            engine,
+            load_renderer(folder, spec.template),
+            plugins.load("benchmarks", asked["name"]),
+            first(load_benchmark(asked, spec.at), asked["limit"]),
+            form=spec.form,
+            out=context.folder / "samples.jsonl",
+            n_samples=asked["samples"],
+            temperature=asked["temperature"],
+            top_p=asked["top_p"],
+            max_new_tokens=asked["max_new_tokens"],
+            batch_size=asked["batch_size"],
+            seed=spec.seed,
+            model=spec.model,
+            prompt_style=asked["prompt"],
+            emit=context.emit,
+            step_name=context.step,
+        )
     return {**summary, "seconds": round(time.monotonic() - started, 3)}
+
+
+@contextmanager
+def answering(folder: Path, device: str, executor: Any) -> Iterator[Any]:
+    """The model in this process, or replicas of it on an executor's machines."""
+    if executor is None:
+        from codeup.engines.hf import Engine
+
+        yield Engine(folder, device=device)
+        return
+    from codeup.engines._replicas import replicated
+
+    with replicated(executor, folder, device=device) as engine:
+        yield engine
 
 
 def load_benchmark(asked: dict[str, Any], at: dict[str, Any]) -> BenchmarkData:

@@ -60,6 +60,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         more=more,
         emit=context.emit,
         step_name=context.step,
+        executor=context.executor,
     )
     prompt = {key: generated.summary[key] for key in PROMPT}
     return {**summary, "scores": [{**score, **prompt} for score in summary["scores"]]}
