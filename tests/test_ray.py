@@ -29,6 +29,7 @@ from codeup import run as engine
 from codeup.benchmarks import humaneval
 from codeup.engines._replicas import Replica, Replicas
 from codeup.errors import UserError, WorkFailed
+from codeup.evaluate import elsewhere, whole
 from codeup.evaluate.judge import judge_samples
 from codeup.evaluate.samples import read_lines
 from codeup.executors import Executor
@@ -214,7 +215,12 @@ def kill_a_worker(pid: int) -> int:
 
 
 def test_a_node_below_the_floor_is_refused_by_its_name(address: str) -> None:
-    arguments = {"limits": LIMITS, "allow_unsafe": False, "tools": {}}
+    arguments = {
+        "limits": LIMITS,
+        "allow_unsafe": False,
+        "kinds": [],
+        "expected": elsewhere._needs(whole.opened([]), []),
+    }
     with executors.opened(address) as opened:
         assert opened is not None
         with pytest.raises(UserError, match=rf"node {NODE} .*cannot isolate"):
@@ -268,6 +274,12 @@ def test_replicas_that_compute_differently_are_refused() -> None:
     crew = SimpleNamespace(abouts=[about, {**about, "node": "b", "computes": "AVX512"}])
     with pytest.raises(UserError, match=r"do not compute alike \(a: torch 2, AVX2; b: torch 2, AVX512\)"):
         Replicas(Path(), crew)
+
+
+def test_a_node_with_other_tools_is_refused() -> None:
+    expected = {**elsewhere._needs(whole.opened([]), []), "versions": {"cpp": "g++ 1.0"}}
+    with pytest.raises(UserError, match=r"its tools are .* and .*g\+\+ 1.0.* are asked for"):
+        elsewhere.Sandbox(LIMITS, False, [], expected)
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
