@@ -143,14 +143,20 @@ def why_not_fused() -> str:
     It needs Triton and a C compiler beside the CUDA driver; without them training is slower and otherwise the same.
     """
     both, gradient = torch.randn(4, 16, device="cuda"), torch.randn(4, 8, device="cuda")
-    leaf = both.clone().requires_grad_()
-    gate, up = leaf.chunk(2, 1)
-    product = F.silu(gate) * up
-    (of_both,) = torch.autograd.grad(product, leaf, gradient)
-    known = (product.detach(), of_both, _normed(both, both, both[0]))
+    known = (*swiglu_by_autograd(both, gradient), _normed(both, both, both[0]))
     try:
         found = (_kernels().forward(both), _kernels().backward(gradient, both), _compiled(_normed)(both, both, both[0]))
     except Exception as error:  # what a missing compiler raises is named differently in each release
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[-1]}"
     same = all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, known, strict=True))
     return "" if same else "the kernels that were made compute something else"
+
+
+def swiglu_by_autograd(both: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What swiglu and swiglu_backward should give. Works where gradients are switched off, too: inside a Function."""
+    with torch.enable_grad():
+        leaf = both.detach().clone().requires_grad_()
+        gate, up = leaf.chunk(2, 1)
+        product = F.silu(gate) * up
+        (of_both,) = torch.autograd.grad(product, leaf, gradient)
+    return product.detach(), of_both
