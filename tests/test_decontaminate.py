@@ -13,11 +13,16 @@ from typing import Any
 import pytest
 
 from codeup.data.contamination.functions import Callable_
-from codeup.decontaminate import files, suites, trials
+from codeup.data.contamination.items import read_items
+from codeup.data.spool import Spool
+from codeup.decontaminate import files, look, suites, trials
 from codeup.decontaminate.alike import alike
+from codeup.decontaminate.find import find
+from codeup.decontaminate.look import Looking, Shard
 from codeup.decontaminate.suites import called_with
 from codeup.decontaminate.varied import varied
 from codeup.sandbox.pool import Pool
+from codeup.types import Conversation, Message
 
 WEIGHTS = {
     "task_id": "B/0",
@@ -176,6 +181,57 @@ def test_a_second_run_runs_nothing_again_and_a_cut_line_is_mended(
     assert clean(tmp_path, rows, [WEIGHTS]) == first
     assert ran == [1] and known.read_text() == whole
     assert clean(tmp_path, rows, [WEIGHTS]) == first and ran == [1]
+
+
+def test_rows_that_were_looked_at_are_not_looked_at_again_and_damage_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 rows in shards of 12, killed in the third: two are taken from the disk. A file with a flipped bit is not."""
+    monkeypatch.setattr(look, "SHARD", 12)
+    monkeypatch.setattr(look, "CHUNK", 5)
+    rows = [row for n in range(10) for row in (*ORDINARY, {**LEAK, "instruction": f"{LEAK['instruction']} {n}"})]
+    items = read_items("bench", lines(tmp_path / "bench.jsonl", [WEIGHTS, EVEN]))
+    looked, shard = list[int](), Looking.shard
+
+    def counted(self: Looking, some: Iterator[Conversation]) -> Shard:
+        if len(looked) == 2:
+            looked.append(-1)
+            raise KeyboardInterrupt
+        found = shard(self, some)
+        looked.append(sum(len(each.lengths) for each, _ in found.counted))
+        return found
+
+    monkeypatch.setattr(Looking, "shard", counted)
+    with Spool(tmp_path / "spool") as spool:
+        for number, row in enumerate(rows):
+            turns = (Message("user", row["instruction"]), Message("assistant", row["output"]))
+            spool.append(Conversation(turns, "rows", number))
+
+        def told(folder: str) -> list[Any]:
+            shards = tmp_path / folder
+            found = find(spool, items, tmp_path / "run.jsonl", workers=2, shards=shards)
+            return [found.hits, found.residue, found.run_functions, found.which_run]
+
+        with pytest.raises(KeyboardInterrupt):
+            told("shards")
+        resumed = told("shards")
+        assert looked == [12, 12, -1, 12, 4]
+        assert resumed == told("other") and len(looked) == 9
+        file = sorted((tmp_path / "shards").iterdir())[1]
+        file.write_bytes(file.read_bytes()[:-9] + b"x" + file.read_bytes()[-8:])
+        assert told("shards") == resumed and looked[9:] == [12]
+        spool.append(Conversation((Message("user", "a"), Message("assistant", "b")), "rows", 40))
+        assert told("shards") != resumed and looked[10:] == [5], "the last shard has another row"
+
+
+def test_functions_of_many_rows_are_made_again_where_they_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = clean(tmp_path, [*ORDINARY, LEAK], [WEIGHTS], run="all")
+    monkeypatch.setattr(look, "MOST_PROGRAMS", 0)
+    (tmp_path / "out" / "run.jsonl").unlink()
+    again = clean(tmp_path, [*ORDINARY, LEAK], [WEIGHTS], run="all")
+    assert again == summary and again["rows_contaminated"] == 1
 
 
 def test_rows_that_are_no_objects_are_counted(tmp_path: Path) -> None:

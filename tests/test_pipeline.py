@@ -158,8 +158,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         "dedup: near, cutoff: 160, overlong: split_turns, validation_rows: 6, "
         "decontaminate: [{name: bench, path: bench.jsonl}]"
     )
-    names = ["open .rows", "event rows read", "event dedup", "open .sifted", "event tokenise", "open train/offsets",
-             "os.rename .mixed", "os.remove .rows", "open manifest.json"]  # fmt: skip
+    names = ["open .rows", "event rows read", "event dedup", "os.rename .looked/000000036", "open .sifted",
+             "event tokenise", "open train/offsets", "os.rename .mixed", "os.remove .rows", "open manifest.json"]  # fmt: skip
     found: list[dict[str, Any]] = []
     for number, points in enumerate([5, names]):
         (folder / str(number)).mkdir()
@@ -187,6 +187,7 @@ def test_the_kills_fell_into_every_part_of_the_work(killed: list[dict[str, Any]]
     """Negative control of the test above: had the steps been killed before they began, it would show nothing."""
     left = [set(each["left"]) for each in killed if "moment" in each]
     assert any(".rows" in names and ".sifted" not in names for names in left)
+    assert any(".repeated" in names and ".sifted" not in names for names in left)
     assert any(".sifted" in names and "all" not in names for names in left)
     assert any("all" in names and "train" not in names for names in left)
     assert any("train" in names for names in left)

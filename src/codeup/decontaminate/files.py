@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ def decontaminate(
             textbook=textbook,
             workers=workers,
             allow_unsafe=allow_unsafe,
+            shards=out / ".looked",
             emit=emit,
             step=step,
         )
@@ -94,6 +96,7 @@ def decontaminate(
     }
     assert rows_in == kept + sum(summary["dropped"].values()), "a row is unaccounted for"
     artifacts.write_json(out / "summary.json", summary)
+    shutil.rmtree(out / ".looked")
     emit(Event("finish", step, values={"seconds": time.monotonic() - begun}))
     return summary
 

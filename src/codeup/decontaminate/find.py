@@ -20,11 +20,10 @@ is found by shared text only. What looks most like each item and was not dropped
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,29 +31,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeup.data import words
-from codeup.data.code import completed
-from codeup.data.contamination.functions import Callable_, program_of, shapes
 from codeup.data.contamination.items import Item
-from codeup.data.contamination.ngrams import FIELDS, Grams, Overlap
+from codeup.data.contamination.ngrams import FIELDS, Overlap
 from codeup.data.contamination.retrieval import Ranked, Ranking
 from codeup.data.dedup import clusters
 from codeup.data.spool import Spool
+from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look, texts_of
 from codeup.decontaminate.suites import Problem, called_with, problems
 from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
 from codeup.sandbox.pool import Pool
-from codeup.types import Conversation, Emit, Event, ignore_event
+from codeup.types import Conversation, Emit, ignore_event
 
 Action = Literal["report", "mark", "drop"]
 Run = Literal["auto", "all", "retrieved", "none"]
 COVERAGE = 2 / 3
 TEXTBOOK = 4
 """Unrelated requests that make a solution common knowledge; 0: none is."""
-SHAPE_NODES = 25
 RETRIEVED = 50
 NEAR_RANK = 10
 NEAR_TRIED = 20
 FEW = 5
-MOST_RUN = 20_000
+MOST_RUN = MOST_PROGRAMS
 """Functions that are all run; of larger sets only the rows retrieved for some item are."""
 RELATED = 0.85
 """Share of common words from which two requests count as one."""
@@ -63,8 +60,6 @@ VARIED, VARIED_YES_NO = 0.5, 0.75
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
-CHUNK = 128
-"""Rows whose words are arrays at the same time: few enough for a processor's own memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +73,6 @@ class Hit:
     evidence: str
     drop: bool
     why_not: str = ""
-
-
-@dataclass(slots=True)
-class Seen:
-    """What one pass over the rows leaves: n-gram overlaps, equal shapes, and functions to run."""
-
-    rows: int = 0
-    overlaps: list[Overlap] = field(default_factory=list)
-    same_shape: list[tuple[int, int, int]] = field(default_factory=list)
-    functions: dict[int, tuple[str, list[Callable_]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -120,16 +105,17 @@ class Findings:
 
 def find(
     spool: Spool, items: Sequence[Item], known: Path, *, run: Run = "auto", textbook: int = TEXTBOOK,
-    workers: int = 1, allow_unsafe: bool = False, emit: Emit = ignore_event, step: str = "",
+    workers: int = 1, allow_unsafe: bool = False, shards: Path | None = None, emit: Emit = ignore_event, step: str = "",
 ) -> Findings:  # fmt: skip
-    """Look for the items in all rows of a spool. `known` is the file in which results of running are kept.
+    """Look for the items in all rows of a spool. `known` is the file in which results of running are kept, `shards` the
+    folder in which what was found in the rows' texts is, for a call that goes on after this one was killed.
 
     Raises UserError where the machine cannot isolate programs (and `run` is not "none"), WorkFailed where the sandbox
     breaks.
     """
     ranking = Ranking(items)
     runs = run != "none" and any(item.runnable for item in items)
-    seen = _look(spool, items, ranking, emit, step, programs=runs)
+    seen = look(spool, Looking(items, ranking, programs=runs), shards, emit, step)
     has_code = np.zeros(seen.rows, dtype=bool)
     has_code[list(seen.functions)] = True
     groups: list[Problem] = []
@@ -140,8 +126,7 @@ def find(
             isolated = str(pool.isolated)
             groups = problems(items, pool, emit=emit, step=step)
             trials = Trials(groups, known)
-            total = sum(len(each) for _, each in seen.functions.values())
-            which = run if run != "auto" else "all" if total <= MOST_RUN else "retrieved"
+            which = run if run != "auto" else "all" if seen.total <= MOST_RUN else "retrieved"
             rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
             solved, count = _solve(rows, seen, trials, pool, emit, step)
     judge = _Judge(spool, items, groups, ranking, has_code, textbook)
@@ -149,58 +134,6 @@ def find(
     dropped = {hit.row for hit in hits if hit.drop}
     residue = _residue(items, ranking, dropped, seen.rows)
     return Findings(items, hits, len(groups), count, which, judge.textbook, residue, isolated)
-
-
-def texts_of(conversation: Conversation) -> list[str]:
-    """The turns of a row, each with what is pasted below its question."""
-    return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
-
-
-def _completed(turns: Sequence[str]) -> list[str]:
-    """Functions that one turn begins and the next one ends."""
-    pairs = itertools.pairwise(turns)
-    return [whole for a, b in pairs if "def " in a and (whole := completed(a, b))]
-
-
-def _look(
-    spool: Spool, items: Sequence[Item], ranking: Ranking, emit: Emit, step: str, *, programs: bool = True
-) -> Seen:  # fmt: skip
-    """One pass over all rows; without `programs`, functions are not collected to be run."""
-    shaped = any(item.program for item in items)
-    grams, seen = Grams(items), Seen()
-    wanted: dict[int, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        for shape in shapes([item.program])[-1:] if item.program else ():
-            if shape.nodes >= SHAPE_NODES:
-                wanted[shape.whole].append(index)
-    for rows in _chunks(spool):
-        pieces = [texts_of(row) for row in rows]
-        joined = ["\n\n".join(each) for each in pieces]
-        if shaped:
-            pieces = [[*each, *_completed(each)] for each in pieces]
-        texts = zip(pieces, joined, strict=True)
-        found = [shapes(each) if shaped and _may_hold_python(text) else [] for each, text in texts]
-        prose = words.words(joined, words.PROSE)
-        seen.overlaps += grams.overlaps(joined, seen.rows, prose)
-        ranking.add(joined, found, prose)
-        for number, (each, some) in enumerate(zip(pieces, found, strict=True), seen.rows):
-            seen.same_shape += [(number, index, shape.nodes) for shape in some for index in wanted.get(shape.whole, ())]
-            may = programs and _may_hold_python("".join(each))
-            program, callables = program_of(each) if may else ("", [])
-            if callables:
-                seen.functions[number] = program, callables
-        seen.rows += len(rows)
-        emit(Event("progress", step, seen.rows, len(spool), "rows read"))
-    return seen
-
-
-def _may_hold_python(text: str) -> bool:
-    return "def " in text or "lambda" in text
-
-
-def _chunks(spool: Spool) -> Iterator[list[Conversation]]:
-    for begin in range(0, len(spool), CHUNK):
-        yield list(spool.read(range(begin, min(begin + CHUNK, len(spool)))))
 
 
 def _retrieved(groups: Sequence[Problem], ranking: Ranking, has_code: NDArray[np.bool_]) -> list[int]:
@@ -214,7 +147,7 @@ def _solve(
     """row -> problem -> the best that a function of the row does on it; and how many functions were run."""
     holders: dict[Function, list[int]] = defaultdict(list)
     for row in rows:
-        for function in functions_of(*seen.functions[row], trials.arities):
+        for function in functions_of(*seen.program(row), trials.arities):
             holders[function].append(row)
     found: dict[int, dict[int, Solved]] = defaultdict(dict)
     for function, results in trials.run(list(holders), pool, emit=emit, step=step).items():

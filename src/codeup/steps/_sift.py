@@ -9,6 +9,7 @@ run.jsonl there, so that an interrupted step does not run them again.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,31 +24,46 @@ if TYPE_CHECKING:
 CONTAMINATED = "contamination"
 SIFTED = (EXACT, NEAR, CONTAMINATED)
 """Reasons whose drops are written with their detail."""
+REPEATED = ".repeated"
+LOOKED = ".looked"
+"""The folder of what was found in the rows' texts, shard by shard, while it is looked for."""
 TakenOut = dict[int, tuple[str, str]]
 
 
 def sift(rows: Rows, labels: list[str], spec: Spec, context: Context) -> tuple[TakenOut, dict[str, Any]]:
     """Rows of the spool to take out, and what was found, for the summary. `labels` are the names of the files."""
-    from codeup.data.dedup import find
-
     if spec.dedup == "none" and not spec.decontaminate:
         return {}, {}
-    spool, summary = rows.spool, dict[str, Any]()
-    with timed(context, "dedup"):
-        repeated = find(
-            spool, spec.dedup, spec.near_threshold, signed=rows.signed, emit=context.emit, step=context.step
-        )
-        summary["dedup"] = {"method": spec.dedup, "threshold": spec.near_threshold, **repeated.to_dict(spool)}
+    repeated, summary = _repeated(rows, spec, context)
     out: TakenOut = {}
-    if spec.decontaminate and len(spool):
+    if spec.decontaminate and len(rows.spool):
         with timed(context, "decontaminate"):
             sources = [labels[place] for place in rows.labels.tolist()]
             found = _contaminated(rows, sources, spec, context, summary)
             out = {row: (CONTAMINATED, detail) for row, detail in found.items()}
-    for row, each in repeated.duplicates.items():
-        (kept,) = spool.read([each.of])
-        out[row] = each.reason, f"{kept.source} row {kept.row}, similarity {each.similarity:.3f}"
-    return out, summary
+    return {**out, **repeated}, summary
+
+
+def _repeated(rows: Rows, spec: Spec, context: Context) -> tuple[TakenOut, dict[str, Any]]:
+    """Rows that repeat others; written down, for a call that goes on after this one was killed."""
+    from codeup import artifacts
+    from codeup.data.dedup import find
+
+    done, spool = context.folder / REPEATED, rows.spool
+    if not done.exists():
+        with timed(context, "dedup"):
+            repeated = find(
+                spool, spec.dedup, spec.near_threshold, signed=rows.signed, emit=context.emit, step=context.step
+            )
+            kept = spool.read(each.of for each in repeated.duplicates.values())
+            out = [
+                (row, each.reason, f"{stays.source} row {stays.row}, similarity {each.similarity:.3f}")
+                for (row, each), stays in zip(repeated.duplicates.items(), kept, strict=True)
+            ]
+            told = {"method": spec.dedup, "threshold": spec.near_threshold, **repeated.to_dict(spool)}
+            artifacts.write_json(done, {"out": out, "summary": {"dedup": told}})
+    written = json.loads(done.read_text(encoding="utf-8"))
+    return {row: (reason, detail) for row, reason, detail in written["out"]}, written["summary"]
 
 
 def _contaminated(
@@ -65,7 +81,7 @@ def _contaminated(
     workers = spec.at["workers"] or len(os.sched_getaffinity(0))
     found = find(
         rows.spool, items, context.folder / "run.jsonl", textbook=spec.textbook, workers=workers,
-        allow_unsafe=spec.at["allow_unsafe"], emit=context.emit, step=context.step,
+        allow_unsafe=spec.at["allow_unsafe"], shards=context.folder / LOOKED, emit=context.emit, step=context.step,
     )  # fmt: skip
     report.write_hits(context.folder / "contamination.jsonl", rows.spool, found, spec.contaminated)
     report.write_residue(context.folder / "residue.jsonl", rows.spool, found)

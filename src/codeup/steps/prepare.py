@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import artifacts, models
 from codeup.errors import UserError
 from codeup.steps._read import CHUNK, read, timed
-from codeup.steps._sift import TakenOut
+from codeup.steps._sift import LOOKED, REPEATED, TakenOut
 from codeup.types import Context, Event
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CODE = (
     "data", "chat", "train/tokens.py", "decontaminate", "steps/prepare.py", "steps/_read.py", "steps/_sift.py",
     "steps/_tokenise.py", "steps/_mix.py", "steps/_lengths.py", "provenance",
 )  # fmt: skip
-BESIDE = (".rows", ".labels", ".keys", ".bands", ".sifted", ".kept", ".groups", ".lengths", ".mixed")
+BESIDE = (".rows", ".labels", ".keys", ".bands", REPEATED, ".sifted", ".kept", ".groups", ".lengths", ".mixed")
 """Files that a finished step has no more use for."""
 JOURNAL = "prepare"
 
@@ -224,7 +224,8 @@ def _groups(folder: Path) -> list[bytes]:
 def _tidy(folder: Path) -> None:
     for name in BESIDE:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "all", ignore_errors=True)
+    for name in ("all", LOOKED):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def batched(items: Iterable[Any], size: int = CHUNK) -> Iterator[tuple[Any, ...]]:

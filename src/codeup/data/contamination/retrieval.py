@@ -64,8 +64,20 @@ class Ranking:
         self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
     ) -> None:  # fmt: skip
         """The next rows: their text (and its PROSE words), and the shapes of the functions in it."""
-        self._words.add(prose or words.words(texts, words.PROSE))
-        self._shapes.add(shape_terms(found))
+        self.take(*self.count(texts, found, prose))
+
+    def count(
+        self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
+    ) -> tuple[Counted, Counted]:  # fmt: skip
+        """What `take` wants to know of some rows, at most 65,536. Depends on them alone, and may be kept."""
+        return (
+            self._words.count(prose or words.words(texts, words.PROSE)), self._shapes.count(shape_terms(found)),
+        )  # fmt: skip
+
+    def take(self, by_words: Counted, by_shapes: Counted) -> None:
+        """The next rows, by what `count` found in them."""
+        self._words.take(by_words)
+        self._shapes.take(by_shapes)
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None = None) -> list[Ranked]:
         """The `count` best rows, best first, of those that `among` marks."""
@@ -88,13 +100,19 @@ def shape_terms(found: Sequence[Sequence[Shape]]) -> words.Words:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Postings of some rows, sorted by term: `terms`, the rows' places after `first`, and how often they hold them."""
+class Counted:
+    """Known terms of some rows, sorted by term: `terms`, their `rows` and how often it is in them; all rows' words.
 
-    first: int
+    Shapes: `terms`, `rows`, `counts` (postings,); `lengths` (rows,).
+    """
+
     terms: NDArray[np.uint32]
     rows: NDArray[np.uint16]
     counts: NDArray[np.uint8]
+    lengths: NDArray[np.int32]
+
+
+NOTHING = Counted(np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +136,28 @@ class _Bm25:
     def __init__(self, items: words.Words) -> None:
         self.vocabulary = words.Known(np.unique(items.hashes))
         self.items = [np.unique(items.of(i), return_counts=True) for i in range(len(items.offsets) - 1)]
-        self._parts: list[_Part] = []
-        self._lengths: list[NDArray[np.int32]] = []
+        self._parts: list[Counted] = []
         self._rows = 0
         self.lengths = np.zeros(0, np.int32)
         self._last = -1, np.zeros(0, np.float32)
 
-    def add(self, documents: words.Words) -> None:
-        """Count the known terms of each document; at most 65,536 documents in one call."""
-        assert not len(self.lengths), "the rows were ranked already"
+    def count(self, documents: words.Words) -> Counted:
+        """The known terms of each document; at most 65,536 documents."""
         counts = documents.counts()
         where, place = self.vocabulary.find(documents.hashes)
-        if len(where):
-            row = np.searchsorted(documents.offsets, where, "right") - 1
-            code, count = np.unique(place * len(counts) + row, return_counts=True)
-            term = code // len(counts)
-            part = (term.astype(np.uint32), (code - term * len(counts)).astype(np.uint16))
-            self._parts.append(_Part(self._rows, *part, np.minimum(count, 255).astype(np.uint8)))
-        self._lengths.append(counts.astype(np.int32))
-        self._rows += len(counts)
+        row = np.searchsorted(documents.offsets, where, "right") - 1
+        code, count = np.unique(place * len(counts) + row, return_counts=True)
+        term = code // max(len(counts), 1)
+        rows = (code - term * len(counts)).astype(np.uint16)
+        return Counted(
+            term.astype(np.uint32), rows, np.minimum(count, 255).astype(np.uint8), counts.astype(np.int32)
+        )  # fmt: skip
+
+    def take(self, counted: Counted) -> None:
+        """The next documents."""
+        assert not len(self.lengths), "the rows were ranked already"
+        self._parts.append(counted)
+        self._rows += len(counted.lengths)
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None) -> list[int]:
         """Rows of the highest scores above 0; of equals, the earlier row."""
@@ -226,7 +247,7 @@ class _Bm25:
         if len(self.lengths) == self._rows:
             return
         size = len(self.vocabulary.hashes)
-        self.lengths = np.concatenate(self._lengths)
+        self.lengths = np.concatenate([part.lengths for part in self._parts])
         holders = np.zeros(size, np.int64)
         for part in self._parts:
             holders += np.bincount(part.terms, minlength=size)
@@ -240,11 +261,10 @@ class _Bm25:
     def _fill(self) -> None:
         """Every part's postings to their places; the parts are let go of."""
         usual = max(float(self.lengths[self.lengths > 0].mean()) if self.lengths.any() else 1.0, 1.0)
-        free = self.starts[:-1].copy()
-        nothing = _Part(0, np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(0, np.uint8))
+        free, first_row = self.starts[:-1].copy(), 0
         for number, part in enumerate(self._parts):
             rare = np.flatnonzero(~self.common[part.terms])
-            terms, rows = part.terms[rare], part.first + part.rows[rare].astype(np.int32)
+            terms, rows = part.terms[rare], first_row + part.rows[rare].astype(np.int32)
             counts = part.counts[rare].astype(np.float32)
             many = np.bincount(terms, minlength=len(free))
             first = np.cumsum(many) - many
@@ -252,9 +272,9 @@ class _Bm25:
             self.rows[at] = rows
             self.weights[at] = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
             free += many
-            self._parts[number] = nothing
+            first_row += len(part.lengths)
+            self._parts[number] = NOTHING
         self._parts.clear()
-        self._lengths.clear()
         self.most = np.zeros(len(free), np.float32)
         there = np.flatnonzero(self.starts[1:] > self.starts[:-1])
         if len(there):

@@ -1,0 +1,210 @@
+"""One pass over all rows: which n-grams, shapes and words they share with the items, and which functions they hold.
+
+    spool -> shards of SHARD rows -> Shard, kept as a file -> Seen, and the ranking
+
+A shard depends on its rows, the items and this code alone. Each is written to the disk when it is finished, under a
+name that says all three, and with a hash: what is killed goes on behind the last one, and a damaged or strange file is
+not used. Shards can be looked at in any order and on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeup import artifacts
+from codeup.data import words
+from codeup.data.code import completed
+from codeup.data.contamination.functions import Callable_, program_of, shapes
+from codeup.data.contamination.items import Item
+from codeup.data.contamination.ngrams import Grams, Overlap
+from codeup.data.contamination.retrieval import Counted, Ranking
+from codeup.data.spool import Spool
+from codeup.data.store import from_json
+from codeup.types import Conversation, Emit, Event, ignore_event
+
+SHARD = 4096
+"""Rows of a file."""
+CHUNK = 128
+"""Rows whose words are arrays at the same time: few enough for a processor's own memory."""
+SHAPE_NODES = 25
+MOST_PROGRAMS = 20_000
+"""Functions whose programs are held; those of more are made again for the rows that are run."""
+CODE = ("data/words.py", "data/code.py", "data/contamination", "decontaminate/look.py")
+
+Functions = tuple[str, list[Callable_]]
+
+
+@dataclass(slots=True)
+class Shard:
+    """What was found in some rows, which are numbered from 0: their functions as (program, what can be called)."""
+
+    counted: list[tuple[Counted, Counted]] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
+    same_shape: list[tuple[int, int, int]] = field(default_factory=list)
+    functions: dict[int, Functions] = field(default_factory=dict)
+
+
+class Seen:
+    """What the pass leaves: n-gram overlaps, equal shapes (row, item, nodes), and how many functions each row holds."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.rows, self.overlaps, self.same_shape = 0, list[Overlap](), list[tuple[int, int, int]]()
+        self.functions: dict[int, int] = {}
+        self.total = 0
+        self._programs: dict[int, Functions] = {}
+        self._spool = spool
+
+    def add(self, shard: Shard, rows: int) -> None:
+        """The next rows."""
+        first = self.rows
+        self.overlaps += [Overlap(first + each.row, *astuple(each)[1:]) for each in shard.overlaps]
+        self.same_shape += [(first + row, item, nodes) for row, item, nodes in shard.same_shape]
+        for row, functions in shard.functions.items():
+            self.functions[first + row] = len(functions[1])
+            self.total += len(functions[1])
+            if self.total <= MOST_PROGRAMS:
+                self._programs[first + row] = functions
+        self.rows += rows
+
+    def program(self, row: int) -> Functions:
+        """The functions of a row."""
+        if row in self._programs:
+            return self._programs[row]
+        (conversation,) = self._spool.read([row])
+        return program_of(_pieces(texts_of(conversation), shaped=True))
+
+
+class Looking:
+    """The items, ready for rows to be compared with."""
+
+    def __init__(self, items: Sequence[Item], ranking: Ranking, *, programs: bool) -> None:
+        """Without `programs`, functions are not collected to be run."""
+        self.ranking, self.programs, self.grams = ranking, programs, Grams(items)
+        self.shaped = any(item.program for item in items)
+        self.key = artifacts.fingerprint([[asdict(item) for item in items], programs, artifacts.code_version(CODE)])
+        self._wanted: dict[int, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            for shape in shapes([item.program])[-1:] if item.program else ():
+                if shape.nodes >= SHAPE_NODES:
+                    self._wanted[shape.whole].append(index)
+
+    def shard(self, rows: Iterable[Conversation]) -> Shard:
+        """What is found in some rows, fewer than 65,536."""
+        found, rest, begin = Shard(), iter(rows), 0
+        while chunk := list(itertools.islice(rest, CHUNK)):
+            self._chunk(chunk, begin, found)
+            begin += len(chunk)
+        return found
+
+    def _chunk(self, rows: Sequence[Conversation], first: int, shard: Shard) -> None:
+        texts = [texts_of(row) for row in rows]
+        joined = ["\n\n".join(each) for each in texts]
+        pieces = [_pieces(each, shaped=self.shaped) for each in texts]
+        shaped = (self.shaped and _may_hold_python(text) for text in joined)
+        found = [shapes(each) if look else [] for each, look in zip(pieces, shaped, strict=True)]
+        prose = words.words(joined, words.PROSE)
+        shard.overlaps += self.grams.overlaps(joined, first, prose)
+        shard.counted.append(self.ranking.count(joined, found, prose))
+        for number, (each, some) in enumerate(zip(pieces, found, strict=True), first):
+            same = ((shape.nodes, self._wanted.get(shape.whole, ())) for shape in some)
+            shard.same_shape += [(number, index, nodes) for nodes, items in same for index in items]
+            may = self.programs and _may_hold_python("".join(each))
+            program, callables = program_of(each) if may else ("", [])
+            if callables:
+                shard.functions[number] = program, callables
+
+
+def look(
+    spool: Spool, looking: Looking, folder: Path | None, emit: Emit = ignore_event, step: str = ""
+) -> Seen:  # fmt: skip
+    """All rows of the spool. Finished shards are kept in `folder`, if there is one."""
+    seen = Seen(spool)
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+    for begin in range(0, len(spool), SHARD):
+        lines = list(spool.lines(range(begin, min(begin + SHARD, len(spool)))))
+        key = hashlib.blake2b(looking.key.encode(), digest_size=16)
+        for line in lines:
+            key.update(line)
+        path = folder / f"{begin:09}-{key.hexdigest()}" if folder is not None else None
+        shard = read_shard(path) if path is not None else None
+        if shard is None:
+            shard = looking.shard(map(from_json, lines))
+            if path is not None:
+                artifacts.write_bytes(path, shard_bytes(shard))
+        for counted in shard.counted:
+            looking.ranking.take(*counted)
+        seen.add(shard, len(lines))
+        emit(Event("progress", step, seen.rows, len(spool), "rows read"))
+    return seen
+
+
+def texts_of(conversation: Conversation) -> list[str]:
+    """The turns of a row, each with what is pasted below its question."""
+    return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
+
+
+def _pieces(turns: list[str], *, shaped: bool) -> list[str]:
+    """The turns, and functions that one turn begins and the next one ends."""
+    if not shaped:
+        return turns
+    pairs = itertools.pairwise(turns)
+    return [*turns, *(whole for a, b in pairs if "def " in a and (whole := completed(a, b)))]
+
+
+def _may_hold_python(text: str) -> bool:
+    return "def " in text or "lambda" in text
+
+
+# --- shards as files -------------------------------------------------------------------------------------------------
+
+_COUNTED = ("terms", "rows", "counts", "lengths")
+
+
+def shard_bytes(shard: Shard) -> bytes:
+    """A hash of 16 bytes and arrays: the chunks end to end with their sizes, the rest as JSON."""
+    rest = {"overlaps": list(map(astuple, shard.overlaps)), "same_shape": shard.same_shape,
+            "functions": [[row, program, list(map(astuple, each))] for row, (program, each) in shard.functions.items()],
+            }  # fmt: skip
+    arrays: dict[str, NDArray[Any]] = {"rest": np.frombuffer(json.dumps(rest).encode(), np.uint8)}
+    for side, kind in enumerate(("words", "shapes")):
+        some = [pair[side] for pair in shard.counted]
+        for name in _COUNTED:
+            arrays[f"{kind}_{name}"] = np.concatenate([getattr(each, name) for each in some])
+        arrays[f"{kind}_sizes"] = np.array([[len(each.terms), len(each.lengths)] for each in some])
+    written = io.BytesIO()
+    np.savez(written, allow_pickle=False, **arrays)
+    return hashlib.blake2b(written.getbuffer(), digest_size=16).digest() + written.getvalue()
+
+
+def read_shard(path: Path) -> Shard | None:
+    """What `shard_bytes` made; None where there is no such file or it is damaged."""
+    found = path.read_bytes() if path.exists() else b""
+    if hashlib.blake2b(found[16:], digest_size=16).digest() != found[:16]:
+        return None
+    with np.load(io.BytesIO(found[16:])) as arrays:
+        rest = json.loads(arrays["rest"].tobytes())
+        sides = [_counted(arrays, kind) for kind in ("words", "shapes")]
+    return Shard(
+        list(zip(*sides, strict=True)),
+        [Overlap(*each) for each in rest["overlaps"]],
+        [(row, item, nodes) for row, item, nodes in rest["same_shape"]],
+        {row: (program, [Callable_(*each) for each in some]) for row, program, some in rest["functions"]},
+    )
+
+
+def _counted(arrays: Any, kind: str) -> list[Counted]:
+    terms, rows = np.cumsum(arrays[f"{kind}_sizes"], axis=0)[:-1].T
+    parts = (np.split(arrays[f"{kind}_{name}"], rows if name == "lengths" else terms) for name in _COUNTED)
+    return [Counted(*each) for each in zip(*parts, strict=True)]
