@@ -159,7 +159,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         "decontaminate: [{name: bench, path: bench.jsonl}]"
     )
     names = ["open .rows", "event rows read", "event dedup", "os.rename .looked/000000036", "open .sifted",
-             "event tokenise", "open train/offsets", "os.rename .mixed", "os.remove .rows", "open manifest.json"]  # fmt: skip
+             "event tokenise", "open train/offsets", "os.rename .mixed", "os.remove .rows",
+             "open manifest.json"]  # fmt: skip
     found: list[dict[str, Any]] = []
     for number, points in enumerate([5, names]):
         (folder / str(number)).mkdir()
