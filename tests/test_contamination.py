@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeup.data.code import blocks, completed
+from codeup.data.code import _PROSE, blocks, completed, parse
 from codeup.data.contamination import functions, ngrams, retrieval
 from codeup.data.contamination.items import Item, read_items
 from codeup.data.contamination.retrieval import Ranking
@@ -121,6 +121,23 @@ def test_code_is_found_in_fences_between_sentences_and_alone() -> None:
     assert blocks(f"Here it is\n\n{code}\nand this is how it works.") == [code.strip()]
     assert blocks("```js\nfunction f() {}\n```") == []
     assert blocks("word") == [] and blocks("A sentence about def and class.") == []
+
+
+@pytest.mark.parametrize("text", [
+    "x if y else z", "a in b", "a is b", "a and b", "not x", "lambda x: x", "match x:\n    case 1: pass", "match (x)",
+    "async def f(): pass", "del x", "import x", "from x import y", "print (x)", "a != b", "a!=b", "f'x'",
+    "rb'x'", "\n\nassert x", "yields = 1", "for x in y: pass", "x: int", "x\ny", "x  # two words",
+    "class_ = 1", "None if a else b", "type = 1", "case = 2", "_ = 3",
+])  # fmt: skip
+def test_python_is_never_taken_for_prose(text: str) -> None:
+    assert parse(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["Sure! Here it is:\nx = 1", "The function adds.", "  To do this\n", "print x", "Add a b"]
+)
+def test_prose_is_told_by_its_first_words(text: str) -> None:
+    assert parse(text) is None and _PROSE.match(text)
 
 
 def test_only_definitions_are_made_into_a_program() -> None:

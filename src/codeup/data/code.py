@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import keyword
 import re
 import textwrap
 import warnings
@@ -27,9 +28,24 @@ MOST_CHARACTERS = 200_000
 """Longer texts are data, not programs."""
 
 
+def _prose_begins() -> re.Pattern[str]:
+    """A text that begins with two names side by side, or with `Sure!`: no Python, and told without the parser.
+
+    Between two names there is always a keyword, or one of them is one.
+    """
+    words = "|".join((*keyword.kwlist, *keyword.softkwlist))
+    name = r"[A-Za-z_]\w*"
+    return re.compile(rf"\s*(?!(?:{words})\b){name}(?:!(?!=)|[ \t]+(?!(?:{words})\b){name}(?![\w'\"]))")
+
+
+_PROSE = _prose_begins()
+
+
 @functools.lru_cache(maxsize=64)
 def parse(text: str) -> ast.Module | None:
     """The syntax tree, or None where Python cannot read it. Kept for a while: do not change it."""
+    if _PROSE.match(text):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
