@@ -313,7 +313,10 @@ def _convert_file(
         item = _convert_row(name, module, mapping, row)
         if mend is not None and isinstance(item, Conversation):
             item = mend(name, item)
-        yield replace(item, source=label, row=row.number)  # a Pair stays one, a Repaired with what was mended
+        if type(item) is Conversation:
+            yield rows.plain(item, source=label, row=row.number)
+        else:
+            yield replace(item, source=label, row=row.number)  # a Pair stays one, a Repaired with what was mended
 
 
 def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row: Row) -> Conversation | Drop:

@@ -56,6 +56,10 @@ USER_ROLES = frozenset({"human", "user"})
 ASSISTANT_ROLES = frozenset({"gpt", "assistant", "chatgpt", "bing", "bard", "claude", "model", "ai", "bot"})
 SYSTEM_ROLES = frozenset({"system", "developer"})
 TOOL_ROLES = frozenset({"tool", "function", "function_call", "tool_call", "observation", "ipython"})
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(USER_ROLES, "user"), **dict.fromkeys(ASSISTANT_ROLES, "assistant"),
+    **dict.fromkeys(SYSTEM_ROLES, "system"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,9 @@ def single_turn(
 
 def role_of(name: Any) -> Role | Drop:
     """The role behind the many names that dumps use (`human`, `gpt`, `bing`, ...)."""
+    known = _ROLES.get(name) if isinstance(name, str) else None
+    if known is not None:
+        return known
     lowered = name.strip().lower() if isinstance(name, str) else ""
     if lowered in USER_ROLES:
         return "user"

@@ -47,18 +47,29 @@ _GLUED = re.compile(rf"^(?:{_NAMES})Copy code[ \t]*\n?", re.MULTILINE)
 _CHARS = re.compile(r"[ \t]*Copy\d+ chars / \d+ words[ \t]*")
 _COUNTER = re.compile(r"\A\s*(?P<n>\d{1,2}) / (?P<of>\d{1,2})[ \t]*\n[ \t]*\n+(?=[A-Za-z`#*])")
 _WIDTHLESS = re.compile(r"(?:(?<=[\x00-\x7f])|\A)[\u200b\ufeff\u2060]+|[\u200b\ufeff\u2060]+(?=[\x00-\x7f]|\Z)")
-_SIGNS = ("<div", "</div>", "<span", "Copy", " / ", "\u200b", "\ufeff", "\u2060")
+_TAGS = ("<div", "</div>", "<span")
+_WIDTHLESS_SIGNS = ("\u200b", "\ufeff", "\u2060")
 MOST_ROUNDS = 6
 
 
 def apply(conversation: Conversation) -> Conversation:
     """The conversation with every turn clean; the same object if they were."""
-    if not any(sign in turn.content for turn in conversation.messages for sign in _SIGNS):
+    if not any(_may_need_it(turn.content) for turn in conversation.messages):
         return conversation
     messages = tuple(_clean(turn) for turn in conversation.messages)
     if all(new is old for new, old in zip(messages, conversation.messages, strict=True)):
         return conversation
     return repaired(conversation, messages, REPAIRED)
+
+
+def _may_need_it(text: str) -> bool:
+    """Whether one of the page's signs is in a text; those that begin alike are not looked for one by one."""
+    return (
+        "Copy" in text
+        or " / " in text
+        or ("<" in text and any(map(text.__contains__, _TAGS)))
+        or (not text.isascii() and any(map(text.__contains__, _WIDTHLESS_SIGNS)))
+    )
 
 
 def _clean(turn: Message) -> Message:
