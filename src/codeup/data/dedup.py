@@ -51,7 +51,7 @@ BLOCK = 128
 """Rows whose words are arrays at the same time: few enough for a processor's own memory."""
 NEIGHBOURS = 16
 """Rows after it in its bucket that a row is paired with: all, in buckets of up to 17; fewer in larger ones."""
-BATCH = 8192
+BATCH = 1024
 """Rows, in whole clusters, whose shingles are held at once."""
 EXAMPLES = 20
 
