@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ray_workers import Square
 from test_evaluate import DATA
 
 from codeup import executors, study
@@ -35,6 +36,7 @@ from codeup.evaluate.samples import read_lines
 from codeup.executors import Executor
 from codeup.executors._messenger import explained
 from codeup.sandbox.limits import Limits
+from codeup.steps import _read
 from codeup.types import Emit, Event, ignore_event
 
 LIMITS = Limits(cpu_s=1, wall_s=4, memory_mb=512)
@@ -115,7 +117,7 @@ def test_every_piece_comes_back_once_and_in_order_where_asked(cluster: Executor)
         assert sorted(crew.deal(range(20))) == [(n, n * n) for n in range(20)]
         assert list(crew.in_order(range(30))) == [n * n for n in range(30)]
         assert len({about["pid"] for about in crew.abouts}) == 2 and all(NODE in each["node"] for each in crew.abouts)
-    assert list(executors.Here("ray_workers:Square", {}).in_order(range(4))) == [0, 1, 4, 9]
+    assert list(executors.Here(Square()).in_order(range(4))) == [0, 1, 4, 9]
 
 
 def test_pieces_are_read_only_as_far_as_workers_can_take_them(cluster: Executor) -> None:
@@ -280,6 +282,38 @@ def test_a_node_with_other_tools_is_refused() -> None:
     expected = {**elsewhere._needs(whole.opened([]), []), "versions": {"cpp": "g++ 1.0"}}
     with pytest.raises(UserError, match=r"its tools are .* and .*g\+\+ 1.0.* are asked for"):
         elsewhere.Sandbox(LIMITS, False, [], expected)
+
+
+# -------------------------------------------------------------------------------------------------------------- data
+
+
+def test_prepared_data_is_the_same_although_a_worker_is_killed(
+    cluster: Executor, head: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_read, "CHUNK", 8)
+    turns = [(f"Question {n}?", "answer " * (n % 40)) for n in range(120)]  # some empty, some too long, some repeated
+    rows = [{"instruction": asked, "input": "", "output": told} for asked, told in [*turns, *turns[:9]]]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    recipe = recipes.parse(
+        "{name: d, model: {base: nano-base}, data: {d: {sources: [{source: alpaca, path: rows.json}], cutoff: 64, "
+        f"validation_rows: 10}}}}, data_root: '{tmp_path}'}}"
+    )
+    killed: list[int] = []
+
+    def listen(event: Event) -> None:
+        if event.unit == "rows" and not killed:
+            killed.append(kill_a_worker(head.pid))
+
+    steps = study.compile_recipe(recipe)
+    here = Path(engine.run(steps, tmp_path / "here", only="data-d")["data-d"].folder)
+    there = Path(engine.run(steps, tmp_path / "there", only="data-d", executor=cluster, emit=listen)["data-d"].folder)
+    assert killed and not psutil.pid_exists(killed[0])
+    files = sorted(path.relative_to(here) for path in here.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(there) for path in there.rglob("*") if path.is_file())
+    other = [str(f) for f in files if (here / f).read_bytes() != (there / f).read_bytes()]
+    assert other == ["artifact.json"]  # which holds when it was made
+    dropped = json.loads((there / "funnel.json").read_text())["dropped"]
+    assert {"exact duplicate", "too long"} <= dropped.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------ errors

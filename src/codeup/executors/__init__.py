@@ -58,9 +58,9 @@ class Executor(Protocol):
 class Here:
     """The crew of this process: one worker, one piece after the other."""
 
-    def __init__(self, make: str, arguments: Mapping[str, Any]) -> None:
-        self._worker = made(make, arguments)
-        self.abouts = [self._worker.about]
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self.abouts = [worker.about]
 
     def deal(self, pieces: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         """(number, result), in order."""
@@ -71,15 +71,24 @@ class Here:
         """Results."""
         return (result for _, result in self.deal(pieces))
 
-    def close(self) -> None:
-        """The worker's end."""
-        self._worker.close()
-
 
 def made(make: str, arguments: Mapping[str, Any]) -> Any:
     """A worker from "module:name" and its arguments."""
     module, _, name = make.partition(":")
     return getattr(importlib.import_module(module), name)(**arguments)
+
+
+@contextmanager
+def crew_of(
+    executor: Executor | None, here: Any, make: str, arguments: Mapping[str, Any], *, count: int | None = None
+) -> Iterator[Crew]:
+    """The executor's workers, `count` of them or one per core; without an executor `here`, a worker in this process."""
+    if executor is None:
+        yield Here(here)
+        return
+    wanted = min(count or executor.cpus, executor.cpus)
+    with executor.crew(make, arguments, count=wanted, depth=2) as crew:
+        yield crew
 
 
 @contextmanager
