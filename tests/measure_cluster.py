@@ -1,0 +1,126 @@
+"""Data, generation and judging by one and by two workers of a Ray that is started here: seconds and efficiency.
+
+    OMP_NUM_THREADS=1 python tests/measure_cluster.py new_codealpaca.json
+
+Seconds are from the first piece given to a standing worker to the last result; how long Ray and the workers take to
+stand is told apart. Efficiency is seconds of one over twice the seconds of two. Results of both are compared. Data: the
+rows of the file, three times over, tokenised. Generation: three answers to each packaged problem. Judging: their
+canonical solutions, ten times each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codeup import executors, models, study
+from codeup import recipe as recipes
+from codeup import run as engine
+from codeup.benchmarks import nano
+from codeup.engines._replicas import replicated
+from codeup.evaluate.generate import generate_samples
+from codeup.evaluate.judge import judge_samples
+from codeup.executors.ray import RayExecutor
+from codeup.sandbox.limits import Limits
+
+
+class Timed:
+    """An executor whose crews note when they stand, and when their last result came."""
+
+    def __init__(self, inner: RayExecutor) -> None:
+        self.inner, self.stood, self.last = inner, 0.0, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @contextmanager
+    def crew(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        asked = time.monotonic()
+        with self.inner.crew(*args, **kwargs) as crew:
+            self.stood = time.monotonic()
+            self.standing_s = self.stood - asked
+            for name in ("deal", "in_order"):
+                setattr(crew, name, self._noting(getattr(crew, name)))
+            yield crew
+
+    def _noting(self, deal: Callable[[Iterable[Any]], Iterator[Any]]) -> Callable[[Iterable[Any]], Iterator[Any]]:
+        def noted(pieces: Iterable[Any]) -> Iterator[Any]:
+            for result in deal(pieces):
+                self.last = time.monotonic()
+                yield result
+
+        return noted
+
+
+def data(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
+    """The token ids of the rows of a file."""
+    rows = json.loads(file.read_text())
+    (folder / "rows.json").write_text(json.dumps(rows * 3))
+    recipe = recipes.parse(
+        "{name: d, model: {base: nano-base}, data: {d: {sources: [{source: alpaca, path: rows.json}], dedup: none}}, "
+        f"evaluate: {{benchmarks: [{{name: nano}}], workers: {workers}}}, data_root: '{folder}'}}"
+    )
+    done = engine.run(study.compile_recipe(recipe), folder / "run", only="data-d", executor=executor)
+    return b"".join(path.read_bytes() for path in sorted((Path(done["data-d"].folder) / "train").iterdir()))
+
+
+def generation(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
+    """Answers to the packaged problems, three of each."""
+    executor.inner.replicas = workers
+    out = folder / "samples.jsonl"
+    with replicated(executor, Path(models.locate("nano-base")), device="cpu") as replicas:
+        generate_samples(
+            replicas,
+            None,
+            nano,
+            nano.load(None),
+            form="base",
+            out=out,
+            n_samples=3,
+            temperature=0.8,
+            max_new_tokens=128,
+        )
+    return out.read_bytes()
+
+
+def judging(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
+    """Scores of the canonical solutions, ten times each."""
+    problems = nano.load(None)
+    solutions = [
+        {"task_id": each.task_id, "solution": each.prompt + each.canonical_solution} for each in problems.problems
+    ]
+    (folder / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solutions * 10))
+    limits = Limits(cpu_s=3, wall_s=12, memory_mb=512)
+    judge_samples(folder / "s.jsonl", nano, problems, folder / "v", workers=workers, limits=limits, executor=executor)
+    return (folder / "v/scores.json").read_bytes()
+
+
+def main(file: Path) -> None:
+    """Print a table row for each kind of work."""
+    with executors.opened("ray") as opened:
+        assert isinstance(opened, RayExecutor)
+        began = time.monotonic()
+        print(f"Ray of {opened.cpus} cores stood after {time.monotonic() - began:.1f} s", flush=True)
+        for work in (data, generation, judging):
+            seconds, standing, results = [], [], []
+            for workers in (1, 2):
+                timed = Timed(opened)
+                with tempfile.TemporaryDirectory() as folder:
+                    results.append(work(timed, workers, Path(folder), file))
+                seconds.append(timed.last - timed.stood)
+                standing.append(timed.standing_s)
+            print(
+                f"| {work.__name__} | {seconds[0]:.1f} | {seconds[1]:.1f} | {seconds[0] / 2 / seconds[1]:.0%} | "
+                f"{standing[0]:.1f}, {standing[1]:.1f} | {'same' if results[0] == results[1] else 'DIFFERENT'} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
