@@ -105,6 +105,13 @@ def explained(error: Exception, address: str) -> tuple[str, ...]:
     place = address or "a Ray of this machine"
     if "ersion mismatch" in text or "started with" in text:
         return "user", text, place, "install the cluster's versions of Ray and Python here, or these there"
+    if "ailed to connect" in text:
+        return (
+            "user",
+            text,
+            place,
+            "see `ray status` on its head node; RAY_AUTH_MODE and its token must be the same here",
+        )
     return "failed", f"Ray could not be used at {place}: {text[:600]}"
 
 

@@ -152,7 +152,7 @@ class _Messenger:
             if not self.channel.poll(patience_s):
                 raise UserError(
                     f"{self.address} did not let us in within {patience_s:.0f} s{self._why()}", where="executor",
-                    mend="check `ray status` on its head node, and that RAY_AUTH_MODE and its token are the same here",
+                    mend="see `ray status` on its head node; RAY_AUTH_MODE and its token must be the same here",
                 )  # fmt: skip
             got, *rest = self.channel.recv()
         except (EOFError, ConnectionResetError):
