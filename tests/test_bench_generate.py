@@ -1,15 +1,22 @@
-"""`codeup bench generate`: every way makes the same answers, and the ratios are those of the seconds."""
+"""`codeup bench generate`: every way makes the same answers, ratios are those of seconds, bytes are counted right."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from codeup.bench import decode
 from codeup.bench import generate as bench
-from codeup.cli.benching import generation_lines
+from codeup.cli.app import app
+from codeup.cli.benching import decoding_lines, generation_lines
 from codeup.errors import UserError
+from codeup.export.gguf_model import write_model
 from codeup.nano import base_folder
 
 
@@ -27,10 +34,8 @@ def test_all_ways_make_the_loops_answers() -> None:
     assert [each.same for each in result.times] == [6] * 4
     assert len({each.tokens for each in result.times}) == 1
     assert result.times[0].tokens > 6
-    lines = generation_lines(result)
-    assert len(lines) == 7
+    assert len(generation_lines(result)) == 6
     assert result.as_json()["ratios"]["codeup_over_loop"] > 0
-    assert set(result.speeds) == {1, 16}
 
 
 def test_a_way_that_answers_otherwise_is_not_counted_as_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +48,7 @@ def test_ratios_are_quotients_of_seconds() -> None:
     times = tuple(
         bench.Time(way, s, c, 10, 1) for way, s, c in zip(bench.WAYS, (8, 4, 2, 1), (6, 6, 2, 3), strict=True)
     )
-    result = bench.Comparison("m", "e", 1, 1, 1, 1, 1, times, 0.1, {1: 1.0, 16: 2.0})
+    result = bench.Comparison("m", "e", 1, 1, 1, 1, 1, times)
     assert (result.ratio("codeup", "loop"), result.ratio("continuous", "batched")) == (4.0, 4.0)
     assert result.ratio("codeup", "loop", cpu=True) == 3.0
     assert result.as_json()["ratios"]["continuous_over_batched_cpu"] == 2.0
@@ -52,3 +57,48 @@ def test_ratios_are_quotients_of_seconds() -> None:
 def test_sizes_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UserError, match="at least 1"):
         bench.compare(base_folder(), name="x", rounds=0)
+
+
+LAYER = 2 * 192 * 192 + 2 * 96 * 192 + 3 * 512 * 192  # q and o, k and v, the three of the MLP
+MATRICES = 6 * LAYER + 2048 * 192  # and the head; of the embedding a token reads one row
+VECTORS = (6 * 2 + 1) * 192  # the norms
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PROMPT_TOKENS", 16), ("NEW_TOKENS", 8), ("ROUNDS", 1), ("READ_BYTES", 1 << 22)):
+        monkeypatch.setattr(decode, name, value)
+
+
+def test_a_step_reads_every_weight_once_and_every_rows_keys_and_values(tmp_path: Path, short: None) -> None:
+    pytest.importorskip("xllamacpp")
+    write_model(base_folder(), tmp_path / "nano.gguf", quant="f16")
+    shutil.copy(base_folder() / "tokenizer.json", tmp_path)
+    shutil.copy(base_folder() / "tokenizer_config.json", tmp_path)
+    hf, llama = decode.measure(["nano-base", str(tmp_path / "nano.gguf")], threads=1)
+    position = 6 * 3 * 32 * 2  # layers, heads, width, keys and values
+    before = 16 + 8 // 2
+    for found, weights, item in ((hf, (MATRICES + VECTORS) * 4, 4), (llama, MATRICES * 2 + VECTORS * 4, 2)):
+        assert [speed.step_bytes for speed in found.speeds] == [
+            weights + rows * before * position * item for rows in (1, 16)
+        ]
+        assert found.threads == 1 and found.ceiling > 0
+        assert all(speed.first_token_s > 0 and found.share(speed) > 0 for speed in found.speeds)
+    assert len(decoding_lines([hf, llama])) == 7
+
+
+def test_the_share_is_the_bytes_of_a_second_over_those_that_could_be_read() -> None:
+    alone, together = decode.Speed(1, 0.1, 20.0, 500), decode.Speed(16, 0.1, 80.0, 640)
+    found = decode.Decoding("hf", "", 2, 20_000.0, (alone, together))
+    assert (found.share(alone), found.share(together)) == (0.5, 0.16)  # 20 * 500, and 5 steps of 640, of 20,000
+    assert together.bytes_per_token == 40
+    assert found.as_json()["speeds"][1]["share_of_ceiling"] == 0.16
+
+
+def test_only_decoding_is_measured_where_no_problems_are_wanted(short: None) -> None:
+    done = CliRunner().invoke(app, ["bench", "generate", "nano-base", "--limit", "0", "--threads", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert list(said) == ["decoding"] and said["decoding"][0]["engine"] == "hf"
+    done = CliRunner().invoke(app, ["bench", "generate", "nano-base", "--gguf", "nano-base"])
+    assert done.exit_code == 2 and "not a GGUF file" in done.output

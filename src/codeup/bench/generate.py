@@ -9,7 +9,7 @@
 Every way is given the same prompts, end tokens and limit, and answers greedily; how many answers are token for token
 those of the loop is part of the result. Ways take turns over `rounds` rounds and the median counts. Seconds are wall
 time; `cpu_s` is processor time of this process, which other load of the machine disturbs less.
-Not covered: memory bandwidth, other engines, sampling (the same work plus one draw per token).
+Not covered: other engines and the machine's memory (decode.py), sampling (the same work plus one draw per token).
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from codeup.errors import UserError
 from codeup.types import Emit, Event, ignore_event
 
 WAYS = ("loop", "batched", "codeup", "continuous")
-SPEED_TOKENS, SPEED_PROMPT = 64, 128
-"""New tokens and prompt tokens of the two small measurements (first token, tokens per second at a fixed batch)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`first_token_s` and `speeds` (tokens/s at batch 1 and 16) are of the continuous engine, streaming."""
+    """Every way over the same problems."""
 
     model: str
     engine: str
@@ -57,8 +55,6 @@ class Comparison:
     threads: int
     rounds: int
     times: tuple[Time, ...]
-    first_token_s: float
-    speeds: dict[int, float]
 
     def ratio(self, way: str, against: str, *, cpu: bool = False) -> float:
         """How many times faster `way` was than `against`."""
@@ -70,7 +66,7 @@ class Comparison:
             f"{way}_over_{peer}{'_cpu' if cpu else ''}": round(self.ratio(way, peer, cpu=cpu), 3)
             for way in ("codeup", "continuous") for peer in ("loop", "batched") for cpu in (False, True)
         }  # fmt: skip
-        return {**asdict(self), "speeds": {str(size): speed for size, speed in self.speeds.items()}, "ratios": ratios}
+        return {**asdict(self), "ratios": ratios}
 
 
 def compare(
@@ -112,11 +108,9 @@ def compare(
         )
         for way in WAYS
     )  # fmt: skip
-    first, speeds = _speeds(engine)
     return Comparison(
-        name, engine.description, len(prompts), max_new_tokens, batch_size, torch.get_num_threads(), rounds, times,
-        first, speeds,
-    )  # fmt: skip
+        name, engine.description, len(prompts), max_new_tokens, batch_size, torch.get_num_threads(), rounds, times
+    )
 
 
 Answers = list[tuple[int, ...]]
@@ -168,26 +162,3 @@ def _continuous(engine: Any, prompts: Sequence[list[int]], new: int, end: int, b
     while scheduler.load() != (0, 0):
         scheduler.step()
     return [tuple(ticket.writing.ids) for ticket in tickets]
-
-
-def _speeds(engine: Any) -> tuple[float, dict[int, float]]:
-    """Seconds to the first token after a prompt of SPEED_PROMPT tokens, and tokens/s at batch 1 and 16 after it."""
-    from codeup.engines._interface import Request
-
-    begin = [] if engine.bos_id is None else [engine.bos_id]
-    prompt = (*begin, *([engine.tokenizer.eos_token_id + 1] * (SPEED_PROMPT - len(begin))))
-    alone = engine.live(max_batch=1)
-    alone.submit([Request(prompt, 1)])
-    started = time.perf_counter()
-    alone.step()
-    first_s = time.perf_counter() - started
-    speeds = {}
-    for size in (1, 16):
-        scheduler = engine.live(max_batch=size)
-        scheduler.submit([Request(prompt, SPEED_TOKENS, key=key) for key in range(size)])
-        scheduler.step()  # reads the prompts
-        started, before = time.perf_counter(), scheduler.load()[0]
-        while scheduler.load() != (0, 0):
-            scheduler.step()
-        speeds[size] = before * (SPEED_TOKENS - 2) / (time.perf_counter() - started)
-    return first_s, speeds

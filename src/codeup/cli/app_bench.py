@@ -100,22 +100,29 @@ def bench_judge_server(
 @bench_app.command("generate")
 @guarded
 def bench_generate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id or nano-base")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base or GGUF file")
+    ],
+    gguf: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="a GGUF file to decode with llama.cpp too; repeatable")
+    ] = None,
     benchmark: Annotated[str, typer.Option(help="whose problems are asked, as a base model is asked")] = "nano",
     data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="only the first problems")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="only the first problems; 0: only the speed of decoding")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="longest answer in tokens")] = 256,
     batch_size: Annotated[int, typer.Option(min=1, help="answers at once, in every batched way")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="each way so many times; the median counts")] = 3,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch decides")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as the engine decides")] = 0,
     json: Json = False,
 ) -> None:
-    """Make the same answers with CodeUp and with transformers.generate, one by one and batched."""
+    """The same answers by CodeUp and by transformers.generate; then decoding beside what memory allows."""
     from codeup.cli import benching
 
     benching.generate(
-        model, benchmark=benchmark, data=data, limit=limit, max_new_tokens=max_new_tokens, batch_size=batch_size,
-        rounds=rounds, threads=threads, json=json,
+        model, gguf=gguf or [], benchmark=benchmark, data=data, limit=limit, max_new_tokens=max_new_tokens,
+        batch_size=batch_size, rounds=rounds, threads=threads, json=json,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from codeup.errors import UserError
 if TYPE_CHECKING:
     from codeup.bench import data as preparing
     from codeup.bench import train as training
+    from codeup.bench.decode import Decoding
     from codeup.bench.evaluate import Agreement, Comparison
     from codeup.bench.generate import Comparison as Generation
 
@@ -176,14 +177,30 @@ def training_lines(result: training.Comparison) -> list[str]:
     return found
 
 
-def generate(model: str, *, json: bool, **settings: Any) -> None:
-    """Print the seconds of each way, and how many times faster ours are."""
+def generate(
+    model: str, *, gguf: Sequence[Path], limit: int | None, threads: int, json: bool, **settings: Any
+) -> None:  # fmt: skip
+    """Print the seconds of each way, how many times faster ours are, and how near decoding comes to memory's speed."""
     from codeup import models
+    from codeup.bench import decode
     from codeup.bench import generate as bench
 
+    names = [model, *map(str, gguf)]
+    if wrong := [name for name in names[1:] if not models.is_gguf(name)]:
+        raise UserError(f"--gguf {wrong[0]} is not a GGUF file", mend="make one: codeup export gguf MODEL")
+    result = None
     with display() as emit:
-        result = bench.compare(models.locate(model), name=model, emit=emit, **settings)
-    print(jsonlib.dumps(result.as_json()) if json else "\n".join(generation_lines(result)))
+        if limit != 0 and not models.is_gguf(model):
+            result = bench.compare(
+                models.locate(model), name=model, limit=limit, threads=threads, emit=emit, **settings
+            )  # fmt: skip
+        decoding = decode.measure(names, threads=threads, emit=emit)
+    if json:
+        print(
+            jsonlib.dumps({**(result.as_json() if result else {}), "decoding": [each.as_json() for each in decoding]})
+        )
+        return
+    print("\n".join([*(generation_lines(result) if result else []), *decoding_lines(decoding)]))
 
 
 def generation_lines(result: Generation) -> list[str]:
@@ -198,8 +215,25 @@ def generation_lines(result: Generation) -> list[str]:
             f"{each.way:<12}{each.seconds:>9.2f}{each.cpu_s:>9.2f}{each.tokens_per_s:>10,.0f}{each.same:>6}"
             f"{result.ratio(each.way, 'loop'):>8.2f}{result.ratio(each.way, 'batched'):>11.2f}"
         )
-    speeds = ", ".join(f"{speed:,.0f} tokens/s at batch {size}" for size, speed in result.speeds.items())
-    found.append(f"streaming: first token after {result.first_token_s * 1000:.0f} ms (128 tokens read), {speeds}")
+    return found
+
+
+def decoding_lines(decoding: Sequence[Decoding]) -> list[str]:
+    """Speeds as text, a row per engine and batch; `of memory` is the share of the bytes that could be read."""
+    found = [
+        f"{'engine':<10}{'batch':>6}{'first token ms':>16}{'tokens/s':>10}{'MB per token':>14}{'GB/s':>7}"
+        f"{'of memory':>11}"
+    ]
+    for each in decoding:
+        for speed in each.speeds:
+            found.append(
+                f"{each.engine:<10}{speed.batch:>6}{speed.first_token_s * 1000:>16,.0f}{speed.tokens_per_s:>10,.1f}"
+                f"{speed.bytes_per_token / 1e6:>14,.1f}{speed.bytes_per_s / 1e9:>7.1f}{each.share(speed):>11.0%}"
+            )
+    for each in decoding:
+        found.append(
+            f"{each.engine}: {each.description}; {each.threads} threads read {each.ceiling / 1e9:.1f} GB/s of memory"
+        )
     return found
 
 

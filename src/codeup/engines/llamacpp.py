@@ -47,10 +47,10 @@ class Engine:
         with _quiet_transformers():
             self.tokenizer = _tokenizer(self.folder, _load_tokenizer)
         self.adapters = {name: number for number, name in enumerate(loras or {})}
+        self.threads = threads or (1 if file.stat().st_size < SMALL else cores())
         self.server = LlamaServer(
-            file, loras=list((loras or {}).values()), context=context, slots=slots,
-            threads=threads or (1 if file.stat().st_size < SMALL else 0),
-        )  # fmt: skip
+            file, loras=list((loras or {}).values()), context=context, slots=slots, threads=self.threads
+        )
         self.slots, self.seed, self.writer = slots, seed, Writer(self.tokenizer)
         self.context: int = self.server.get("/props")["default_generation_settings"]["n_ctx"]
         self.bos_id = _bos_id(self.tokenizer)
@@ -129,6 +129,15 @@ class Engine:
                     where=str(self.folder),
                     mend="name the folder of the model that the file was made of: --tokenizer FOLDER",
                 )  # fmt: skip
+
+
+def cores() -> int:
+    """Physical cores that this process may use: a second thread on a core reads memory no faster."""
+    import os
+
+    import psutil
+
+    return min(psutil.cpu_count(logical=False) or 1, len(os.sched_getaffinity(0)))
 
 
 def check_file(file: Path) -> Path:
