@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +14,8 @@ from serve_for_tests import Running, served, tiny_model
 
 from codeup.bench import streams
 from codeup.engines._continuous import Batch
+from codeup.engines._endpoint import Endpoint
+from codeup.errors import WorkFailed
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,3 +70,23 @@ def test_a_lost_answer_is_counted(server: Running, monkeypatch: pytest.MonkeyPat
     seen = load(server)
     assert seen.lost > 0
     assert any("no room" in error for error in seen.errors)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, events: list[dict[str, Any]]) -> None:
+    """Every stream has these events, and no [DONE]: a server of another make."""
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    monkeypatch.setattr(Endpoint, "_open", lambda *_: io.BytesIO(body))
+
+
+def test_a_server_without_done_and_metrics_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = {"choices": [{"text": "b", "finish_reason": "length"}], "usage": {"completion_tokens": 2}}
+    answering(monkeypatch, [{"choices": [{"text": "a"}]}, last])
+    seen = streams.load("http://127.0.0.1:1/v1", model="m", streams=2, seconds=0.05, pid=os.getpid())
+    assert seen.lost == seen.mixed == 0 and seen.tokens == 2 * seen.answers > 0
+    assert seen.memory_mb[0] > 10
+
+
+def test_a_stream_that_ends_without_a_reason_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, [{"choices": [{"text": "a", "finish_reason": None}]}])
+    with pytest.raises(WorkFailed, match="broke off"):
+        streams.load("http://127.0.0.1:1/v1", model="m", streams=1, seconds=0.05)

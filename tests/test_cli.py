@@ -104,3 +104,21 @@ def test_doctor_says_what_the_sandbox_reaches() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["libraries"]["torch"]
     assert found["sandbox"]
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    """`codeup compare … | head`: rich leaves with 1 when nobody reads; a command's own exit code stays."""
+    program = (
+        "import sys, typer\nfrom rich.console import Console\nfrom codeup.cli.command import guarded\n"
+        "def show(): Console(force_terminal=False).print('x' * 200_000)\n"
+        "def leave(): raise SystemExit(7)\n"
+        "typer.run(guarded({'show': show, 'leave': leave}[sys.argv.pop()]))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    codes = [
+        subprocess.run([sys.executable, "-c", program, what], stdout=write, stderr=subprocess.DEVNULL).returncode
+        for what in ("show", "leave")
+    ]
+    os.close(write)
+    assert codes == [0, 7]

@@ -259,3 +259,9 @@ def test_a_quantiser_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="llama-quantize, which is not on the PATH"):
         write_model(base_folder(), tmp_path / "m.gguf", quant="q4_k_m")
+
+
+def test_what_is_wrong_with_the_options_is_said_before_the_model_is_looked_for(tmp_path: Path) -> None:
+    for options, says in ((["--quant", "q9"], "unknown quantisation 'q9'"), (["--out", str(tmp_path)], "is a folder")):
+        done = CliRunner().invoke(app, ["export", "gguf", "no-such-model", *options])
+        assert done.exit_code == 2 and says in done.output

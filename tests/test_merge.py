@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from train_models import random_documents, save_tiny_llama, tiny_llama
 from transformers import AutoModelForCausalLM
 
+from codeup.artifacts import weights_sha256
 from codeup.errors import UserError, WorkFailed
 from codeup.train import lora, merge, pissa, shards
-from codeup.train.base import fingerprint
 from codeup.train.merge import merge_adapter
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
@@ -151,7 +151,7 @@ def test_stages_chain_through_the_merged_model(tmp_path: Path) -> None:
 
 def test_another_base_is_refused(tmp_path: Path) -> None:
     base, other = save_tiny_llama(tmp_path / "base"), save_tiny_llama(tmp_path / "other", seed=9)
-    facts = {"base_sha256": fingerprint(base), "base": "the/base"}
+    facts = {"base_sha256": weights_sha256(base), "base": "the/base"}
     adapter = save_adapter(tmp_path / "adapter", facts=facts)
     with pytest.raises(UserError, match=r"trained on other weights(.|\n)*the/base"):
         merge_adapter(model=other, adapter=adapter, out=tmp_path / "merged")

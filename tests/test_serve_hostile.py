@@ -512,6 +512,7 @@ def test_elsewhere_than_on_loopback_a_host_is_an_ip_address_or_an_allowed_name()
 
 def test_a_port_in_use_is_named() -> None:
     taken = running.bind("127.0.0.1", 0)
+    taken.listen()
     with pytest.raises(UserError, match=rf"port {taken.getsockname()[1]} of 127\.0\.0\.1 is in use.*\n.*--port"):
         running.bind("127.0.0.1", taken.getsockname()[1])
     taken.close()

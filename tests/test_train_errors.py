@@ -26,11 +26,11 @@ from typer.testing import CliRunner
 
 from codeup import nano
 from codeup import recipe as recipes
+from codeup.artifacts import weights_sha256
 from codeup.cli.app import app
 from codeup.errors import UserError, WorkFailed
 from codeup.train import loop, lora, shortage
 from codeup.train.attention import segments_of, use_segment_attention
-from codeup.train.base import fingerprint
 from codeup.train.batch import Batch
 from codeup.train.loss import loss_sum
 from codeup.train.sft import train_sft
@@ -281,7 +281,7 @@ def test_weights_that_may_not_be_read_are_named(closed: Path) -> None:
     with as_somebody_else():
         done = case.invoke()
         with pytest.raises(UserError, match=r"safetensors: cannot be read \(Permission denied\)"):
-            fingerprint(case.base)
+            weights_sha256(case.base)
     assert done.exit_code == 2, (done.output, done.exception)
     assert "base/model.safetensors: cannot be read (Permission denied)" in done.stderr
 

@@ -79,6 +79,38 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def weight_files(model: Path) -> list[Path]:
+    """The .safetensors files of a model folder, in the order of their names."""
+    if not (model / "config.json").exists():
+        raise UserError("not a model folder: no config.json", where=str(model))
+    index = model / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [model / name for name in names]
+    else:
+        files = sorted(model.glob("model*.safetensors"))
+    missing = [file.name for file in files if not file.exists()]
+    if missing or not files:
+        raise UserError(
+            f"weights missing: {', '.join(missing) or 'no .safetensors file'}",
+            where=str(model),
+            mend="download the model again",
+        )
+    return files
+
+
+def weights_sha256(model: Path) -> str:
+    """sha256 over the weight files: the identity of a base. An adapter records it, a merge and a server compare it."""
+    state = hashlib.sha256()
+    for file in weight_files(model):
+        try:
+            with file.open("rb") as opened:
+                state.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
+    return state.hexdigest()
+
+
 def step_folder(run_dir: Path, step: Step, print_: str) -> Path:
     """Where a step with this fingerprint keeps its files."""
     return step_folder_of(run_dir, step.name, print_)

@@ -128,8 +128,9 @@ def _copy(facts: Facts, out: Path) -> None:
 
 
 def _weights(facts: Facts, out: Path, most: int, emit: Emit) -> dict[str, int]:
+    from codeup.artifacts import weight_files
     from codeup.train import shards
-    from codeup.train.base import check_weights, weight_files
+    from codeup.train.base import check_weights
 
     files = weight_files(facts.folder)
     for file in files:

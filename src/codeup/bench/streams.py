@@ -3,8 +3,9 @@
     1. each of the prompts alone, greedy: the answers that are expected
     2. `streams` clients, each asking one prompt after the other for `seconds`: every streamed text is compared
 
-A text that differs is counted as mixed, a stream that ends without [DONE] or with an error as lost. Greedy answers in
-float32 depend on their batch by rounding only; a near tie that falls the other way would count as mixed here.
+A text that differs is counted as mixed, a stream that ends without a finish reason or with an error as lost. Greedy
+answers in float32 depend on their batch by rounding only; a near tie that falls the other way would count as mixed
+here. Servers without [DONE] or /metrics can be measured too.
 Not covered: clients that read slowly or hang up (tests/test_serve_hostile.py).
 """
 
@@ -17,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from codeup.bench.measure import size_bytes, tree
 from codeup.engines._endpoint import Endpoint
-from codeup.errors import CodeUpError, UserError
+from codeup.errors import CodeUpError, UserError, WorkFailed
 from codeup.types import Emit, Event, ignore_event
 
 PROMPTS = tuple(f"def {name}(values):\n    " for name in (
@@ -65,9 +67,12 @@ class _Seen:
 
 def load(
     url: str, *, model: str = "", key: str | None = None, streams: int = 64, seconds: float = 60.0,
-    max_tokens: int = 48, prompts: Sequence[str] = PROMPTS, emit: Emit = ignore_event,
+    max_tokens: int = 48, pid: int = 0, prompts: Sequence[str] = PROMPTS, emit: Emit = ignore_event,
 ) -> Load:  # fmt: skip
-    """Raises UserError where the server is not there or gives no answer alone."""
+    """`pid`: the server's process, whose tree's memory is measured; without it the server's own /metrics says.
+
+    Raises UserError where the server is not there or gives no answer alone.
+    """
     if streams < 1 or seconds <= 0:
         raise UserError("streams and seconds are above 0")
     endpoint = Endpoint(url, key=key)
@@ -77,7 +82,7 @@ def load(
     for prompt in prompts:
         expected[prompt] = _ask(endpoint, model, prompt, max_tokens, alone)
     alone_per_s = alone.tokens / (time.perf_counter() - started)
-    before = most = _memory_mb(endpoint)
+    before = most = _memory_mb(endpoint, pid)
     seen, ends = _Seen(), time.monotonic() + seconds
 
     def client(number: int) -> None:
@@ -101,7 +106,7 @@ def load(
         thread.start()
     while any(thread.is_alive() for thread in threads):
         time.sleep(min(1.0, seconds / 4))
-        most = max(most, _memory_mb(endpoint))
+        most = max(most, _memory_mb(endpoint, pid))
         emit(Event("progress", "streams", min(seconds, time.perf_counter() - started), seconds, "s"))
     took = time.perf_counter() - started
     return Load(
@@ -116,11 +121,14 @@ def _ask(endpoint: Endpoint, model: str, prompt: str, max_tokens: int, seen: _Se
         "model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0,
         "stream_options": {"include_usage": True},
     }  # fmt: skip
-    started, first, texts, tokens = time.perf_counter(), 0.0, [], 0
-    for event in endpoint.stream("/completions", body):
+    started, first, texts, tokens, ended = time.perf_counter(), 0.0, [], 0, False
+    for event in endpoint.stream("/completions", body, done=False):
         first = first or time.perf_counter() - started
         texts += [choice["text"] for choice in event["choices"]]
+        ended = ended or any(choice.get("finish_reason") for choice in event["choices"])
         tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
+    if not ended:
+        raise WorkFailed("a stream broke off")
     with seen.lock:
         seen.firsts.append(first)
         seen.wholes.append(time.perf_counter() - started)
@@ -136,9 +144,14 @@ def _quantiles(values: list[float]) -> tuple[float, float, float]:
     return cuts[9], cuts[18], max(values)
 
 
-def _memory_mb(endpoint: Endpoint) -> float:
-    """Resident memory of the server by its own /metrics; 0 where it does not say."""
-    text = Endpoint(endpoint.url.removesuffix("/v1"), key=endpoint.key).text("/metrics")
+def _memory_mb(endpoint: Endpoint, pid: int) -> float:
+    """Memory of the server: PSS of its process tree, or resident by its own /metrics; 0 where neither is there."""
+    if pid:
+        return sum(size_bytes(each) for each in tree(pid)) / 2**20
+    try:
+        text = Endpoint(endpoint.url.removesuffix("/v1"), key=endpoint.key).text("/metrics")
+    except UserError:
+        return 0.0
     for line in text.splitlines():
         if line.startswith("process_resident_memory_bytes "):
             return float(line.split()[1]) / 2**20

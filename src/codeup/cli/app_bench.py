@@ -69,6 +69,7 @@ def bench_streams(
     streams: Annotated[int, typer.Option(min=1, help="clients at once")] = 64,
     seconds: Annotated[float, typer.Option(min=0.1, help="how long they go on asking")] = 60.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="longest answer in tokens")] = 48,
+    pid: Annotated[int, typer.Option(help="the server's process, to measure memory where it has no /metrics")] = 0,
     token_env: Annotated[str, typer.Option(metavar="VAR", help="environment variable with the server's token")] = "",
     json: Json = False,
 ) -> None:
@@ -76,7 +77,7 @@ def bench_streams(
     from codeup.cli import benching
 
     if not benching.streams(
-        url, name=name, streams=streams, seconds=seconds, max_tokens=max_tokens, token_env=token_env, json=json
+        url, name=name, streams=streams, seconds=seconds, max_tokens=max_tokens, pid=pid, token_env=token_env, json=json
     ):
         raise typer.Exit(1)
 

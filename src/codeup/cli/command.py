@@ -61,6 +61,10 @@ def guarded(command: F) -> F:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except SystemExit as leaving:  # so leaves rich when nobody reads any more, with exit code 1
+            if not isinstance(leaving.__context__, BrokenPipeError):
+                raise
+            raise typer.Exit(0) from None
         except OSError as error:
             if error.errno not in PLACES or not error.filename:
                 raise

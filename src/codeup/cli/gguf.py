@@ -18,10 +18,13 @@ TOKENIZER_FILES = (
 
 def export(model: str, *, out: Path | None, quant: str, adapter: Path | None, verify: bool, json: bool) -> None:
     """Write OUT (and OUT-lora.gguf for an adapter); with `verify`, only if the runtime makes the same tokens of it."""
+    from codeup.export.gguf_quants import check
+
+    check(quant, out)
+    folder = models.locate(model)
     from codeup.export.gguf_lora import write_adapter
     from codeup.export.gguf_model import write_model
 
-    folder = models.locate(model)
     end_id, ask = _prompts(folder)
     final = out or Path(f"{Path(model).name or 'model'}-{quant}.gguf")
     written = final.with_name(f".unchecked-{final.name}") if verify else final

@@ -8,12 +8,12 @@ the adapter layers and touches no weights. Not covered: adapters of several base
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from codeup.artifacts import weights_sha256
 from codeup.errors import UserError
 
 
@@ -81,20 +81,6 @@ def check_base(model: Path, adapter: Path) -> None:
             where=str(record),
             mend="serve it with the base it was trained on, which its adapter_config.json names",
         )
-
-
-def weights_sha256(model: Path) -> str:
-    """What training records of a base (train/base.py computes the same; a test holds them together)."""
-    index = model / "model.safetensors.index.json"
-    if index.exists():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    else:
-        names = {path.name for path in model.glob("model*.safetensors")}
-    state = hashlib.sha256()
-    for name in sorted(names):
-        with (model / name).open("rb") as opened:
-            state.update(hashlib.file_digest(opened, "sha256").digest())
-    return state.hexdigest()
 
 
 def _check(folder: Path) -> None:

@@ -51,8 +51,11 @@ class Endpoint:
         with contextlib.closing(self._open(path, body)) as reply:
             return self._object(reply.read())
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The events of a streamed reply. Raises WorkFailed for one that breaks off before [DONE]."""
+    def stream(self, path: str, body: Mapping[str, Any], *, done: bool = True) -> Iterator[dict[str, Any]]:
+        """The events of a streamed reply. Raises WorkFailed for one that breaks off before [DONE].
+
+        done=False: for a server that never says [DONE]; the caller must see for itself that the answer ended.
+        """
         with contextlib.closing(self._open(path, {**body, "stream": True})) as reply:
             for line in reply:
                 text = line.decode("utf-8", "replace").strip()
@@ -65,7 +68,8 @@ class Endpoint:
                 if "error" in event:
                     raise WorkFailed(f"{self.url}: {_message(event)}")
                 yield event
-        raise WorkFailed(f"{self.url}: the stream broke off")
+        if done:
+            raise WorkFailed(f"{self.url}: the stream broke off")
 
     def only_model(self) -> str:
         """The name of the endpoint's first model."""

@@ -20,7 +20,8 @@ import torch
 from peft.utils.other import get_pattern_key
 
 from codeup.errors import UserError
-from codeup.export.gguf_model import ARCHITECTURES, gguf_name, need_gguf, read_config, rotation
+from codeup.export.gguf_model import ARCHITECTURES, gguf_name, read_config, rotation
+from codeup.export.gguf_quants import check
 from codeup.export.weights import opened
 
 WEIGHT = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)\.weight")
@@ -28,7 +29,7 @@ WEIGHT = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)\.weight")
 
 def write_adapter(adapter: Path, base: Path, out: Path) -> dict[str, Any]:
     """Write the adapter for the model in `base`; returns layers, rank and alpha. UserError for what has no form."""
-    need_gguf()
+    check("f32", out)
     config = read_config(base)
     settings = _settings(adapter)
     file = adapter / "adapter_model.safetensors"

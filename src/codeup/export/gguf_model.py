@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from codeup.errors import UserError, WorkFailed
+from codeup.export.gguf_quants import QUANTISER, check, quantiser
 from codeup.export.gguf_tokens import read_vocabulary
 from codeup.export.weights import files_of, opened
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """config.json's model_type -> GGUF's general.architecture."""
-QUANTS = ("f32", "bf16", "f16", "q8_0", "q4_0", "q4_k_m")
 WRITTEN = {"f32": "F32", "bf16": "BF16", "f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0", "q4_k_m": "F16"}
 """What this module writes; llama-quantize makes q4_k_m out of f16."""
 FILE_TYPES = {
@@ -46,7 +45,6 @@ FILE_TYPES = {
 }
 BLOCK = 32
 """Weights per block of q8_0 and q4_0."""
-QUANTISER = "llama-quantize"
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -79,14 +77,6 @@ class Tensor:
     change: Callable[[torch.Tensor], torch.Tensor]
 
 
-def need_gguf() -> None:
-    """UserError that says what to install."""
-    try:
-        import gguf  # noqa: F401
-    except ImportError:
-        raise UserError("the package gguf is not installed", mend="pip install 'codeup[cpu]'") from None
-
-
 def write_model(
     folder: Path, out: Path, *, quant: str = "f16", end_id: int | None = None, name: str = ""
 ) -> dict[str, Any]:
@@ -95,17 +85,14 @@ def write_model(
     `end_id` is the token that ends an answer (default: the tokenizer's). The file appears whole or not at all.
     Raises UserError for a model or tokenizer of another kind, and for q4_k_m where no llama-quantize is installed.
     """
-    need_gguf()
-    if quant not in QUANTS:
-        raise UserError(f"unknown quantisation {quant!r}", mend=f"choose from: {', '.join(QUANTS)}")
-    quantiser = _quantiser() if quant == "q4_k_m" else None
+    check(quant, out)
     config = read_config(folder)
     partial = out.with_name(f".{out.name}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         account = _write(folder, partial, config, quant, end_id, name or out.stem)
-        if quantiser:
-            _quantise(quantiser, partial, out)
+        if quant == "q4_k_m":
+            _quantise(quantiser(), partial, out)
         else:
             partial.replace(out)
     except OSError as error:
@@ -328,21 +315,10 @@ def _tokenizer(writer: GGUFWriter, folder: Path, tensors: list[Tensor], end_id: 
     return vocabulary.pre, end
 
 
-def _quantiser() -> str:
-    """llama.cpp's own quantiser. K-quants are its: the package gguf can read them and not write them."""
-    found = shutil.which(QUANTISER)
-    if found is None:
-        raise UserError(
-            f"q4_k_m is made by llama.cpp's {QUANTISER}, which is not on the PATH",
-            mend="install llama.cpp, or use --quant q4_0 or q8_0",
-        )
-    return found
-
-
-def _quantise(quantiser: str, source: Path, out: Path) -> None:
+def _quantise(program: str, source: Path, out: Path) -> None:
     made = out.with_name(f".{out.name}.quantised")
     try:
-        done = subprocess.run([quantiser, str(source), str(made), "Q4_K_M"], capture_output=True, text=True)
+        done = subprocess.run([program, str(source), str(made), "Q4_K_M"], capture_output=True, text=True)
         if done.returncode:
             raise WorkFailed(f"{QUANTISER} failed: {(done.stderr or done.stdout).strip()[-400:]}")
         made.replace(out)

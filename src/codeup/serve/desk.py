@@ -5,7 +5,7 @@
       next() -> [(0, piece), …]  <- one call per step, with what every request was told
     the client hangs up -> cancel ------------->  the row is free at the next step
 
-The model is loaded in that thread too, so that /health answers from the first moment. The queue between the two holds
+What loads the model runs in that thread too (the command loads before it: waiting.py). The queue between the two holds
 at most an answer's own tokens. Not covered: fairness between clients (first come, first served).
 """
 

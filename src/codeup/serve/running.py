@@ -1,4 +1,4 @@
-"""A server from its port to its end: the address is bound first, the model is loaded while /health answers already.
+"""A server from its port to its end: bound first, answered by another process while the model is loaded, then by us.
 
 Not covered: worker processes, reloading, systemd sockets.
 """
@@ -15,12 +15,14 @@ from typing import Any
 
 import uvicorn
 
+from codeup.engines._interface import Request
 from codeup.errors import CodeUpError, UserError, WorkFailed
 from codeup.serve import app
 from codeup.serve.desk import Desk, Loaded
 from codeup.serve.guard import MIN_TOKEN_CHARS, is_loopback
 from codeup.serve.metrics import Metrics
 from codeup.serve.voices import load_voices
+from codeup.serve.waiting import server_config, waiting_room
 
 
 def check_address(host: str, token: str | None) -> None:
@@ -38,7 +40,7 @@ def check_address(host: str, token: str | None) -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UserError where the port is taken or the address is not this machine's."""
+    """A socket that does not listen yet. Raises UserError where the port is taken or the address not this machine's."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -47,11 +49,10 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen(512)
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} of {host} is in use", mend="name another one: --port N") from None
+            raise _in_use(host, port) from None
         if error.errno == errno.EACCES:
             raise UserError(f"port {port} needs privileges", mend="name one above 1023: --port N") from None
         raise UserError(f"cannot listen on {host} port {port}: {error.strerror}", mend="use --host 127.0.0.1") from None
@@ -59,15 +60,20 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _in_use(host: str, port: int) -> UserError:
+    return UserError(f"port {port} of {host} is in use", mend="name another one: --port N")
+
+
 def hf_loader(
     folder: Path, name: str, adapters: Mapping[str, Path], *, template: str | None, device: str, dtype: str,
     limits: app.Limits,
 ) -> Callable[[], Loaded]:  # fmt: skip
-    """What loads a model by transformers. Its heavy imports are done here, before the server answers."""
-    from codeup.engines._adapters import check_base
-    from codeup.engines.hf import Engine
+    """What loads a model by transformers, its heavy imports with it."""
 
     def load() -> Loaded:
+        from codeup.engines._adapters import check_base
+        from codeup.engines.hf import Engine
+
         for adapter in adapters.values():
             check_base(folder, adapter)
         engine = Engine(folder, device=device, dtype=dtype)
@@ -77,6 +83,7 @@ def hf_loader(
             name, folder, adapters, template=template, engine_tokenizer=engine.tokenizer, end_ids=ends
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
+        _warm_up(server)
         return Loaded(
             server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description,
             _constrainer(voices[name].tokenizer, engine.model.config),
@@ -89,18 +96,27 @@ def gguf_loader(
     file: Path, tokenizer: Path, name: str, adapters: Mapping[str, Path], *, template: str | None, limits: app.Limits
 ) -> Callable[[], Loaded]:
     """What loads a GGUF file and its LoRA files by llama.cpp; `tokenizer` is a folder (engines/llamacpp.py)."""
-    from codeup.engines.llamacpp import Engine
 
     def load() -> Loaded:
+        from codeup.engines.llamacpp import Engine
+
         engine = Engine(file, tokenizer=tokenizer, loras=adapters, slots=limits.max_batch)
         voices = load_voices(
             name, tokenizer, adapters, template=template, engine_tokenizer=engine.tokenizer,
             end_ids=_end_ids(tokenizer / "generation_config.json"),
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
+        _warm_up(server)
         return Loaded(server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description)
 
     return load
+
+
+def _warm_up(server: Any) -> None:
+    """One answer that nobody reads: what libraries import and allocate at the first one is done before any is asked."""
+    server.submit([Request((0, 1), 2)])
+    while server.load() != (0, 0):
+        server.step()
 
 
 def _end_ids(file: Path) -> list[int]:
@@ -128,20 +144,30 @@ def _constrainer(tokenizer: Any, config: Any) -> Callable[[Any, frozenset[int]],
     return constrain
 
 
-def serve(listening: socket.socket, load: Callable[[], Loaded], **settings: Any) -> None:
-    """Answer until Ctrl-C or a signal; `settings` are those of `prepare`.
+def serve(
+    listening: socket.socket, load: Callable[[], Loaded], *, host: str, allow: Sequence[str] = (), **settings: Any
+) -> None:  # fmt: skip
+    """Load, then answer until Ctrl-C or a signal; `settings` are further ones of `prepare`.
 
     Raises what loading raised, WorkFailed for anything unexpected.
     """
-    server, desk = prepare(load, **settings)
     try:
+        with waiting_room(listening, loopback=is_loopback(host), allow=allow):
+            loaded = load()
+        server, desk = prepare(lambda: loaded, host=host, allow=allow, **settings)
+        try:
+            listening.listen(512)
+        except OSError:
+            raise _in_use(host, listening.getsockname()[1]) from None
         asyncio.run(server.serve(sockets=[listening]))
+        if desk.error is not None:
+            raise desk.error
+    except (CodeUpError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise WorkFailed(f"the model could not be served: {type(error).__name__}: {error}") from error
     finally:
         listening.close()
-    if isinstance(desk.error, CodeUpError):
-        raise desk.error
-    if desk.error is not None:
-        raise WorkFailed(f"the model could not be served: {type(desk.error).__name__}: {desk.error}") from desk.error
 
 
 def prepare(
@@ -155,14 +181,9 @@ def prepare(
 
     desk = Desk(load, Metrics(), fail, on_ready)
     guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow, more_routes=more_routes)
-    server = http_server(guarded)
-    return server, desk
+    return http_server(guarded), desk
 
 
 def http_server(app: Any, *, graceful_s: int = 5) -> uvicorn.Server:
     """An HTTP server of ours around an ASGI app; what it still answers at its end may take `graceful_s` seconds."""
-    return uvicorn.Server(uvicorn.Config(
-        app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=30, timeout_graceful_shutdown=graceful_s, lifespan="on", limit_concurrency=1024,
-        http="h11", h11_max_incomplete_event_size=64 << 10,
-    ))  # fmt: skip
+    return uvicorn.Server(server_config(app, lifespan="on", timeout_graceful_shutdown=graceful_s))

@@ -1,10 +1,8 @@
-"""Loading the base model: where it runs, in which precision, and which weights exactly (its fingerprint)."""
+"""Loading the base model: where it runs, in which precision, and whether its weight files are whole."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import warnings
 from collections.abc import Iterator
 from logging import ERROR, getLogger
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from codeup.artifacts import weight_files
 from codeup.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -58,26 +57,6 @@ def _cpu_has_bf16() -> bool:
     return "amx_bf16" in flags
 
 
-def weight_files(model: Path) -> list[Path]:
-    """The .safetensors files of a model folder, in the order of their names."""
-    if not (model / "config.json").exists():
-        raise UserError("not a model folder: no config.json", where=str(model))
-    index = model / "model.safetensors.index.json"
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        files = [model / name for name in names]
-    else:
-        files = sorted(model.glob("model*.safetensors"))
-    missing = [file.name for file in files if not file.exists()]
-    if missing or not files:
-        raise UserError(
-            f"weights missing: {', '.join(missing) or 'no .safetensors file'}",
-            where=str(model),
-            mend="download the model again",
-        )
-    return files
-
-
 def check_weights(file: Path) -> None:
     """UserError naming the file if its header or its length is wrong (an interrupted download or copy)."""
     try:
@@ -85,18 +64,6 @@ def check_weights(file: Path) -> None:
             opened.keys()
     except (SafetensorError, OSError) as error:
         raise UserError(f"damaged weight file ({error})", where=str(file), mend="fetch or make it again") from None
-
-
-def fingerprint(model: Path) -> str:
-    """sha256 over the weight files: the identity of a base. An adapter records it, a merge compares it."""
-    state = hashlib.sha256()
-    for file in weight_files(model):
-        try:
-            with file.open("rb") as opened:
-                state.update(hashlib.file_digest(opened, "sha256").digest())
-        except OSError as error:
-            raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from None
-    return state.hexdigest()
 
 
 def training_dtype(model: Path, dtype: str, device: torch.device) -> torch.dtype:

@@ -37,11 +37,9 @@ from codeup.train import shards
 from codeup.train.base import (
     QUANTIZATIONS,
     check_weights,
-    fingerprint,
     load_base,
     quiet_progress_bars,
     renamed_in_transformers_6,
-    weight_files,
 )
 from codeup.train.updates import Drift, TokenRows, Update, Whole, apply, read_updates
 from codeup.types import Emit, Event, ignore_event
@@ -72,7 +70,7 @@ def merge_adapter(
     merged value is not a number.
     """
     _refuse_folder(model, adapter, out)
-    files = weight_files(model)
+    files = artifacts.weight_files(model)
     for file in files:
         check_weights(file)
     origin = _origin(adapter)
@@ -105,7 +103,7 @@ def pass_on(trained: Path, out: Path) -> None:
     """Make `out` of a model that was trained in full: weights as hard links where the disk can, the rest copied."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    files = weight_files(trained)
+    files = artifacts.weight_files(trained)
     for file in files:
         try:
             os.link(file, out / file.name)
@@ -116,7 +114,7 @@ def pass_on(trained: Path, out: Path) -> None:
 
 def write_whole(base: Path, model: PreTrainedModel, out: Path) -> dict[str, Any]:
     """Save a model of which all weights were trained, in the files and dtypes of its base. Returns the drift."""
-    files, drift, tensors = weight_files(base), Drift(), 0
+    files, drift, tensors = artifacts.weight_files(base), Drift(), 0
     left = _resolve_tied(base, files, {name: Whole(value) for name, value in model.named_parameters()}).updates
     for file in files:
         tensors += len(shards.rewrite(file, out / file.name, _changes(left, drift)))
@@ -158,7 +156,7 @@ def _same_base(model: Path, adapter: Path, origin: Mapping[str, Any]) -> bool:
     """True if the adapter recorded its base and this is it; False if it recorded none."""
     if "base_sha256" not in origin:
         return False
-    if origin["base_sha256"] != fingerprint(model):
+    if origin["base_sha256"] != artifacts.weights_sha256(model):
         name = origin.get("base_name") or origin.get("base", "not recorded")
         revision = f" at revision {origin['base_revision']}" if origin.get("base_revision") else ""
         raise UserError(

@@ -133,7 +133,7 @@ def train_sft(
         "base_revision": base_revision,
     }
     facts: dict[str, Any] = {
-        "base_sha256": base_model.fingerprint(model),
+        "base_sha256": artifacts.weights_sha256(model),
         "tokens_sha256": store.digest(),
         "objective": objective.facts(),
         "method": method,

@@ -1,0 +1,96 @@
+"""While a model is loaded another process answers at its address: loading holds Python's lock for seconds at a time.
+
+    parent  bind -- start the child -- libraries, weights, tokenizer (seconds) -- end the child -- accept
+    child              listen: /health 503 {"status": "loading"}, all else 503 with Retry-After --'
+
+Both hold the same socket, so that nobody is refused in between. A tokenizer of 128,000 tokens is read in one call of a
+second, llama.cpp's constructor never lets go of the lock: no thread of the loading process could answer meanwhile.
+The child checks Host and Origin as the server does and knows no token, no model and no file. It ends when its input
+does, that is with the parent, however that ends. Not covered: the page, which comes with the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import uvicorn
+
+from codeup.serve.guard import Guard, send_json
+from codeup.serve.refusal import Refusal
+
+END_S, LINGER_S = 5.0, 1.0
+PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; from codeup.serve.waiting import main; main({number}, {loopback}, {allow!r})"
+)
+
+
+@contextlib.contextmanager
+def waiting_room(listening: socket.socket, *, loopback: bool, allow: Sequence[str] = ()) -> Iterator[None]:
+    """Let a child answer on a bound socket until the block ends."""
+    number = listening.fileno()
+    program = PROGRAM.format(path=sys.path, number=number, loopback=loopback, allow=tuple(allow))
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        pass_fds=(number,), start_new_session=True,
+    )  # fmt: skip
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        yield
+    finally:
+        child.stdin.close()
+        if not select.select([child.stdout], [], [], END_S)[0]:
+            child.kill()
+        child.stdout.close()
+        threading.Thread(target=child.wait, name="waiting room", daemon=True).start()
+
+
+def main(number: int, loopback: bool, allow: Sequence[str]) -> None:
+    """The child: answer until standard input ends."""
+    asyncio.run(_answer(socket.socket(fileno=number), Guard(loading, loopback=loopback, token=None, allow=allow)))
+
+
+async def _answer(listening: socket.socket, app: Any) -> None:
+    server = uvicorn.Server(server_config(app, lifespan="off", timeout_graceful_shutdown=1))
+
+    async def end() -> None:
+        while not server.started:
+            await asyncio.sleep(0.01)
+        pipe = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
+        await pipe.read()
+        for listener in server.servers:
+            listener.close()
+        os.write(1, b"closed")
+        await asyncio.sleep(LINGER_S)  # who has connected already is still answered
+        server.should_exit = True
+
+    ending = asyncio.create_task(end())
+    await server.serve(sockets=[listening])
+    ending.cancel()
+
+
+def server_config(app: Any, **more: Any) -> uvicorn.Config:
+    """uvicorn without logs, proxies and upgrades; the same for the child and for the server itself."""
+    return uvicorn.Config(
+        app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        ws="none", timeout_keep_alive=30, limit_concurrency=1024, http="h11", h11_max_incomplete_event_size=64 << 10,
+        **more,
+    )  # fmt: skip
+
+
+async def loading(scope: Any, receive: Any, send: Any) -> None:
+    """Every answer there is while a model is loading."""
+    if scope["path"] == "/health":
+        await send_json(send, 503, {"status": "loading"}, {"Connection": "close"})
+        return
+    refusal = Refusal(503, "the model is loading", code="loading")
+    await send_json(send, refusal.status, refusal.body(), {"Retry-After": "2", "Connection": "close"})
