@@ -34,6 +34,7 @@ def serve(listening: socket.socket, settings: Settings, limits: app.Limits, **ho
     """Answer until Ctrl-C or a signal; `how` as `prepare` takes it. Raises what loading raised, else WorkFailed."""
     server, desk = prepare(settings, limits, **how)  # type: ignore[arg-type]
     try:
+        listening.listen(512)
         asyncio.run(server.serve(sockets=[listening]))
     finally:
         listening.close()

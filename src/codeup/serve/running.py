@@ -181,7 +181,8 @@ def prepare(
 
     desk = Desk(load, Metrics(), fail, on_ready)
     guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow, more_routes=more_routes)
-    return http_server(guarded), desk
+    server = http_server(guarded)
+    return server, desk
 
 
 def http_server(app: Any, *, graceful_s: int = 5) -> uvicorn.Server:
