@@ -95,7 +95,7 @@ def plan(
         str | None, typer.Option(metavar="NAME", help="only this GPU: h100, rtx4090; 8xa100-80 are eight")
     ] = None,
     price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", min=0, help="price of one such GPU")] = None,
-    utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.4")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.45")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run up to 5 real steps of the first stage")] = False,
     json: Json = False,
 ) -> None:

@@ -24,8 +24,8 @@ from codeup.train import needs, packing, probe
 from codeup.train.base import pick_device, pick_dtype
 from codeup.types import Artifact, Emit, Step, ignore_event
 
-UTILISATION = 0.4
-"""Share of a GPU's peak that the executed operations are assumed to reach. Published runs lie between 0.2 and 0.58."""
+UTILISATION = 0.45
+"""Share of a GPU's peak that the executed operations are assumed to reach: 0.46 to 0.50 on an H200 (docs/benchmarks.md)."""
 
 
 def plan_study(
