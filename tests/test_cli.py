@@ -36,6 +36,7 @@ def test_mistakes_in_a_recipe_exit_2_without_a_traceback(tmp_path: Path) -> None
     [
         (["run", "nowhere.yaml"], "no such recipe"),
         (["evaluate", "--benchmark", "humanevil", "--samples", "x.jsonl"], "did you mean 'humaneval'"),
+        (["generate", "--engine", "vllm", "--model", "m", "--benchmark", "nano", "--out", "x"], "vllm serve MODEL"),
         (["evaluate", "--benchmark", "nano", "--samples", "x.jsonl"], "no such file"),
         (["compare", "a", "b"], "cannot be read"),
         (["chat", "no-such-model"], "there is no model"),

@@ -39,6 +39,11 @@ def generate(
     """Answer a benchmark with a model and append the answers to `out`; with a url, the model behind it answers."""
     if form not in ("base", "chat"):
         raise UserError(f"--form is {form!r}", mend="use chat, or base")
+    if engine == "vllm":
+        raise UserError(
+            "there is no engine vllm here: vLLM is asked through its own server, by token ids", where="--engine",
+            mend="vllm serve MODEL, then: codeup generate --url http://HOST:8000/v1 …",
+        )  # fmt: skip
     module = plugins.load("benchmarks", benchmark)
     file = models.is_gguf(model) and not url
     folder = tokenizer_of(model, tokenizer) if file else models.locate(model)
