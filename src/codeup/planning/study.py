@@ -25,7 +25,7 @@ from codeup.train.base import pick_device, pick_dtype
 from codeup.types import Artifact, Emit, Step, ignore_event
 
 UTILISATION = 0.45
-"""Share of a GPU's peak that the executed operations are assumed to reach: 0.46 to 0.50 on an H200 (docs/benchmarks.md)."""
+"""Share of a GPU's peak that the executed operations are assumed to reach: on an H200 0.46 to 0.50 (benchmarks.md)."""
 
 
 def plan_study(
