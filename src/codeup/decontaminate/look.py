@@ -9,6 +9,7 @@ not used. Shards can be looked at in any order and on any machine.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import itertools
@@ -28,9 +29,10 @@ from codeup.data.code import completed
 from codeup.data.contamination.functions import Callable_, program_of, shapes
 from codeup.data.contamination.items import Item
 from codeup.data.contamination.ngrams import Grams, Overlap
-from codeup.data.contamination.retrieval import Counted, Ranking
+from codeup.data.contamination.retrieval import Both, Counted, Ranking
 from codeup.data.spool import Spool
 from codeup.data.store import from_json
+from codeup.errors import WorkFailed
 from codeup.types import Conversation, Emit, Event, ignore_event
 
 SHARD = 4096
@@ -49,7 +51,7 @@ Functions = tuple[str, list[Callable_]]
 class Shard:
     """What was found in some rows, which are numbered from 0: their functions as (program, what can be called)."""
 
-    counted: list[tuple[Counted, Counted]] = field(default_factory=list)
+    counted: list[Both] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     same_shape: list[tuple[int, int, int]] = field(default_factory=list)
     functions: dict[int, Functions] = field(default_factory=dict)
@@ -143,11 +145,17 @@ def look(
             shard = looking.shard(map(from_json, lines))
             if path is not None:
                 artifacts.write_bytes(path, shard_bytes(shard))
-        for counted in shard.counted:
-            looking.ranking.take(*counted)
+        looking.ranking.take(shard.counted, functools.partial(_counted_in, path) if path is not None else None)
         seen.add(shard, len(lines))
         emit(Event("progress", step, seen.rows, len(spool), "rows read"))
     return seen
+
+
+def _counted_in(path: Path) -> list[Both]:
+    shard = read_shard(path)
+    if shard is None:
+        raise WorkFailed(f"{path} was changed while it was in use")
+    return shard.counted
 
 
 def texts_of(conversation: Conversation) -> list[str]:

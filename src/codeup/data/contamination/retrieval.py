@@ -5,8 +5,8 @@
                        k1 = 1.2, b = 0.5), divided by what the item's own text would score: near 1 is the item itself
     ranking            the best of both lists by turns
 
-Only terms that occur in some item are kept of a row; rows are seen once. Memory: 7 bytes for each such term of a row
-while rows come, 8 bytes for each that less than COMMON of the rows hold afterwards.
+Only terms that occur in some item are kept of a row; rows are seen once. Memory: 7 bytes for each such term of a row,
+unless what was counted can be had again (from a file), and 8 bytes for each that less than COMMON of the rows hold.
 
 Ranking does not score every row. The rarest terms of an item are added up first, until no row beyond a few can still
 reach the best: a row that has none of them yet gets at most the sum of what is left (the idea of MaxScore, Turtle and
@@ -15,7 +15,8 @@ Flood 1995). Those few are scored in full, so that the outcome is that of scorin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,20 +65,21 @@ class Ranking:
         self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
     ) -> None:  # fmt: skip
         """The next rows: their text (and its PROSE words), and the shapes of the functions in it."""
-        self.take(*self.count(texts, found, prose))
+        self.take([self.count(texts, found, prose)])
 
     def count(
         self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
-    ) -> tuple[Counted, Counted]:  # fmt: skip
+    ) -> Both:  # fmt: skip
         """What `take` wants to know of some rows, at most 65,536. Depends on them alone, and may be kept."""
         return (
             self._words.count(prose or words.words(texts, words.PROSE)), self._shapes.count(shape_terms(found)),
         )  # fmt: skip
 
-    def take(self, by_words: Counted, by_shapes: Counted) -> None:
-        """The next rows, by what `count` found in them."""
-        self._words.take(by_words)
-        self._shapes.take(by_shapes)
+    def take(self, parts: Sequence[Both], again: Callable[[], Sequence[Both]] | None = None) -> None:
+        """The next rows, by what `count` found in them. With `again`, which gives it once more, it is not held."""
+        once_more = again or (lambda: parts)
+        self._words.take([words for words, _ in parts], lambda: (words for words, _ in once_more()))
+        self._shapes.take([shapes for _, shapes in parts], lambda: (shapes for _, shapes in once_more()))
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None = None) -> list[Ranked]:
         """The `count` best rows, best first, of those that `among` marks."""
@@ -112,7 +114,8 @@ class Counted:
     lengths: NDArray[np.int32]
 
 
-NOTHING = Counted(np.zeros(0, np.uint32), np.zeros(0, np.uint16), np.zeros(0, np.uint8), np.zeros(0, np.int32))
+Both = tuple[Counted, Counted]
+"""By words, by shapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,9 @@ class _Bm25:
     def __init__(self, items: words.Words) -> None:
         self.vocabulary = words.Known(np.unique(items.hashes))
         self.items = [np.unique(items.of(i), return_counts=True) for i in range(len(items.offsets) - 1)]
-        self._parts: list[Counted] = []
+        self._parts: list[Callable[[], Iterable[Counted]]] = []
+        self._lengths: list[NDArray[np.int32]] = []
+        self._holders = np.zeros(len(self.vocabulary.hashes), np.int64)
         self._rows = 0
         self.lengths = np.zeros(0, np.int32)
         self._last = -1, np.zeros(0, np.float32)
@@ -153,11 +158,14 @@ class _Bm25:
             term.astype(np.uint32), rows, np.minimum(count, 255).astype(np.uint8), counts.astype(np.int32)
         )  # fmt: skip
 
-    def take(self, counted: Counted) -> None:
-        """The next documents."""
+    def take(self, parts: Iterable[Counted], again: Callable[[], Iterable[Counted]]) -> None:
+        """The next documents; `again` gives the same once more."""
         assert not len(self.lengths), "the rows were ranked already"
-        self._parts.append(counted)
-        self._rows += len(counted.lengths)
+        self._parts.append(again)
+        for part in parts:
+            self._lengths.append(part.lengths)
+            self._holders += np.bincount(part.terms, minlength=len(self._holders))
+            self._rows += len(part.lengths)
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None) -> list[int]:
         """Rows of the highest scores above 0; of equals, the earlier row."""
@@ -246,11 +254,7 @@ class _Bm25:
         """Postings by term, with each row's share of BM25."""
         if len(self.lengths) == self._rows:
             return
-        size = len(self.vocabulary.hashes)
-        self.lengths = np.concatenate([part.lengths for part in self._parts])
-        holders = np.zeros(size, np.int64)
-        for part in self._parts:
-            holders += np.bincount(part.terms, minlength=size)
+        self.lengths, holders = np.concatenate(self._lengths), self._holders
         self.idf = np.log(1 + (self._rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         self.common = (holders > COMMON * self._rows) & (self._rows >= FEW_ROWS)
         self.starts = np.concatenate([[0], np.cumsum(np.where(self.common, 0, holders))])
@@ -259,10 +263,10 @@ class _Bm25:
         self._fill()
 
     def _fill(self) -> None:
-        """Every part's postings to their places; the parts are let go of."""
+        """Every part's postings to their places."""
         usual = max(float(self.lengths[self.lengths > 0].mean()) if self.lengths.any() else 1.0, 1.0)
         free, first_row = self.starts[:-1].copy(), 0
-        for number, part in enumerate(self._parts):
+        for part in itertools.chain.from_iterable(again() for again in self._parts):
             rare = np.flatnonzero(~self.common[part.terms])
             terms, rows = part.terms[rare], first_row + part.rows[rare].astype(np.int32)
             counts = part.counts[rare].astype(np.float32)
@@ -273,7 +277,6 @@ class _Bm25:
             self.weights[at] = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
             free += many
             first_row += len(part.lengths)
-            self._parts[number] = NOTHING
         self._parts.clear()
         self.most = np.zeros(len(free), np.float32)
         there = np.flatnonzero(self.starts[1:] > self.starts[:-1])
