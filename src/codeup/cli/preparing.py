@@ -15,9 +15,9 @@ from codeup.errors import UserError
 
 def prepare(path: str, settings: list[str], *, datasets: Sequence[str], examples: bool, json: bool) -> None:
     """Run the data steps of a recipe and print their accounts."""
+    from codeup import executors, study
     from codeup import recipe as recipes
     from codeup import run as engine
-    from codeup import study
 
     recipe = recipes.load(path, settings)
     steps, folder = study.compile_recipe(recipe), study.run_folder(recipe)
@@ -30,12 +30,13 @@ def prepare(path: str, settings: list[str], *, datasets: Sequence[str], examples
     if not names:
         raise UserError("the recipe has no data", where=path, mend="add data: {NAME: {sources: [...]}}")
     accounts = []
-    for name in datasets or names:
-        with display() as emit:
-            artifact = engine.run(steps, folder, emit=emit, only=names[name])[names[name]]
-        accounts.append({**artifact.summary, "folder": artifact.folder, "seconds": artifact.seconds})
-        if not json:
-            print("\n".join(funnel_lines(accounts[-1], examples=examples)), end="\n\n")
+    with executors.opened(recipe.executor) as executor:
+        for name in datasets or names:
+            with display() as emit:
+                artifact = engine.run(steps, folder, emit=emit, only=names[name], executor=executor)[names[name]]
+            accounts.append({**artifact.summary, "folder": artifact.folder, "seconds": artifact.seconds})
+            if not json:
+                print("\n".join(funnel_lines(accounts[-1], examples=examples)), end="\n\n")
     if json:
         print(jsonlib.dumps({"datasets": accounts}))
 

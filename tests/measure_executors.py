@@ -1,11 +1,11 @@
 """Data, generation and judging by one and by two workers of a Ray that is started here: seconds and efficiency.
 
-    OMP_NUM_THREADS=1 python tests/measure_cluster.py new_codealpaca.json
+    OMP_NUM_THREADS=1 python tests/measure_executors.py new_codealpaca.json
 
 Seconds are from the first piece given to a standing worker to the last result; how long Ray and the workers take to
 stand is told apart. Efficiency is seconds of one over twice the seconds of two. Results of both are compared. Data: the
-rows of the file, three times over, tokenised. Generation: three answers to each packaged problem. Judging: their
-canonical solutions, ten times each.
+rows of the file, six times over, tokenised. Generation: three answers to each packaged problem. Judging: their
+canonical solutions, five times each, also by the sandboxes of this process, with their start.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Timed:
 def data(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
     """The token ids of the rows of a file."""
     rows = json.loads(file.read_text())
-    (folder / "rows.json").write_text(json.dumps(rows * 3))
+    (folder / "rows.json").write_text(json.dumps(rows * 6))
     recipe = recipes.parse(
         "{name: d, model: {base: nano-base}, data: {d: {sources: [{source: alpaca, path: rows.json}], dedup: none}}, "
         f"evaluate: {{benchmarks: [{{name: nano}}], workers: {workers}}}, data_root: '{folder}'}}"
@@ -89,16 +89,24 @@ def generation(executor: Timed, workers: int, folder: Path, file: Path) -> bytes
     return out.read_bytes()
 
 
-def judging(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
-    """Scores of the canonical solutions, ten times each."""
+def judging(executor: Timed | None, workers: int, folder: Path, file: Path) -> bytes:
+    """Scores of the canonical solutions, five times each."""
     problems = nano.load(None)
     solutions = [
         {"task_id": each.task_id, "solution": each.prompt + each.canonical_solution} for each in problems.problems
     ]
-    (folder / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solutions * 10))
+    (folder / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in solutions * 5))
     limits = Limits(cpu_s=3, wall_s=12, memory_mb=512)
     judge_samples(folder / "s.jsonl", nano, problems, folder / "v", workers=workers, limits=limits, executor=executor)
     return (folder / "v/scores.json").read_bytes()
+
+
+def here(executor: Timed, workers: int, folder: Path, file: Path) -> bytes:
+    """The same judging without Ray."""
+    executor.stood, executor.standing_s = time.monotonic(), 0.0
+    scores = judging(None, workers, folder, file)
+    executor.last = time.monotonic()
+    return scores
 
 
 def main(file: Path) -> None:
@@ -107,7 +115,7 @@ def main(file: Path) -> None:
         assert isinstance(opened, RayExecutor)
         began = time.monotonic()
         print(f"Ray of {opened.cpus} cores stood after {time.monotonic() - began:.1f} s", flush=True)
-        for work in (data, generation, judging):
+        for work in (judging, here, data, generation):
             seconds, standing, results = [], [], []
             for workers in (1, 2):
                 timed = Timed(opened)
