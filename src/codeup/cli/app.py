@@ -97,12 +97,21 @@ def plan(
     price: Annotated[float | None, typer.Option(metavar="EUR_PER_HOUR", min=0, help="price of one such GPU")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of the GPU's peak that is reached; 0.45")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="run up to 5 real steps of the first stage")] = False,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="NODESxGPUSxNAME", help="a step on a cluster, by part: 8x8xH100")
+    ] = None,
+    network: Annotated[
+        float | None, typer.Option(metavar="GBIT", min=0.1, help="of one node of the cluster, Gbit/s; 400")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Memory by part, fits or not, hours and cost of each stage, before anything is loaded."""
     from codeup.cli import planned
 
-    planned.plan(recipe, settings or [], gpu=gpu, price=price, utilisation=utilisation, measure=measure, json=json)
+    planned.plan(
+        recipe, settings or [], gpu=gpu, price=price, utilisation=utilisation, measure=measure, json=json,
+        cluster=cluster, network=network,
+    )  # fmt: skip
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeup import recipe as recipes
 from codeup import run as engine
@@ -13,7 +13,7 @@ from codeup import study
 from codeup.cli.progress import display
 
 if TYPE_CHECKING:
-    from codeup.planning import Measurement, StageNeeds, StudyPlan
+    from codeup.planning import ClusterPlan, Measurement, StageNeeds, StudyPlan
     from codeup.train.needs import Memory
 
 GIB = 2**30
@@ -29,6 +29,8 @@ def plan(
     utilisation: float | None,
     measure: bool,
     json: bool,
+    cluster: str | None = None,
+    network: float | None = None,
 ) -> None:
     """Print the plan of a recipe's stages."""
     recipe = recipes.load(path, settings)
@@ -47,7 +49,20 @@ def plan(
             measure=measure,
             emit=emit,
         )
-    print(jsonlib.dumps(as_json(result)) if json else "\n".join(lines(result)))
+        scaled = None
+        if cluster is not None:
+            scaled = planning.plan_cluster(
+                recipe, result, cluster, utilisation=result.assumed["utilisation"], **_given(network_gbit=network)
+            )
+    if json:
+        print(jsonlib.dumps(as_json(result) | ({} if scaled is None else {"cluster": scaled.as_json()})))
+    else:
+        print("\n".join([*lines(result), *(cluster_lines(scaled) if scaled else ())]))
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def as_json(result: StudyPlan) -> dict[str, object]:
@@ -151,3 +166,30 @@ def _measured_line(measurement: Measurement) -> str:
         f"{measured.tokens_per_s:,.0f} tokens/s; peak {measured.peak / MIB:,.0f} MiB, "
         f"predicted {predicted / MIB:,.0f} MiB ({100 * (predicted / measured.peak - 1):+.0f} %)"
     )
+
+
+def cluster_lines(found: ClusterPlan) -> Iterator[str]:
+    """A cluster plan as text: a line for each stage and strategy, then what goes on around the training."""
+    yield ""
+    yield f"{found.label}: seconds of a step by part, and how busy the GPUs are with it"
+    head = f"{'pieces':>7}{'compute':>9}{'exchange':>10}{'waiting':>9}{'total':>9}{'busy':>7}{'GiB':>7}"
+    yield f"{'stage':<14}{'strategy':<9}{head}  {'':<6}{'hours':>8}{'one GPU':>9}"
+    for one in found.stages:
+        step = one.step
+        parts = f"{step.compute_s:>9.3f}{step.exchange_s:>10.3f}{step.waiting_s:>9.3f}{step.total_s:>9.3f}"
+        hours = "" if one.hours is None else f"{one.hours:>8,.2f}{one.alone_hours:>9,.2f}"
+        row = f"{one.units:>7}{parts}{step.busy:>7.0%}{one.needs / GIB:>7.1f}  {one.verdict:<6}{hours}"
+        yield f"{one.stage:<14}{one.strategy:<9}{row}".rstrip()
+    idle = [one for one in found.stages if one.units < found.cluster.ranks and one.strategy == "ddp"]
+    for one in idle:
+        yield (
+            f"{one.stage}: a step has {one.units} pieces for {found.cluster.ranks} GPUs, the others are idle; raise "
+            "batch_tokens, or lower micro_batch_tokens"
+        )
+    rates, assumed = found.rates, found.assumed
+    yield (
+        f"around it: {rates.rows_per_s:,.0f} rows/s prepared by {rates.cores} cores; {rates.answers_per_s:,.1f} "
+        f"answers/s of {assumed['answer_tokens']:.0f} tokens; {rates.verdicts_per_s:,.0f} verdicts/s; "
+        f"{rates.samples_per_day / 1e6:,.1f} million samples a day generated and judged"
+    )
+    yield "assumed: " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in assumed.items())

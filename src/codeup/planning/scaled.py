@@ -1,0 +1,112 @@
+"""A study's stages on a cluster: one step by part, memory of a GPU, hours; and what goes on around the training.
+
+    recipe, StudyPlan, "8x8xH100" -> for each stage, ddp and fsdp2: Step (cluster.py), memory, hours -> ClusterPlan
+                                     rows, answers and programs per second (pipeline.py)
+
+Micro-batches are dealt as train/packing.py deals them: where something is drawn at random (dropout, NEFTune) they stay
+whole, otherwise packs are dealt one by one. A step with fewer of them than there are GPUs leaves the others idle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from codeup import recipe as recipes
+from codeup.planning import cluster as clusters
+from codeup.planning import pipeline
+from codeup.planning.cluster import Cluster, Load, Step, Strategy
+from codeup.planning.results import StageNeeds, StudyPlan
+from codeup.train import needs
+
+STRATEGIES: tuple[Strategy, ...] = ("ddp", "fsdp2")
+FETCHED = 2
+"""Layers whose weights a GPU holds whole under fsdp2: the one that computes, and the next."""
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """A stage under one strategy. `needs`: bytes of a GPU; `alone_hours`: of one such GPU, whether it fits or not."""
+
+    stage: str
+    strategy: Strategy
+    units: int
+    needs: int
+    verdict: str
+    step: Step
+    hours: float | None
+    alone_hours: float | None
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """`assumed` are the figures that nobody measured on this cluster."""
+
+    label: str
+    cluster: Cluster
+    stages: tuple[OnCluster, ...]
+    rates: pipeline.Rates
+    assumed: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Every figure, with those that follow from others."""
+        record = asdict(self)
+        for plain, one in zip(record["stages"], self.stages, strict=True):
+            plain["step"] |= {"total_s": one.step.total_s, "tokens_per_s": one.step.tokens_per_s}
+        record["rates"]["samples_per_day"] = self.rates.samples_per_day
+        return record
+
+
+def plan_cluster(
+    recipe: recipes.Recipe, planned: StudyPlan, text: str, *, utilisation: float,
+    network_gbit: float = clusters.NETWORK_GBIT,
+) -> ClusterPlan:  # fmt: skip
+    """`text` is nodes x GPUs x kind. Raises UserError for one that is not."""
+    name, cluster = clusters.find_cluster(text, utilisation=utilisation, network_gbit=network_gbit)
+    wanted = {stage.name: stage for stage in recipe.stages}
+    stages = tuple(
+        found
+        for stage in planned.stages
+        for found in _on_cluster(recipe, wanted[stage.name], stage, planned.shape, name, cluster)
+    )
+    assumed = {
+        "utilisation": utilisation, "network_gbit": network_gbit, "link_share": clusters.SHARE,
+        "jitter": cluster.jitter, "decode_share": pipeline.DECODE_SHARE, "verdict_core_s": pipeline.VERDICT_CORE_S,
+        "answer_tokens": pipeline.ANSWER_TOKENS, "cores_per_gpu": pipeline.CORES_PER_GPU,
+    }  # fmt: skip
+    label = f"{cluster.nodes} x {cluster.per_node} x {needs.GPUS[name].label}"
+    return ClusterPlan(label, cluster, stages, pipeline.rates(planned.shape, name, cluster.ranks), assumed)
+
+
+def load_of(recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape) -> Load:
+    """The step of a stage, in the pieces that are dealt."""
+    whole = stage.lora.dropout > 0 or stage.neftune_alpha > 0
+    unit = planned.micro_batch if whole else stage.pack_length
+    wide = 4 if recipe.model.dtype == "float32" else 2
+    weights = needs.weight_bytes(shape, wide, recipe.model.quantization)
+    return Load(stage.batch_tokens, unit, planned.micro_batch, planned.work.executed, planned.trainable, weights)
+
+
+def _on_cluster(
+    recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape, gpu: str, cluster: Cluster
+) -> Iterator[OnCluster]:
+    load = load_of(recipe, stage, planned, shape)
+    for strategy in STRATEGIES:
+        step = clusters.step(cluster, load, strategy)
+        size = planned.gpu.total
+        if strategy == "fsdp2":
+            size -= planned.gpu.weights - _shard(shape, planned.gpu.weights, cluster.ranks)
+        hours = alone = None
+        if planned.steps is not None:
+            evaluated = planned.evaluated_tokens * planned.work.forward / cluster.flops
+            hours = (planned.steps * step.total_s + evaluated / cluster.ranks) / 3600
+            alone = (planned.steps * load.batch_tokens * load.operations / cluster.flops + evaluated) / 3600
+        there = needs.GPUS[gpu].memory
+        yield OnCluster(planned.name, strategy, load.units, size, needs.verdict(size, there), step, hours, alone)
+
+
+def _shard(shape: needs.Shape, weights: int, ranks: int) -> int:
+    """Bytes of the base on one GPU: its share, and the layers that are whole for the moment."""
+    layer = weights * (shape.linear_weights / shape.layers) / shape.parameters
+    return min(weights, round(weights / ranks + FETCHED * layer))
