@@ -4,8 +4,8 @@
 
 The naive runner does what MultiPL-E's evaluation does (evaluation/src/safe_subprocess): files in a temporary folder, the
 compiler, the program, each a subprocess that is looked at every 0.1 s; the exit code decides. No sandbox, no caches.
-Both judge the benchmark's own canonical solutions on the same number of workers. Prints the times, their ratio, and
-every problem on which the verdicts differ. Not a test: it takes minutes.
+Both judge the benchmark's own canonical solutions on the same number of workers. Prints the times, their ratio, for C++
+and Rust what the compiler alone takes of ours, and every problem on which the verdicts differ. Not a test: it takes minutes.
 """
 
 # ruff: noqa: E501  (commands are lines of their own)
@@ -24,7 +24,8 @@ from codeup import plugins
 from codeup.evaluate import whole
 from codeup.evaluate.programs import judge_programs
 from codeup.languages import go as go_room
-from codeup.sandbox.pool import Pool
+from codeup.sandbox.limits import Limits
+from codeup.sandbox.pool import Pool, ProgramJob
 from codeup.types import Outcome, Problem, Program
 
 
@@ -92,6 +93,27 @@ def naive(problem: Problem) -> bool:
         return code == 0 and not (problem.language == "javascript" and said)
 
 
+def compiled(job: ProgramJob) -> None:
+    """The compiler alone: our own command on our own text, outside of the sandbox, waited for without polling."""
+    with tempfile.TemporaryDirectory() as name:
+        for path, parts in job.files.items():
+            text = "".join(
+                text.replace("CODEUP_NAME", "codeup_x") if whose == "ours" else text for whose, text in parts
+            )
+            (Path(name) / path).write_text(text, errors="replace")
+        env = {**job.steps[0]["env"], "HOME": name, "TMPDIR": name}
+        subprocess.run(job.steps[0]["argv"], cwd=name, env=env, capture_output=True, check=False)
+
+
+def compiling_s(problems: list[Problem], programs: list[Program], workers: int) -> float:
+    """Seconds that the compiler needs for all programs on the same number of workers."""
+    jobs = [whole.job(problem, program, Limits()) for problem, program in zip(problems, programs, strict=True)]
+    start = time.monotonic()
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(compiled, jobs))
+    return time.monotonic() - start
+
+
 def main() -> None:
     """Both runners on one file."""
     parser = argparse.ArgumentParser()
@@ -104,12 +126,10 @@ def main() -> None:
     problems = {each.task_id: each for each in data.problems if each.canonical_solution}
     if asked.limit:
         problems = dict(list(problems.items())[: asked.limit])
-    show = whole.shown(list(problems.values()))
+    opened = whole.opened(list(problems.values()))
     start = time.monotonic()
-    with Pool(asked.workers, whole.limits_for(None), show=show) as pool:
-        programs = [
-            Program(each.task_id, 0, each.prompt + each.canonical_solution, "own") for each in problems.values()
-        ]
+    programs = [Program(each.task_id, 0, each.prompt + each.canonical_solution, "own") for each in problems.values()]
+    with Pool(asked.workers, whole.limits_for(None), **opened) as pool:
         ours = {v.task_id: v for v in judge_programs(pool, problems, programs)}
     ours_s, start = time.monotonic() - start, time.monotonic()
     with ThreadPoolExecutor(asked.workers) as threads:
@@ -120,6 +140,9 @@ def main() -> None:
     language = next(iter(problems.values())).language
     print(f"{language}: {len(problems)} programs, {asked.workers} workers: CodeUp {ours_s:.1f} s, naive {theirs_s:.1f} s, "
           f"ratio {theirs_s / ours_s:.2f}; passed {passed}, naive {sum(theirs.values())}, differ {len(differ)}")  # fmt: skip
+    if language in ("cpp", "rust"):
+        alone_s = compiling_s(list(problems.values()), programs, asked.workers)
+        print(f"  the compiler alone: {alone_s:.1f} s, {alone_s / ours_s:.0%} of CodeUp's time")
     for task in differ:
         print(
             f"  {task}: naive {'passes' if theirs[task] else 'fails'}, CodeUp {ours[task].outcome} {ours[task].detail[:120]}"

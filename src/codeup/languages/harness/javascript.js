@@ -1,40 +1,49 @@
 // Runs one program and its tests (languages/javascript.py). @SHIELD@ are the standard names that the tests use.
 'use strict';
-const fs = require('fs'), vm = require('vm'), util = require('util'), assert = require('assert');
-const { createRequire } = require('module'), { createHash } = require('crypto');
+const fs = require('fs'), vm = require('vm'), { format } = require('util'), { createRequire } = require('module');
 const write = fs.writeSync, read = fs.readFileSync, define = Object.defineProperty;
 const exit = process.reallyExit.bind(process);
 const secret = read(0, 'utf8').trim();
 let program = read('program.txt', 'utf8'), tests = read('tests.txt', 'utf8');
 fs.unlinkSync('program.txt'); fs.unlinkSync('tests.txt');
 let checks = 0;
-const format = util.format;
 function fail(words) { write(2, words + '\n'); exit(97); }
 function counted(original, name) {
   return function (...given) { const back = original.apply(this, given); checks += 1; return back; };
 }
-const ownAssert = {};
-for (const name of Object.keys(assert))
-  ownAssert[name] = typeof assert[name] === 'function' && !/Error$|strict$|CallTracker/.test(name)
-    ? counted(assert[name], name) : assert[name];
-const calledAssert = counted(assert, 'assert');
-Object.assign(calledAssert, ownAssert);
-const strictAssert = counted(assert.strict, 'assert');
-for (const name of Object.keys(assert.strict))
-  if (typeof assert.strict[name] === 'function' && !/Error$|strict$|CallTracker/.test(name))
-    strictAssert[name] = counted(assert.strict[name], name);
-calledAssert.strict = strictAssert; strictAssert.strict = strictAssert;
+// Two modules that are slow to load are loaded before the program runs where either text names them, else when asked for.
+let asserts = null, createHash = null;
+function loadAssert() {
+  const assert = require('assert'), ownAssert = {};
+  for (const name of Object.keys(assert))
+    ownAssert[name] = typeof assert[name] === 'function' && !/Error$|strict$|CallTracker/.test(name)
+      ? counted(assert[name], name) : assert[name];
+  const called = counted(assert, 'assert');
+  Object.assign(called, ownAssert);
+  const strict = counted(assert.strict, 'assert');
+  for (const name of Object.keys(assert.strict))
+    if (typeof assert.strict[name] === 'function' && !/Error$|strict$|CallTracker/.test(name))
+      strict[name] = counted(assert.strict[name], name);
+  called.strict = strict; strict.strict = strict;
+  return { called, strict };
+}
+if (/\bassert\b(?!\s*\()/.test((program + tests).replace(/console\s*\.\s*assert/g, ''))) asserts = loadAssert();
+if (/js-md5/.test(program + tests)) createHash = require('crypto').createHash;
+class AssertionError extends Error { }
+define(AssertionError.prototype, 'name', { value: 'AssertionError' });
 const ownConsole = Object.assign(Object.create(console), {
   assert(condition, ...words) {
-    if (!condition) throw new assert.AssertionError({ message: 'console.assert: ' + format(...words) });
+    if (!condition) throw new AssertionError('console.assert: ' + format(...words));
     checks += 1;
   },
 });
 const plainRequire = createRequire(process.cwd() + '/program.js');
 function ownRequire(name) {
   const bare = String(name).replace(/^node:/, '');
-  if (bare === 'js-md5') return (text) => createHash('md5').update(text).digest('hex');
-  return bare === 'assert' ? calledAssert : bare === 'assert/strict' ? strictAssert : plainRequire(name);
+  if (bare === 'js-md5') return (text) => (createHash || require('crypto').createHash)('md5').update(text).digest('hex');
+  if (bare !== 'assert' && bare !== 'assert/strict') return plainRequire(name);
+  asserts = asserts || loadAssert();
+  return bare === 'assert' ? asserts.called : asserts.strict;
 }
 const kept = [];
 for (const holder of [JSON, Math, Object, Array, String, Number, Boolean, Set, Map, RegExp, Symbol, Date, Reflect,
