@@ -26,7 +26,28 @@ FENCES = ("java",)
 INSTALL = "install a JDK, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"
 MEMORY_WORDS = ("OutOfMemoryError", "insufficient memory", "Could not reserve enough space")
 FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:CICompilerCount=1", "-Xshare:auto")
-SAMPLE = "import java.util.*; class Main { public static void main(String[] a) { System.out.println(List.of(1)); } }"
+SAMPLE = """import java.util.*;
+import java.util.stream.*;
+
+class Solution {
+    public List<Integer> twice(List<Integer> xs) {
+        Map<String, Integer> seen = new HashMap<>();
+        StringBuilder text = new StringBuilder();
+        for (int x : xs) { seen.put("k" + x, x * 2); text.append(x).append(','); }
+        return xs.stream().map(x -> seen.getOrDefault("k" + x, 0)).sorted().collect(Collectors.toList());
+    }
+}
+
+public class Main {
+    public static void main(String[] args) {
+        Solution s = new Solution();
+        List<Boolean> correct = Arrays.asList(s.twice(Arrays.asList(1, 2)).equals(List.of(2, 4)),
+            Objects.equals(String.format("%d %.2f", 1, 2.0), "1 2.00"), Math.abs(-1.5) > 1);
+        if (correct.contains(false)) throw new AssertionError();
+    }
+}
+"""
+"""A program like the benchmarks' own: what compiling and running it loads goes into the archive."""
 PACKAGES = {
     "java.util": (
         "Arrays", "List", "ArrayList", "LinkedList", "Map", "HashMap", "TreeMap", "LinkedHashMap", "Set", "HashSet",
@@ -51,25 +72,29 @@ def toolchain() -> Toolchain:
     env = {"LD_LIBRARY_PATH": f"{home}/lib"}
     number = version_of([compiler, "-version"])
     java = f"{home}/bin/java"
-    cache = prepared(
-        NAME,
-        {"version": number, "harness": harness("CodeupHarness.java"), "flags": FLAGS},
-        lambda at: _prepare(java, at),
-    )
+    key = {"version": number, "harness": harness("CodeupHarness.java")}
+    jar = prepared(f"{NAME}-harness", key, lambda at: _compile(java, at)) / "harness.jar"
+    more = {**key, "flags": FLAGS, "jar": str(jar), "sample": SAMPLE}
+    cache = prepared(NAME, more, lambda at: _archive(java, jar, at))
     show = tuple(
         path
-        for path in (home, "/etc/java-17-openjdk", f"/etc/java-{number.split('.')[0]}-openjdk", str(cache))
+        for path in (home, "/etc/java-17-openjdk", f"/etc/java-{number.split('.')[0]}-openjdk", str(jar), str(cache))
         if os.path.exists(path)
     )
-    return Toolchain(f"javac {number}", tuple(dict.fromkeys(show)), {"java": java, "cache": str(cache)}, env)
+    at = {"java": java, "jar": str(jar), "archive": f"{cache}/classes.jsa"}
+    return Toolchain(f"javac {number}", tuple(dict.fromkeys(show)), at, env)
 
 
-def _prepare(java: str, folder: Path) -> None:
+def _compile(java: str, folder: Path) -> None:
     (folder / "CodeupHarness.java").write_text(harness("CodeupHarness.java"), encoding="utf-8")
-    (folder / "Main.java").write_text(SAMPLE, encoding="utf-8")
     call([f"{os.path.dirname(java)}/javac", "CodeupHarness.java"], cwd=folder)
     call([f"{os.path.dirname(java)}/jar", "cf", "harness.jar", "-C", ".", "."], cwd=folder)
-    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", "harness.jar", "CodeupHarness", "Main.java", "Main"]
+
+
+def _archive(java: str, jar: Path, folder: Path) -> None:
+    """The classes that compiling and running a sample load. Java asks for the jar at the same path."""
+    (folder / "Main.java").write_text(SAMPLE, encoding="utf-8")
+    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "Main.java", "Main"]
     call([java, *FLAGS, *archive], cwd=folder, stdin="secret\n")
 
 
@@ -87,10 +112,9 @@ def wrap(
         for name in names
         if name in words and not re.search(rf"\bclass\s+{name}\b", tests)
     )
-    cache = tools.at["cache"]
     arguments = [
-        tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", f"-XX:SharedArchiveFile={cache}/classes.jsa", "-cp",
-        f"{cache}/harness.jar", "CodeupHarness", "program.txt", main_class(whole),
+        tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp",
+        tools.at["jar"], "CodeupHarness", "program.txt", main_class(whole),
     ]  # fmt: skip
     run = run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 1024, memory_words=MEMORY_WORDS, env=tools.env)
     return Wrapped({"program.txt": [["ours", imports], ["program", whole]]}, (run,), compat)
