@@ -64,7 +64,15 @@ def steps(problem: Problem, text: str, folder: Path) -> list[list[str]]:
         if not os.path.exists(compiler):
             compiler = str(Path.home() / ".cache/codeup/typescript/node_modules/typescript/bin/tsc")
         return [
-            ["node", compiler, str(path), "--target", "es2022", "--module", "commonjs"],
+            [
+                "node",
+                compiler,
+                str(path),
+                "--target",
+                str(problem.extra.get("target", "es2022")),
+                "--module",
+                "commonjs",
+            ],
             ["node", str(folder / "main.js")],
         ]
     return [[{"javascript": "node", "php": "php"}[language], str(path)]]
