@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from serve_for_tests import tiny_model
 
@@ -65,14 +66,12 @@ def test_the_child_ends_with_its_parent() -> None:
     assert parent.stdout is not None
     port = int(parent.stdout.readline())
     until_listening(port)
+    children = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()
-    for _ in range(3000):
-        with socket.socket() as line:
-            if line.connect_ex(("127.0.0.1", port)) != 0:
-                return
-        time.sleep(0.01)
-    raise AssertionError("the child still listens")
+    assert len(children) == 1 and psutil.wait_procs(children, timeout=30)[1] == []
+    with socket.socket() as line:
+        assert line.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_from_loading_to_ready_every_connection_is_answered(tmp_path: Path) -> None:

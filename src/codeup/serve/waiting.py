@@ -69,7 +69,8 @@ async def _answer(listening: socket.socket, app: Any) -> None:
         await pipe.read()
         for listener in server.servers:
             listener.close()
-        os.write(1, b"closed")
+        with contextlib.suppress(OSError):  # the parent is gone
+            os.write(1, b"closed")
         await asyncio.sleep(LINGER_S)  # who has connected already is still answered
         server.should_exit = True
 
