@@ -95,6 +95,15 @@ def test_4_bit_weights_with_the_overhead_of_double_quantisation() -> None:
     assert needs.weight_bytes(LLAMA, 2) == 16_060_522_496
 
 
+def test_a_70b_base_is_shared_out_but_for_its_embeddings_and_the_layers_in_passing() -> None:
+    """Layers of 2 x 8192 x 8192 (q, o), 2 x 8192 x 1024 (k, v), 3 x 8192 x 28672 and two norms; bf16, eight cards."""
+    shape = needs.PUBLISHED["meta-llama/Meta-Llama-3-70B"]
+    layer = 2 * 8192 * 8192 + 2 * 8192 * 1024 + 3 * 8192 * 28672 + 2 * 8192
+    whole = 2 * 128256 * 8192 + 8192
+    assert needs.sharded_bytes(shape, 2, 8) == 2 * (10 * layer + whole + 3 * layer)
+    assert needs.sharded_bytes(shape, 2, 1) == needs.weight_bytes(shape, 2) + 3 * 2 * layer
+
+
 def test_adapter_gradients_and_moments_are_fp32() -> None:
     found = needs.memory(LLAMA, r=32, tokens=4096, bytes_per_weight=2)
     assert (found.gradients, found.optimizer) == (4 * 83_886_080, 8 * 83_886_080)
@@ -281,6 +290,18 @@ def test_the_24_gb_recipe_fits_a_24_gb_card() -> None:
     assert record["parameters"] == 8_030_261_248
     assert [stage["fits"][0]["verdict"] for stage in record["stages"]] == ["fits"] * 3
     assert all(stage["gpu"]["total"] < 24 * 2**30 for stage in record["stages"])
+
+
+def test_a_70b_stage_fits_eight_cards_of_80_gb_in_shares_only() -> None:
+    """`devices: 8` plans for eight of each card, as `--gpu 8xh100` does."""
+    verdicts = {}
+    for strategy in ("ddp", "fsdp2"):
+        settings = ["model.base=meta-llama/Meta-Llama-3-70B", f"strategy={strategy}", "devices=8"]
+        recipe = recipes.load("recipes/codeup-llama3-8b.yaml", settings)
+        (first, *_) = planning.plan_study(recipe, study.compile_recipe(recipe), {}).stages
+        verdicts[strategy] = {fit.machine: fit.verdict for fit in first.fits}
+    assert verdicts["ddp"]["8 × H100 80 GB"] == "no" and verdicts["fsdp2"]["8 × H100 80 GB"] == "fits"
+    assert verdicts["fsdp2"]["8 × RTX 4090 24 GB"] == "no"
 
 
 def test_the_same_study_in_16_bits_does_not_fit_that_card() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_models import random_documents, save_tiny_llama
+from train_models import random_documents, save_tiny_llama, tiny_llama
 
 from codeup.errors import UserError
-from codeup.train import packing, place
+from codeup.train import needs, packing, place
 from codeup.train.metrics import read_metrics
 from codeup.train.tokens import write_tokens
 from codeup.types import Pack
@@ -34,7 +34,16 @@ SETTINGS: dict[str, Any] = {
 STEPS = 10
 PLAIN = {"lora": {"r": 4, "alpha": 8}, "neftune_alpha": 0.0}
 """Nothing is drawn at random: packs are dealt one by one."""
+RECOMPUTED = {**PLAIN, "activation_checkpointing": True}
 PAIRS = {"beta": 0.1, "pack_length": 64, "epochs": 1, **PLAIN}
+LIKE_70B: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 224,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 1,
+}
+"""Llama-3-70B's proportions (arXiv 2407.21783, table 3): MLP 3.5 times as wide, eight query heads to a key head."""
 TOLERANCE = 1e-5
 
 
@@ -44,6 +53,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_tokens(folder / "tokens", random_documents(90))
     write_tokens(folder / "validation", random_documents(14, seed=1))
     save_tiny_llama(folder / "model")
+    tiny_llama(**LIKE_70B).save_pretrained(folder / "scaled", max_shard_size="200KB")
     return {name: folder / name for name in ("model", "tokens", "validation")}
 
 
@@ -60,6 +70,7 @@ def drive(inputs: dict[str, Path], *runs: dict[str, Any]) -> list[list[dict[str,
 def trained(inputs: dict[str, Path]) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
     """Runs by name: their folder and what their ranks returned."""
     folder = inputs["model"].parent
+    scaled = {**PLAIN, "epochs": 1, "model": str(folder / "scaled")}
     runs: dict[str, dict[str, Any]] = {
         "one": {"count": 1},
         "two": {"count": 2},
@@ -71,6 +82,18 @@ def trained(inputs: dict[str, Path]) -> dict[str, tuple[Path, list[dict[str, Any
         "killed too": {"count": 2, "killed": [0, 7]},
         "resumed by 1": {"count": 1, "copy_of": str(folder / "killed")},
         "resumed by 3": {"count": 3, "copy_of": str(folder / "killed")},
+        "shared": {"count": 2, "strategy": "fsdp2", "more": PLAIN},
+        "shared pairs": {"count": 2, "strategy": "fsdp2", "more": PAIRS},
+        "shared, killed": {"count": 2, "strategy": "fsdp2", "more": PLAIN, "killed": [1, 7]},
+        "shared, resumed": {
+            "count": 3,
+            "strategy": "fsdp2",
+            "more": RECOMPUTED,
+            "copy_of": str(folder / "shared, killed"),
+        },
+        "shared, full": {"count": 2, "strategy": "fsdp2", "more": {"method": "full"}},
+        "scaled": {"count": 1, "more": scaled},
+        "scaled shared": {"count": 2, "strategy": "fsdp2", "more": scaled},
         "other rate": {"count": 2, "more_of": {"1": {"learning_rate": 2e-2}}},
         "other data": {"count": 2, "more_of": {"1": {"tokens": str(inputs["validation"])}}},
     }
@@ -109,6 +132,39 @@ def test_two_processes_train_what_one_does(name: str, trained: Trained) -> None:
     assert of_two[1]["selected_step"] == summary["selected_step"]
 
 
+@pytest.mark.parametrize(
+    ("shared", "whole"),
+    [("shared", "plain"), ("shared pairs", "pairs"), ("shared, resumed", "plain"), ("scaled shared", "scaled")],
+)
+def test_a_shared_out_base_trains_what_a_whole_one_does(shared: str, whole: str, trained: Trained) -> None:
+    """Examples; preferences; two ranks of which one was killed, then three that recompute activations; the proportions
+    of a 70B model in several files."""
+    assert all("summary" in answer for answer in trained[shared][1]), trained[shared][1]
+    assert_same(trained[shared][0], trained[whole][0])
+
+
+def test_each_rank_reads_its_share_and_nothing_else(inputs: dict[str, Path], trained: Trained) -> None:
+    """Half of the layers, and all of embedding, head and norm."""
+    shapes = {name: tensor.shape for name, tensor in load_file(inputs["model"] / "model.safetensors").items()}
+    whole = sum(shape.numel() for name, shape in shapes.items() if ".layers." not in name)
+    halves = sum(shape.numel() // 2 for name, shape in shapes.items() if ".layers." in name)
+    assert [answer["read"] for answer in trained["shared"][1]] == [whole + halves] * 2
+    config = json.loads((inputs["model"].parent / "scaled" / "config.json").read_text())
+    shape = needs.shape_of(config)
+    layer = (shape.parameters - 2 * shape.head_weights - shape.hidden) // shape.layers
+    planned = needs.sharded_bytes(shape, 1, 2) - needs.PASSING * layer
+    assert len(list((inputs["model"].parent / "scaled").glob("*.safetensors"))) > 3
+    assert [answer["read"] for answer in trained["scaled shared"][1]] == [planned] * 2, "as codeup plan counts it"
+    assert [answer["read"] for answer in trained["two"][1]] == [0, 0], "the counter is of shares only"
+
+
+def test_what_needs_the_whole_base_is_refused_in_shares(trained: Trained) -> None:
+    assert trained["shared, full"][1][0]["error"] == "UserError"
+    assert (
+        "full trains the base, and strategy fsdp2 shares out a frozen one" in trained["shared, full"][1][0]["message"]
+    )
+
+
 def test_one_writes(trained: Trained) -> None:
     """The folder holds what one process leaves, and each row once."""
     one, two = (trained[name][0] for name in ("one", "two"))
@@ -125,7 +181,7 @@ def test_four_processes_train_what_one_does(inputs: dict[str, Path], trained: Tr
 
 
 def test_the_others_notice_that_one_was_killed(trained: Trained) -> None:
-    for name, dead in (("killed", 1), ("killed too", 0)):
+    for name, dead in (("killed", 1), ("killed too", 0), ("shared, killed", 1)):
         answers = trained[name][1]
         assert answers[dead] == {"signal": 9}
         assert answers[1 - dead]["error"] == "LostContact"

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import loop, ranks
+from codeup.train import loop, ranks, sharded
 from codeup.train.dpo import train_dpo
 from codeup.train.sft import train_sft
 
@@ -48,6 +48,20 @@ def kill_at(step: int) -> None:
     loop.accumulate = accumulate  # type: ignore[assignment]
 
 
+def count_what_is_read() -> list[int]:
+    """Numbers in each piece of a shared-out base that this process reads."""
+    sizes: list[int] = []
+    original = sharded.rows
+
+    def rows(*arguments: Any) -> Any:
+        piece = original(*arguments)
+        sizes.append(piece.numel())
+        return piece
+
+    sharded.rows = rows  # type: ignore[assignment]
+    return sizes
+
+
 def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -> dict[str, Any]:
     if run["count"] > 1:
         place = {"RANK": rank, "WORLD_SIZE": run["count"], "LOCAL_RANK": rank, "MASTER_PORT": port}
@@ -56,12 +70,13 @@ def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -
         kill_at(run["killed"][1])
     arguments = order["arguments"] | run.get("more", {}) | run.get("more_of", {}).get(str(rank), {})
     paths: dict[str, Any] = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
+    read = count_what_is_read()
     train = train_dpo if "beta" in arguments else train_sft
     try:
         joined = ranks.join("cpu", run.get("strategy", "ddp"))
         summary = train(**paths, out=Path(run["out"]), ranks=joined, **arguments)
         ranks.leave()
-        return {"summary": summary}
+        return {"summary": summary, "read": sum(read)}
     except (UserError, WorkFailed) as error:
         return {"error": type(error).__name__, "message": str(error)}
     except BaseException:

@@ -354,7 +354,7 @@ class Recipe(Section):
         description="where models run: auto (GPUs if there are any; training takes all of them), cpu, cuda (one GPU); "
         "or how many GPUs train together (on a machine without any: how many processes)",
     )
-    strategy: Literal["ddp"] = Field(
+    strategy: Literal["ddp", "fsdp2"] = Field(
         "ddp",
         description="several devices: each holds the whole base (ddp), or its share of it (fsdp2, for large ones)",
     )
@@ -445,7 +445,14 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
 
 
 def conflicts(
-    *, method: str, quantization: str, dora: bool, init: str, trains_tokens: bool, token_init: str
+    *,
+    method: str,
+    quantization: str,
+    dora: bool,
+    init: str,
+    trains_tokens: bool,
+    token_init: str,
+    strategy: str = "ddp",
 ) -> list[tuple[str, str]]:
     """Settings of a stage that do not work together, as (setting, why)."""
     found = []
@@ -457,6 +464,16 @@ def conflicts(
         found.append(("lora.dora", "the lengths of rows cannot be read from an int8 base; nf4 works"))
     if token_init == "mean" and not trains_tokens:
         found.append(("lora.token_init", "mean is where trained rows begin, and trainable_tokens names none"))
+    if strategy == "fsdp2":
+        reads = "reads whole matrices, and under strategy fsdp2 no device has them"
+        not_in_shares = {
+            ("method", "full trains the base, and strategy fsdp2 shares out a frozen one"): method == "full",
+            ("method", f"strategy fsdp2 does not share out a base in {quantization}"): quantization != "none",
+            ("lora.dora", f"DoRA {reads}"): dora,
+            ("lora.init", f"{init} {reads}"): init != "zero",
+            ("lora.trainable_tokens", "rows of tokens are not trained under strategy fsdp2"): trains_tokens,
+        }
+        found += [conflict for conflict, there in not_in_shares.items() if there]
     return found
 
 
@@ -475,7 +492,10 @@ def _conflicts(recipe: Recipe) -> list[text.Problem]:
             init=stage.lora.init,
             trains_tokens=stage.lora.trainable_tokens not in ("none", []),
             token_init=stage.lora.token_init,
+            strategy=recipe.strategy,
         )
+        if recipe.strategy == "fsdp2" and stage.select_by == "pass@1":
+            found.append(("select_by", "pass@1 needs the whole model on one device; strategy fsdp2 shares it out"))
         if stage.method == "full" and stage.lora != Lora():
             found.append(("lora", "method: full trains no adapter; leave these settings out"))
         problems += [text.Problem(("stages", at, *setting.split(".")), why) for setting, why in found]

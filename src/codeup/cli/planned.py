@@ -156,7 +156,7 @@ def _work_lines(result: StudyPlan) -> Iterator[str]:
         yield f"{stage.name}: {useful / 1e9:.3g} GFLOP a token, {executed / 1e9:.3g} executed; MFU {mfu:.0%}"
     yield f"hours on a named GPU assume that {share:.0%} of its bf16 peak is reached by what is executed"
     if result.assumed["devices"] > 1:
-        yield "several cards: they share the steps without loss; CodeUp itself has not been run on several"
+        yield "several cards: memory is that of each; they share the steps without loss (not measured on GPUs)"
 
 
 def _measured_line(measurement: Measurement) -> str:

@@ -22,8 +22,8 @@ def fits(
 ) -> Iterator[Fit]:
     """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here.
 
-    Several `devices` share the steps: each holds all of the model (so memory is that of one), and no time is counted
-    for passing gradients on. The price is that of one card for an hour.
+    Several `devices` share the steps, and the base where the recipe says so (fsdp2): memory is that of one. No time is
+    counted for passing gradients on. The price is that of one card for an hour.
     """
     for name in names:
         card = needs.GPUS[name]

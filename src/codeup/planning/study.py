@@ -54,7 +54,7 @@ def plan_study(
         raise UserError(
             f"{recipe.model.base!r} is not on this machine", where="--measure", mend="give model.base a local folder"
         )
-    names, devices = list(needs.GPUS), 1
+    names, devices = list(needs.GPUS), recipe.processes or 1
     if gpu:
         name, devices = needs.find_gpus(gpu)
         names = [name]
@@ -63,7 +63,7 @@ def plan_study(
     used = [stage for stage in recipe.stages if any(chain[-1] == stage.name for chain in chains)]
     with tempfile.TemporaryDirectory(prefix="codeup-plan-") as scratch:
         data = Data(recipe, steps, finished, Path(scratch), emit)
-        stages = tuple(_stage(recipe, stage, shape, chains, data) for stage in used)
+        stages = tuple(_stage(recipe, stage, shape, chains, data, devices) for stage in used)
         measurement = _measure(recipe, used[0], shape, data) if measure else None
     speed = _speed(stages[0], measurement)
     reached = None if recipe.model.dtype == "float32" else utilisation  # the peaks are those of bf16
@@ -102,6 +102,7 @@ def _stage(
     shape: needs.Shape,
     chains: list[tuple[str, ...]],
     data: Data,
+    devices: int,
 ) -> StageNeeds:
     if stage.method == "full":
         raise UserError(
@@ -140,8 +141,8 @@ def _stage(
         work=work,
         evaluated_tokens=evaluated,
         micro_batch=micro,
-        gpu=_memory(recipe, stage, shape, micro, cuda=True),
-        cpu=_memory(recipe, stage, shape, micro, cuda=False),
+        gpu=_memory(recipe, stage, shape, micro, cuda=True, devices=devices),
+        cpu=_memory(recipe, stage, shape, micro, cuda=False, devices=devices),
         fits=(),
     )
 
@@ -154,6 +155,7 @@ def _memory(
     *,
     cuda: bool,
     trained: int | None = None,
+    devices: int = 1,
 ) -> needs.Memory:
     wide = recipe.model.dtype == "float32"
     if recipe.model.dtype == "auto" and not cuda:
@@ -169,6 +171,7 @@ def _memory(
         quantization=recipe.model.quantization,
         checkpointing=stage.activation_checkpointing,
         cuda=cuda,
+        shards=devices if recipe.strategy == "fsdp2" else 1,
     )
 
 

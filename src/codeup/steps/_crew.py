@@ -234,14 +234,10 @@ def _stop(crew: _Crew) -> None:
 
 
 def _cause(workers: list[_Worker]) -> CodeUpError:
-    """The error of the worker that failed by itself: one that only lost another is the last to be asked."""
+    """The error of the worker that failed by itself."""
     count = len(workers)
-
-    def rank_of(worker: _Worker) -> tuple[bool, int]:
-        return (worker.error is not None and worker.error["kind"] == "LostContact", worker.rank)
-
     ended = [worker for worker in workers if worker.failed]
-    worker = min(ended, key=rank_of, default=workers[0])
+    worker = min(ended, key=lambda worker: (_after_another(worker), worker.rank), default=workers[0])
     if worker.error is not None and worker.error["kind"] == "UserError":
         return UserError(worker.error["what"], where=worker.error["where"], mend=worker.error["mend"])
     if worker.error is not None:
@@ -252,6 +248,12 @@ def _cause(workers: list[_Worker]) -> CodeUpError:
         f"process {worker.rank} of {count} {_ended(worker.code)}. The same command goes on from the last checkpoint"
         f"{told or '.'}"
     )
+
+
+def _after_another(worker: _Worker) -> bool:
+    """Whether it only ended because another had; PyTorch aborts a process whose GPU waits for one that is gone."""
+    lost = worker.error is not None and worker.error["kind"] == "LostContact"
+    return lost or worker.code == -signal.SIGABRT
 
 
 def _ended(code: int | None) -> str:

@@ -29,6 +29,7 @@ from codeup.train import checkpoint, packing, ranks
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
 from codeup.train.lora import parameter_groups
+from codeup.train.loss import library_forward
 from codeup.train.neftune import with_noise
 from codeup.train.not_finite import keep_batch
 from codeup.train.objective import Objective, Supervised
@@ -117,7 +118,8 @@ class Run:
         groups = parameter_groups(self.named, plus_ratio=self.plus_ratio, weight_decay=self.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         self.reader: StepReader = self.plan.reader()
-        self.forward = with_noise(self.model, forward_of(self.model), self.neftune_alpha)
+        forward = library_forward(self.model) if self.ranks.lockstep else forward_of(self.model)
+        self.forward = with_noise(self.model, forward, self.neftune_alpha)
 
     @property
     def device(self) -> torch.device:

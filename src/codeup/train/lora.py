@@ -52,7 +52,9 @@ SETTINGS: dict[str, Any] = {
 """What train_sft's `lora` takes, and the defaults."""
 
 
-def complete(given: Mapping[str, Any], *, method: str, quantization: str) -> dict[str, Any]:
+def complete(
+    given: Mapping[str, Any], *, method: str, quantization: str, strategy: str = "ddp"
+) -> dict[str, Any]:  # fmt: skip
     """All settings, with defaults. UserError for unknown names and for combinations that do not work."""
     if unknown := sorted(set(given) - set(SETTINGS)):
         raise UserError(
@@ -66,6 +68,7 @@ def complete(given: Mapping[str, Any], *, method: str, quantization: str) -> dic
         init=settings["init"],
         trains_tokens=bool(settings["token_ids"]),
         token_init=settings["token_init"],
+        strategy=strategy,
     )
     if found:
         raise UserError(found[0][1], where=found[0][0])

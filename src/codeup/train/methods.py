@@ -40,11 +40,14 @@ class Trained:
     rows_set_to_mean: int = 0
 
 
-def settings_for(method: str, given: Mapping[str, Any], quantization: str) -> dict[str, Any]:
+def settings_for(
+    method: str, given: Mapping[str, Any], quantization: str, strategy: str = "ddp"
+) -> dict[str, Any]:  # fmt: skip
     """The adapter settings of a stage, complete; none for method full. UserError for what does not work together."""
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}", mend=f"choose from: {', '.join(METHODS)}")
-    return lora.complete(given if method == "lora" else {}, method=method, quantization=quantization)
+    used = given if method == "lora" else {}
+    return lora.complete(used, method=method, quantization=quantization, strategy=strategy)
 
 
 def begin(

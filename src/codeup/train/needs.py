@@ -12,7 +12,7 @@ Sources: LoRA, Hu et al. 2021 (arXiv 2106.09685); 4-bit NormalFloat with double 
 (arXiv 2305.14314, section 3); activations are what decoder.py saves or, for 4-bit weights, transformers' decoder layer
 and PEFT's LoRA layer, as listed at `_saved_by_layer`; operations, Kaplan et al. 2020 (arXiv 2001.08361, section 2.1)
 without the weight gradients of frozen layers; the division by a share of the peak, PaLM (arXiv 2204.02311, appendix B).
-Not covered: decoders other than `FAMILIES`, several devices, fragmentation beyond `ALLOCATOR_SHARE`.
+Not covered: decoders other than `FAMILIES`, time to send between devices, fragmentation beyond `ALLOCATOR_SHARE`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ CPU_SHARE = {4: 0.25, 2: 0.65}
 """On a CPU, of activations and working, by bytes of an activation: freed pieces stay in the C library's heap, and
 16-bit products have copies of their own. Fitted to nine shapes, see docs/training.md. The logits of a chunk are too
 large for the heap and go back at once."""
+PASSING = 3
+"""Layers of a shared-out base that are whole at a time: the one in use, and the next one, as sent and in its place."""
 PROCESS_BYTES = 600 << 20
 """A Python process with torch, transformers and PEFT loaded, before the model."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -205,13 +207,16 @@ def memory(
     quantization: str = "none",
     checkpointing: bool = False,
     cuda: bool = True,
+    shards: int = 1,
 ) -> Memory:
     """The peak of training with micro-batches of `tokens`, of which `trained` (default: all) predict a trained token.
 
     `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
-    the memory of the Python process before the model is loaded comes on top.
+    the memory of the Python process before the model is loaded comes on top. With `shards`, so many devices share out
+    the base (sharded.py), and this is what each of them needs; the layers are then the library's.
     """
-    e, library, predicted = bytes_per_weight, quantization != "none", tokens if trained is None else trained
+    e, predicted = bytes_per_weight, tokens if trained is None else trained
+    library = quantization != "none" or shards > 1
     adapter = lora_parameters(shape, r, targets)
     layer = tokens * _saved_by_layer(
         shape, targeted(shape, targets), r=r, dropout=dropout > 0, e=e, library=library, cuda=cuda
@@ -228,7 +233,7 @@ def memory(
     working = max(0, backward - logits)
     coming_and_going = activations + logits + working
     return Memory(
-        weights=weight_bytes(shape, e, quantization),
+        weights=weight_bytes(shape, e, quantization) if shards == 1 else sharded_bytes(shape, e, shards),
         adapter=adapter * (ADAPTER_BYTES + (e if e < 4 else 0)),  # autocast keeps a cast copy for the backward pass
         gradients=adapter * ADAPTER_BYTES,
         optimizer=2 * adapter * ADAPTER_BYTES,
@@ -247,6 +252,17 @@ def weight_bytes(shape: Shape, bytes_per_weight: int, quantization: str = "none"
         return shape.parameters * bytes_per_weight
     rest = shape.parameters - shape.linear_weights
     return round(shape.linear_weights * QUANTISED_BYTES[quantization]) + rest * bytes_per_weight
+
+
+def sharded_bytes(shape: Shape, bytes_per_weight: int, shards: int) -> int:
+    """The most of a shared-out base that a device holds: its share of the layers, what all hold, and layers in passing.
+
+    Llama-3-70B in bf16 on 8: 136.9 GB of layers / 8 + 4.2 GB embedding and head + 3 layers of 1.7 GB = 26.4 GB
+    """
+    whole = shape.head_weights * (1 if shape.tied else 2) + shape.hidden
+    layers = shape.parameters - whole
+    passing = min(PASSING, shape.layers) * layers // shape.layers
+    return (-(-layers // shards) + whole + passing) * bytes_per_weight
 
 
 def _saved_by_layer(

@@ -36,7 +36,9 @@ JOIN_S = 600
 WAIT = timedelta(days=7)
 """How long to wait for the others in a training: the first one may prepare data or answer problems meanwhile. A process
 that ends is noticed at once, by its closed connection."""
-STRATEGIES = ("ddp",)
+SIGNS = ("gloo", "nccl", "connection closed", "connection reset")
+"""In the messages of torch.distributed when another process is gone."""
+STRATEGIES = ("ddp", "fsdp2")
 
 
 class LostContact(WorkFailed):
@@ -60,13 +62,13 @@ class Ranks:
     def sum(self, tensor: torch.Tensor) -> None:
         """Put the sum over all ranks into each one's `tensor`."""
         if self.count > 1:
-            with _contact():
+            with contact():
                 dist.all_reduce(tensor, group=self.group)
 
     def copy_first(self, tensors: Iterable[torch.Tensor]) -> None:
         """Make each rank's tensors those of the first."""
         if self.count > 1:
-            with _contact(), torch.no_grad():
+            with contact(), torch.no_grad():
                 for tensor in tensors:
                     dist.broadcast(tensor, 0, group=self.group)
 
@@ -80,7 +82,7 @@ class Ranks:
                 box[0] = make()
             except CodeUpError as error:
                 box[1] = error
-        with _contact():
+        with contact():
             dist.broadcast_object_list(box, 0, group=self.group)
         if box[1] is not None:
             raise box[1]
@@ -101,7 +103,7 @@ class Ranks:
         if self.count == 1:
             return
         found: list[Any] = [None] * self.count
-        with _contact():
+        with contact():
             dist.all_gather_object(found, dict(facts), group=self.group)
         for name, value in found[0].items():
             others = [str(rank) for rank, known in enumerate(found) if known[name] != value]
@@ -185,12 +187,14 @@ def _meet(found: place.Place, backend: str) -> Any:
 
 
 @contextlib.contextmanager
-def _contact() -> Iterator[None]:
-    """torch.distributed raises RuntimeErrors of several kinds when a connection breaks."""
+def contact() -> Iterator[None]:
+    """torch.distributed raises errors of several kinds when a connection breaks: LostContact. Others pass."""
     try:
         yield
     except RuntimeError as error:
         words = str(error).strip().partition("\n")[0]
+        if not isinstance(error, dist.DistError) and not any(sign in words.lower() for sign in SIGNS):
+            raise
         raise LostContact(f"another process of this training ended, or cannot be reached ({words})") from error
 
 

@@ -34,11 +34,11 @@ import torch
 from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import course, elementwise, loop, methods, packing, selection, shortage
+from codeup.train import course, elementwise, loop, methods, packing, selection, sharded, shortage
 from codeup.train.attention import self_test, sliding_window, use_segment_attention
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
-from codeup.train.ranks import ALONE, Ranks
+from codeup.train.ranks import ALONE, Ranks, contact
 from codeup.train.saving import Saving, resume, take_weights
 from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.train.trackers import Trackers
@@ -107,7 +107,7 @@ def train_sft(
     WorkFailed (self-test, loss not a number, out of memory).
     """
     objective = objective if objective is not None else Supervised()
-    settings = methods.settings_for(method, lora, quantization)
+    settings = methods.settings_for(method, lora, quantization, strategy="fsdp2" if ranks.lockstep else "ddp")
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
     plan = make_plan(
@@ -167,11 +167,11 @@ def train_sft(
     sizes: dict[str, Any] = {
         "method": method, "lora": settings, "pack_length": pack_length, "dtype": dtype, "quantization": quantization,
         "micro_batch_tokens": optimiser["micro_batch_tokens"], "device": base_model.pick_device(device),
-        "activation_checkpointing": activation_checkpointing,
+        "activation_checkpointing": activation_checkpointing, "shards": ranks.count if ranks.lockstep else 1,
     }  # fmt: skip
     stores = [store, *([held_out] if held_out is not None else [])]
     advise = functools.partial(shortage.advice, model, longest=int(plan.lengths.max()), **sizes)
-    with _borrowed_globals(), shortage.out_of_memory_explained(advise):
+    with _borrowed_globals(), contact(), shortage.out_of_memory_explained(advise):
         ready = _load(
             model, stores, plan, out, objective=objective, settings=settings, optimiser=optimiser, sizes=sizes,
             identity=identity, seed=seed, neftune_alpha=neftune_alpha, template_tokens=template_tokens or {},
@@ -216,10 +216,12 @@ def _load(
 ) -> _Ready:  # fmt: skip
     """Load the base, attach what is trained, and prove that packed documents stay apart."""
     method = sizes["method"]
-    loaded = base_model.load_base(
-        model, dtype=sizes["dtype"], device=sizes["device"], quantization=sizes["quantization"],
-        activation_checkpointing=sizes["activation_checkpointing"], whole=method == "full",
-    )  # fmt: skip
+    common = {name: sizes[name] for name in ("dtype", "device", "activation_checkpointing")}
+    if ranks.lockstep:
+        loaded = sharded.load_sharded(model, ranks=ranks, **common)
+    else:
+        whole = method == "full"
+        loaded = base_model.load_base(model, quantization=sizes["quantization"], whole=whole, **common)
     for ids in stores:
         refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
     if loaded.device.type == "cuda" and (reason := elementwise.why_not_fused()):

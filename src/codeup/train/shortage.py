@@ -64,13 +64,23 @@ def advice(
     device: torch.device,
     quantization: str,
     activation_checkpointing: bool,
+    shards: int = 1,
 ) -> str:
     """What training needs with these settings, and with each setting changed that saves memory.
 
-    `longest` is the longest document in tokens: no pack can be shorter.
+    `longest` is the longest document in tokens: no pack can be shorter. `shards` devices share out the base.
     """
     counted = _counted(
-        model, method, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing
+        model,
+        method,
+        lora,
+        pack_length,
+        micro_batch_tokens,
+        dtype,
+        device,
+        quantization,
+        activation_checkpointing,
+        shards,
     )
     if isinstance(counted, str):
         return _without_numbers(counted, method, lora, quantization)
@@ -100,10 +110,20 @@ def planned_mb(
     device: torch.device,
     quantization: str,
     activation_checkpointing: bool,
+    shards: int = 1,
 ) -> int | None:
     """MiB that the plan expects of this training, on a CPU with the process itself; None for what it does not count."""
     counted = _counted(
-        model, method, lora, pack_length, micro_batch_tokens, dtype, device, quantization, activation_checkpointing
+        model,
+        method,
+        lora,
+        pack_length,
+        micro_batch_tokens,
+        dtype,
+        device,
+        quantization,
+        activation_checkpointing,
+        shards,
     )
     if isinstance(counted, str):
         return None
@@ -114,7 +134,7 @@ def planned_mb(
 
 def _counted(
     model: Path, method: str, lora: Mapping[str, Any], pack_length: int, micro_batch_tokens: int, dtype: str,
-    device: torch.device, quantization: str, checkpointing: bool,
+    device: torch.device, quantization: str, checkpointing: bool, shards: int,
 ) -> tuple[needs.Shape, dict[str, Any]] | str:  # fmt: skip
     """The model's shape and the settings as needs.memory takes them; or why the arithmetic does not hold for these."""
     if uncounted := _uncounted(method, lora, quantization):
@@ -132,6 +152,7 @@ def _counted(
         "quantization": quantization,
         "checkpointing": checkpointing,
         "cuda": device.type == "cuda",
+        "shards": shards,
     }
 
 
@@ -185,7 +206,7 @@ def _changes(now: Mapping[str, Any], *, pack_length: int, longest: int) -> Itera
         yield {"checkpointing": True}, "activation_checkpointing: true (a third more time)"
     if now["cuda"] and now["bytes_per_weight"] == 4:
         yield {"bytes_per_weight": 2}, "dtype: bfloat16"
-    if now["quantization"] == "none":
+    if now["quantization"] == "none" and now["shards"] == 1:
         yield {"quantization": "nf4"}, "quantization: nf4 (the base in 4 bits; needs codeup[qlora])"
 
 
