@@ -70,7 +70,7 @@ def drive(inputs: dict[str, Path], *runs: dict[str, Any]) -> list[list[dict[str,
 def trained(inputs: dict[str, Path]) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
     """Runs by name: their folder and what their ranks returned."""
     folder = inputs["model"].parent
-    scaled = {**PLAIN, "epochs": 1, "model": str(folder / "scaled")}
+    scaled = {**PLAIN, "epochs": 1, "learning_rate": 1e-3, "model": str(folder / "scaled")}
     runs: dict[str, dict[str, Any]] = {
         "one": {"count": 1},
         "two": {"count": 2},

@@ -11,10 +11,11 @@
     trackers.py    the metrics in TensorBoard, Trackio or Weights & Biases too
     checkpoint.py  atomic checkpoints, resume
     sft.py         a training from its inputs to its adapter; course.py and loop.py its steps
+    sharded.py     a base of which each process holds its share
     ranks.py       several processes that train together; place.py which of them this one is
     needs.py       what a stage will need: parameters, memory, operations, by arithmetic
     probe.py       a few real steps, to set beside it
     merge.py       base + adapter -> model folder, with the drift measured
 
-Covers LoRA, its kin and full training, on one device or several that each hold the whole model.
+Covers LoRA, its kin and full training, on one device or several.
 """

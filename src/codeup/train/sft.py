@@ -368,8 +368,10 @@ def _finished(out: Path, identity: str) -> dict[str, Any] | None:
 def _borrowed_globals() -> Iterator[None]:
     """Give the caller its random state and thread count back."""
     threads = torch.get_num_threads()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=list(devices)):
+    devices = (
+        [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    )  # one: others have contexts of their own
+    with torch.random.fork_rng(devices=devices):
         try:
             yield
         finally:
