@@ -297,6 +297,7 @@ def test_a_70b_stage_fits_eight_cards_of_80_gb_in_shares_only() -> None:
     verdicts = {}
     for strategy in ("ddp", "fsdp2"):
         settings = ["model.base=meta-llama/Meta-Llama-3-70B", f"strategy={strategy}", "devices=8"]
+        settings += ["stages.instruct.activation_checkpointing=true"]
         recipe = recipes.load("recipes/codeup-llama3-8b.yaml", settings)
         (first, *_) = planning.plan_study(recipe, study.compile_recipe(recipe), {}).stages
         verdicts[strategy] = {fit.machine: fit.verdict for fit in first.fits}
