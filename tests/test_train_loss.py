@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import GraniteConfig, GraniteForCausalLM, MistralConfig, Mistr
 from codeup.errors import UserError, WorkFailed
 from codeup.train import attention, lora, loss, sft, trained_head
 from codeup.train.batch import Batch, collate
-from codeup.train.decoder import forward_of
+from codeup.train.decoder import Product, forward_of
 from codeup.train.loop import Run, accumulate
 from codeup.train.loss import library_forward
 from codeup.train.plan import make_plan
@@ -139,6 +140,21 @@ def test_loss_and_gradients_equal_those_of_transformers() -> None:
     for name, parameter in plain.named_parameters():
         if parameter.requires_grad:
             torch.testing.assert_close(ours.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_micro_batch_leaves_none_of_its_masks_to_the_next_one(tmp_path: Path) -> None:
+    """They would be half of what a layer with dropout keeps: 3 GiB for 4,096 tokens of an 8B model."""
+    run = make_run(tmp_path, 60)
+    left = []
+
+    def forward(batch: Batch, segments: attention.Segments) -> torch.Tensor:
+        left.append(sum(isinstance(each, Product) for each in gc.get_objects()))
+        return inner(batch, segments)
+
+    inner, run.forward = run.forward, forward
+    gc.collect()
+    accumulate(run, run.reader(0), 100)
+    assert left == [0] * len(left) and len(left) > 2
 
 
 def test_the_loss_does_not_depend_on_the_chunks_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:

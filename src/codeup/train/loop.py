@@ -173,6 +173,7 @@ def accumulate(run: Run, packs: Sequence[Pack], divisor: int) -> torch.Tensor:
             sums = run.objective.sums(run, batch, run.store, micro.packs)
         (sums[0] / divisor * micro.counts).backward()
         total += sums.detach() * micro.counts
+        del sums  # what its graph still holds, dropout's masks, would last into the next forward pass
     for summed in (*gradients, total):
         run.ranks.sum(summed)
     return total
