@@ -92,7 +92,7 @@ MISTAKES = {
     "/set top_p nan": "cannot be nan",
     "/save": "name a file",
     "/save /nowhere/at/all.md": "cannot write",
-    "/run": "no Python code",
+    "/run": "no code in a fence",
     "/again": "nothing was asked",
     "/fly": "there is no /fly",
 }
@@ -120,6 +120,19 @@ def test_the_code_of_the_last_answer_runs_in_the_sandbox(
     assert told.out.count("42\n") == 2
     assert "ended well" in told.err and "made.txt; /run FOLDER keeps them" in told.err
     assert (tmp_path / "kept" / "made.txt").read_text() == "x"
+
+
+def test_other_languages_run_too_and_what_cannot_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        Pool(1).close()
+    except UserError as error:
+        pytest.skip(str(error))
+    talk(Model("```bash\necho $((6 * 7))\n```\n"), "go", "/run", monkeypatch=monkeypatch)
+    assert capsys.readouterr().out.endswith("\n42\n")
+    talk(Model("```c#\nx\n```\n"), "go", "/run", monkeypatch=monkeypatch)
+    assert "programs in c# cannot be run here" in capsys.readouterr().err
 
 
 def test_a_conversation_is_saved_as_markdown_and_as_messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -118,6 +118,46 @@ def test_numpy_can_be_imported_and_the_server_cannot(client: httpx.Client) -> No
         assert "ModuleNotFoundError" in run(client, f"import {name}")["err"]
 
 
+ALONE = {
+    "javascript": "const fs = require('fs'); console.log(fs.readFileSync('d.csv', 'utf8').toUpperCase())",
+    "php": "echo strtoupper(file_get_contents('d.csv')), PHP_EOL;",
+    "ruby": "puts File.read('d.csv').upcase",
+    "perl": "open(my $f, '<', 'd.csv'); print uc(<$f>), qq(\\n);",
+    "bash": "tr a-z A-Z < d.csv; echo",
+    "cpp": (
+        '#include <fstream>\n#include <iostream>\nint main() {\n  std::ifstream f("d.csv"); char c;\n'
+        "  while (f.get(c)) std::cout << (char)toupper(c);\n  std::cout << std::endl;\n}"
+    ),
+    "go": (
+        'package main\nimport ("fmt"; "os"; "strings")\nfunc main() {\n\tb, _ := os.ReadFile("d.csv")\n'
+        "\tfmt.Println(strings.ToUpper(string(b)))\n}"
+    ),
+    "rust": 'fn main() { println!("{}", std::fs::read_to_string("d.csv").unwrap().to_uppercase()); }',
+    "java": (
+        "import java.nio.file.*;\nclass Main { public static void main(String[] args) throws Exception {"
+        ' System.out.println(Files.readString(Path.of("d.csv")).toUpperCase()); } }'
+    ),
+}
+"""Each prints the data file in capitals."""
+
+
+@pytest.mark.parametrize("language", ALONE)
+def test_programs_of_other_languages_run_as_they_are(language: str, client: httpx.Client, programs: Programs) -> None:
+    if language not in programs.about()["languages"].values():
+        pytest.skip(f"the tools of {language} are not here")
+    told = run(client, ALONE[language], language=language, files=[file("d.csv", b"a,b")])
+    assert (told["out"], told["ended"], told["files"]) == ("A,B\n", "ended well", []), told
+
+
+@pytest.mark.parametrize("language", ["cpp", "go", "rust"])
+def test_what_a_compiler_says_is_shown(language: str, client: httpx.Client, programs: Programs) -> None:
+    if language not in programs.about()["languages"].values():
+        pytest.skip(f"the tools of {language} are not here")
+    told = run(client, "int main( {", language=language)
+    assert told["ended"].startswith("it did not compile: ended with exit code"), told
+    assert "main" in told["out"] + told["err"]
+
+
 @pytest.mark.parametrize(
     ("code", "where", "words"),
     [
@@ -144,12 +184,13 @@ def test_what_a_program_cannot_do_and_how_it_is_told(code: str, where: str, word
 
 REFUSED = [
     ({}, 400, "code"), ({"code": 1}, 400, "code"), ({"code": "x" * 200_001}, 400, "code"),
-    ({"code": "1", "language": "bash"}, 400, "only Python"), ({"code": "1", "more": 1}, 400, "more"),
+    ({"code": "1", "language": "cobol"}, 400, "cobol programs are not run"), ({"code": "1", "more": 1}, 400, "more"),
     ({"code": "1", "files": {}}, 400, "files"), ({"code": "1", "files": [file("a", b"")] * 11}, 400, "files"),
     ({"code": "\ud800"}, 400, ""), ({"code": "1", "files": [{"name": "a", "base64": "*"}]}, 400, "base64"),
     ({"code": "1", "files": [file("big", b"x" * 4_000_001)]}, 413, "larger"),
     *(({"code": "1", "files": [file(name, b"")]}, 400, "named") for name in (
-        "../x", "/etc/x", "a/b", "a\\b", ".hidden", "", "main.py", "a\nb", "\x00", "..", "<img src=x onerror=alert(1)>",
+        "../x", "/etc/x", "Main.java", "imports", "a/b", "a\\b", ".hidden", "", "main.py", "a\nb", "\x00", "..",
+        "<img src=x onerror=alert(1)>",
     )),
 ]  # fmt: skip
 

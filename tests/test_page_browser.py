@@ -258,6 +258,26 @@ def test_code_runs_only_on_a_click_with_data_files_in_and_pictures_out(
     visit.context.close()
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not here")
+def test_programs_of_other_languages_have_a_button_where_their_tools_are(browser: Any, address: str) -> None:
+    visit = Visit(browser, address, models=("a",))
+    right = '#include <cstdio>\nint main() { std::puts("in capitals"); }'
+    blocks = [
+        f"```{name}\n{code}\n```\n" for name, code in (("cpp", right), ("c++", "int main( {"), ("cobol", "STOP RUN."))
+    ]
+    visit.answers(lambda body: events("\n".join([*blocks, "```constructor\nx\n```\n"])))
+    page = visit.open()
+    visit.say("go")
+    assert page.locator(".code button:has-text('Run')").count() == 2
+    page.locator(".code").nth(0).locator("button:has-text('Run')").click()
+    page.wait_for_selector(".code:nth-of-type(1) .ran .out")
+    assert page.locator(".code").nth(0).locator(".ran .out").inner_text() == "in capitals\n"
+    page.locator(".code").nth(1).locator("button:has-text('Run')").click()
+    until(page, "document.querySelectorAll('.ran .err').length === 1")
+    assert "it did not compile" in page.locator(".code").nth(1).locator(".ran .how").first.inner_text()
+    visit.context.close()
+
+
 XSS = [
     "<script>window.hacked=1</script>", "<img src=x onerror=window.hacked=1>", "<svg onload=window.hacked=1>",
     "<svg><script>window.hacked=1</script></svg>", "[a](javascript:window.hacked=1)", "[a](JaVaScRiPt:window.hacked=1)",

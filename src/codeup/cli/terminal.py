@@ -3,7 +3,7 @@ r"""A conversation in the terminal: what is typed, what is answered, and the com
     > Write add(a, b).                          an instruction; Enter sends it
     > Sort this: \                               a line that ends with a backslash goes on in the next
     > '''                                       so does everything between two lines of three quotes, of either kind
-    > /run                                      runs the Python of the last answer in the sandbox
+    > /run                                      runs the code of the last answer in the sandbox
 
 Answers stream; in a terminal, code is highlighted line by line. What is typed is remembered between sessions where
 readline is there. From a pipe each line is an instruction, and answers are all that is printed.
@@ -26,7 +26,7 @@ from codeup import artifacts
 from codeup.errors import CodeUpError, UserError
 from codeup.types import Message
 
-FENCE = re.compile(r"^```+[ \t]*(\w*)[^\n`]*\n(.*?)^```+[ \t]*$", re.M | re.S)
+FENCE = re.compile(r"^```+[ \t]*([\w+#.-]*)[^\n`]*\n(.*?)^```+[ \t]*$", re.M | re.S)
 QUOTES = ('"""', "'''")
 COMMANDS = {
     "/help": "what can be typed",
@@ -34,7 +34,7 @@ COMMANDS = {
     "/again": "answer the last instruction once more",
     "/system": "/system TEXT: how the model is told to be; /system alone takes it back",
     "/set": "/set NAME VALUE: temperature, top_p, max_tokens or seed; /set alone shows them",
-    "/run": "run the Python code of the last answer in the sandbox; /run FOLDER also keeps the files it makes there",
+    "/run": "run the code of the last answer in the sandbox; /run FOLDER also keeps the files it makes there",
     "/save": "/save FILE: the conversation as Markdown, or as JSON messages where FILE ends with .json",
     "/quit": "end (Ctrl-D does too)",
 }
@@ -185,18 +185,24 @@ class Terminal:
         self.sampling = replace(self.sampling, **changed)
 
     def _run(self, folder: str) -> None:
-        """The Python of the last answer; what it printed, how it ended, which files it made."""
+        """The code of the last answer, in the language of its first block; what it printed, how it ended, its files."""
         blocks = FENCE.findall(self.turns[-1].content) if self.turns else []
-        codes = [code for name, code in blocks if name.lower() in ("python", "py", "python3", "")]
-        if not codes:
-            raise UserError("the last answer holds no Python code in a fence", where="/run")
+        if not blocks:
+            raise UserError("the last answer holds no code in a fence", where="/run")
         import asyncio
 
         from codeup.serve.programs import Programs
 
         programs = Programs()
         try:
-            told = asyncio.run(programs.run("\n".join(codes), []))
+            about = programs.about()
+            known = {**about["languages"], "": "python"}
+            codes = [(known[name.lower()], code) for name, code in blocks if name.lower() in known]
+            if about["offered"] and not codes:
+                raise UserError(f"programs in {blocks[0][0]} cannot be run here")
+            language = codes[0][0] if codes else "python"
+            code = "\n".join(code for name, code in codes if name == language)
+            told = asyncio.run(programs.run(code, [], language))
         except Exception as error:
             raise UserError(str(error), where="/run") from None
         finally:

@@ -114,6 +114,11 @@ def run_step(
     )  # fmt: skip
 
 
+def alone_step(argv: Sequence[str], **limits: Any) -> dict[str, Any]:
+    """A person's own program, which gets nothing on its standard input: `limits` as run_step takes them."""
+    return {**run_step(argv, **limits), "stdin": ""}
+
+
 def prepared(language: str, key: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
     """A folder of the cache for these versions, made once by `make` and moved into place when it is complete.
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "bash"
@@ -31,6 +31,15 @@ def toolchain() -> Toolchain:
     """bash and the usual commands beside it. Raises UserError where there is none."""
     bash = find(TITLE, ("bash",), INSTALL)
     return Toolchain(f"bash {version_of([bash, '--version'])}", ("/usr/bin", "/bin"), {"bash": bash})
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(
+        [tools.at["bash"], "--norc", "--noprofile", "main.sh"], cpu_s=cpu_s, memory_mb=memory_mb, processes=True,
+        memory_words=("cannot allocate memory", "xmalloc"),
+    )  # fmt: skip
+    return Wrapped({"main.sh": [["program", code]]}, (step,))
 
 
 def wrap(

@@ -22,6 +22,7 @@ from codeup.languages._tools import NAME as HARNESS
 from codeup.languages._tools import (
     Toolchain,
     Wrapped,
+    alone_step,
     call,
     compile_step,
     find,
@@ -68,6 +69,16 @@ def _precompile(compiler: str, folder: Path) -> None:
         header = folder / f"{standard}.h"
         header.write_text("".join(f"#include <{name}>\n" for name in (*headers, "unistd.h")))
         call([compiler, f"-std={standard}", "-x", "c++-header", header.name, "-o", f"{header.name}.gch"], cwd=folder)
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    linker = ["-fuse-ld=gold"] if tools.at["gold"] else []
+    compiling = compile_step([tools.at["g++"], "-std=c++17", "-Wall", *linker, "-o", "main", "main.cpp"])
+    step = alone_step(
+        ["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=("std::bad_alloc",)
+    )
+    return Wrapped({"main.cpp": [["program", code]]}, (compiling, step))
 
 
 def wrap(

@@ -20,7 +20,7 @@ from typing import Any
 
 from codeup.errors import UserError
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, find, prepared, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, call, compile_step, find, prepared, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "go"
@@ -118,6 +118,27 @@ def _build(go: str, folder: Path, has_testify: bool) -> None:
     call(["rm", "-rf", "work"], cwd=folder)
 
 
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS)
+    files = {"main.go": [["program", code]], "imports": [["program", _known_packages(tools)]]}
+    return Wrapped(files, (*_build_steps(tools), step))
+
+
+def _known_packages(tools: Toolchain) -> str:
+    """The import configuration, with the cache's place in it."""
+    cache = tools.at["cache"]
+    return (Path(cache) / "imports").read_text().replace("@HERE@", cache)
+
+
+def _build_steps(tools: Toolchain) -> tuple[dict[str, Any], dict[str, Any]]:
+    """main.go -> main.a -> main."""
+    known = ["-importcfg", "imports"]
+    compiler = [f"{tools.at['tools']}/compile", "-p", "main", "-complete", *known, "-o", "main.a", "main.go"]
+    linker = [f"{tools.at['tools']}/link", *known, "-s", "-w", "-buildmode=exe", "-o", "main", "main.a"]
+    return compile_step(compiler, env=tools.env), compile_step(linker, env=tools.env)
+
+
 def wrap(
     program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
     compat: str = "",
@@ -140,36 +161,10 @@ def wrap(
             *((("", "testing"),) if ("", "testing") not in imports else ()),
         )
     )  # fmt: skip
-    cache = tools.at["cache"]
-    compiler = [
-        f"{tools.at['tools']}/compile",
-        "-p",
-        "main",
-        "-complete",
-        "-importcfg",
-        "imports",
-        "-o",
-        "main.a",
-        "main.go",
-    ]
-    linker = [
-        f"{tools.at['tools']}/link",
-        "-importcfg",
-        "imports",
-        "-s",
-        "-w",
-        "-buildmode=exe",
-        "-o",
-        "main",
-        "main.a",
-    ]
-    steps = (
-        compile_step(compiler, env=tools.env), compile_step(linker, env=tools.env),
-        run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS),
-    )  # fmt: skip
-    known_packages = (Path(cache) / "imports").read_text().replace("@HERE@", cache)
+    run = run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS)
     parts = [["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", code], ["ours", f"\n{body}\n"]]
-    return Wrapped({"main.go": parts, "imports": [["program", known_packages]]}, steps, compat)
+    files = {"main.go": parts, "imports": [["program", _known_packages(tools)]]}
+    return Wrapped(files, (*_build_steps(tools), run), compat)
 
 
 def used_imports(

@@ -17,7 +17,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codeup.languages._tools import Toolchain, Wrapped, call, find, harness, identifiers, prepared, run_step
+from codeup.languages._tools import (
+    Toolchain,
+    Wrapped,
+    alone_step,
+    call,
+    find,
+    harness,
+    identifiers,
+    prepared,
+    run_step,
+)
 from codeup.languages._tools import version as version_of
 
 NAME = "java"
@@ -96,6 +106,16 @@ def _archive(java: str, jar: Path, folder: Path) -> None:
     (folder / "Main.java").write_text(SAMPLE, encoding="utf-8")
     archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "Main.java", "Main"]
     call([java, *FLAGS, *archive], cwd=folder, stdin="secret\n")
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    memory = [f"-Xmx{memory_mb}m"]
+    step = alone_step(
+        [tools.at["java"], *FLAGS, *memory, "Main.java"], cpu_s=cpu_s, memory_mb=memory_mb + 1024,
+        memory_words=MEMORY_WORDS, env=tools.env,
+    )  # fmt: skip
+    return Wrapped({"Main.java": [["program", code]]}, (step,))  # Java compiles a single file itself (JEP 330)
 
 
 def wrap(

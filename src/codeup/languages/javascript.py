@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from codeup.languages._tools import Files, Toolchain, Wrapped, find, harness, identifiers, run_step
+from codeup.languages._tools import Files, Toolchain, Wrapped, alone_step, find, harness, identifiers, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "javascript"
@@ -40,6 +40,15 @@ def toolchain() -> Toolchain:
     """Node. Raises UserError where there is none."""
     node = find(TITLE, ("node", "nodejs"), INSTALL)
     return Toolchain(f"node {version_of([node, '--version'])}", (node,), {"node": node})
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    heap = f"--max-old-space-size={memory_mb}"
+    step = alone_step(
+        [tools.at["node"], heap, "main.js"], cpu_s=cpu_s, memory_mb=memory_mb + 512, memory_words=MEMORY_WORDS
+    )
+    return Wrapped({"main.js": [["program", code]]}, (step,))
 
 
 def wrap(

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "perl"
@@ -35,6 +35,15 @@ def toolchain() -> Toolchain:
     perl = find(TITLE, ("perl",), INSTALL)
     show = (perl, *(path for path in LIBRARIES if os.path.isdir(path)))
     return Toolchain(f"perl {version_of([perl, '-e', 'print $^V'])}", show, {"perl": perl})
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(
+        [tools.at["perl"], "main.pl"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb + 128,
+        memory_words=MEMORY_WORDS,
+    )  # fmt: skip
+    return Wrapped({"main.pl": [["program", code]]}, (step,))
 
 
 def wrap(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "php"
@@ -34,6 +34,16 @@ def toolchain() -> Toolchain:
     """php. Raises UserError where there is none."""
     php = find(TITLE, ("php", "php8.4", "php8.2"), INSTALL)
     return Toolchain(f"php {version_of([php, '--version'])}", (php,), {"php": php})
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    text = code if "<?" in code else f"<?php\n{code}"
+    step = alone_step(
+        [tools.at["php"], "-n", "-d", f"memory_limit={memory_mb}M", "main.php"], cpu_s=cpu_s, memory_mb=memory_mb + 256,
+        address_mb=memory_mb + 512, memory_words=MEMORY_WORDS,
+    )  # fmt: skip
+    return Wrapped({"main.php": [["program", text]]}, (step,))
 
 
 def wrap(

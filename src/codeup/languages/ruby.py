@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "ruby"
@@ -38,6 +38,15 @@ def toolchain() -> Toolchain:
     ruby = find(TITLE, ("ruby",), INSTALL)
     libraries = glob.glob("/usr/share/rubygems-integration") + glob.glob("/var/lib/gems")
     return Toolchain(f"ruby {version_of([ruby, '--version'])}", (ruby, *libraries), {"ruby": ruby})
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(
+        [tools.at["ruby"], "main.rb"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb + 256,
+        memory_words=MEMORY_WORDS,
+    )  # fmt: skip
+    return Wrapped({"main.rb": [["program", code]]}, (step,))
 
 
 def wrap(

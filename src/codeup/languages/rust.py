@@ -20,7 +20,17 @@ from typing import Any
 
 from codeup.errors import UserError
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, find, harness, prepared, run_step
+from codeup.languages._tools import (
+    Toolchain,
+    Wrapped,
+    alone_step,
+    call,
+    compile_step,
+    find,
+    harness,
+    prepared,
+    run_step,
+)
 from codeup.languages._tools import version as version_of
 
 NAME = "rust"
@@ -137,13 +147,39 @@ def _fast_linker(root: str) -> str:
     return found[0] if found else ""
 
 
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(
+        ["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=MEMORY_WORDS,
+        env={"LD_LIBRARY_PATH": tools.at["library"]},
+    )  # fmt: skip
+    return Wrapped({"main.rs": [["program", code]]}, (_compiling(tools), step))
+
+
+def _crates_there(tools: Toolchain) -> list[str]:
+    cache = Path(tools.at["cache"])
+    return [name for name in ("rand", "regex", "md5") if (cache / f"lib{name}.rlib").exists()]
+
+
+def _compiling(tools: Toolchain) -> dict[str, Any]:
+    """main.rs -> main, with the crates that are there."""
+    cache = tools.at["cache"]
+    linking = ["-C", f"link-arg=-B{cache}", "-C", "link-arg=-fuse-ld=lld"] if tools.at["lld"] else []
+    externs = [part for name in _crates_there(tools) for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
+    arguments = [
+        tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", cache,
+        *externs, "-C", f"linker={tools.at['linker']}", "-C", "debuginfo=0", "-C", "strip=symbols",
+        "-C", "prefer-dynamic", *linking, "-o", "main", "main.rs",
+    ]  # fmt: skip
+    return compile_step(arguments, env=tools.env)
+
+
 def wrap(
     program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
     compat: str = "",
 ) -> Wrapped:  # fmt: skip
     """The crate and its two steps. Raises UserError where the benchmark's crates were not found."""
-    cache = Path(tools.at["cache"])
-    have = [name for name in ("rand", "regex", "md5") if (cache / f"lib{name}.rlib").exists()]
+    have = _crates_there(tools)
     missing = [name for name in (extra or {}).get("crates", ()) if name not in have]
     if missing:
         raise UserError(f"this benchmark's Rust programs need the crates {', '.join(missing)}", mend=CRATES_INSTALL)
@@ -163,16 +199,9 @@ def wrap(
         + "".join(f"    {each}();\n" for each in calls)
         + f'    ::std::println!("\\n{{}} {{}}", secret.trim(), {len(calls)});\n}}\npub mod solution {{\n'
     )
-    linking = ["-C", f"link-arg=-B{cache}", "-C", "link-arg=-fuse-ld=lld"] if tools.at["lld"] else []
-    externs = [part for name in have for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
-    arguments = [
-        tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", str(cache),
-        *externs, "-C", f"linker={tools.at['linker']}", "-C", "debuginfo=0", "-C", "strip=symbols",
-        "-C", "prefer-dynamic", *linking, "-o", "main", "main.rs",
-    ]  # fmt: skip
     run = run_step(
         ["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=MEMORY_WORDS,
         env={"LD_LIBRARY_PATH": tools.at["library"]},
     )  # fmt: skip
-    steps = (compile_step(arguments, env=tools.env), run)
+    steps = (_compiling(tools), run)
     return Wrapped({"main.rs": [["ours", ours], ["program", program], ["ours", f"\n{plain}\n}}\n"]]}, steps, compat)

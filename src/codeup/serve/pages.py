@@ -49,6 +49,8 @@ HEADERS = {
 MOST_CODE, MOST_UPLOADS = 200_000, 10
 RUN_BODY_BYTES = 24 << 20
 NAME = re.compile(r"\w[\w .()+-]{0,99}")
+PROGRAM = re.compile(r"(?i)main(\.\w+)?|imports")
+"""Names of the program's own files (programs.py)."""
 """A data file's name: no folders, no leading dot."""
 
 
@@ -98,7 +100,7 @@ class Page:
 
     async def run(self, request: HttpRequest) -> Response:
         asked = _parsed(await read_body(request, RUN_BODY_BYTES))
-        return self._json(await self.programs.run(asked.code, [_upload(file) for file in asked.files]))
+        return self._json(await self.programs.run(asked.code, [_upload(file) for file in asked.files], asked.language))
 
     async def login(self, request: HttpRequest) -> Response:
         """The only way a browser gets at a server with a token: programs send the header instead."""
@@ -136,8 +138,6 @@ def _parsed(body: bytes) -> _Run:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise Refusal(400, f"{where}: {first['msg']}", param=where[:200], code=first["type"]) from None
-    if asked.language != "python":
-        raise Refusal(400, "only Python programs are run here", param="language", code="unsupported")
     try:
         asked.code.encode()
     except UnicodeError:
@@ -146,7 +146,7 @@ def _parsed(body: bytes) -> _Run:
 
 
 def _upload(file: _File) -> Upload:
-    if NAME.fullmatch(file.name) is None or file.name == "main.py":
+    if NAME.fullmatch(file.name) is None or PROGRAM.fullmatch(file.name):
         raise Refusal(400, f"a data file cannot be named {file.name[:80]!r}", param="files", code="invalid_name")
     try:
         data = base64.b64decode(file.base64, validate=True)

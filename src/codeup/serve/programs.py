@@ -1,11 +1,13 @@
 """Programs that a person asks to run from the page: in our sandbox, with data files in and files out.
 
-    {"code": "print(open('d.csv').read())", "files": [{"name": "d.csv", "base64": "MSwy"}]}
+    {"code": "print(open('d.csv').read())", "language": "python", "files": [{"name": "d.csv", "base64": "MSwy"}]}
       -> {"ended": "ended well", "seconds": 0.02, "out": "1,2", "err": "", "files": [], "notes": []}
 
-The same walls as for judged programs: a private root with the standard library, numpy and matplotlib, no network, no
-other process, no file of this machine. Refused where the sandbox is not strong. One program at a time; others wait, a
-few of them. Nothing is kept between two runs. Not covered: languages other than Python, input while it runs.
+The same walls as for judged programs: a private root with Python's standard library, numpy and matplotlib, or another
+language's tools (languages/, those that can run a program as it is and whose tools are here), no network, no file of
+this machine. Each language has a sandbox of its own, opened when it is first needed: Python programs do not see
+compilers. Refused where the sandbox is not strong. One program at a time; others wait, a few of them. Nothing is kept
+between two runs. Not covered: input while it runs, programs of several files.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from codeup.errors import CodeUpError
-from codeup.languages._tools import step
+from codeup import plugins
+from codeup.errors import CodeUpError, UserError
+from codeup.languages._tools import Toolchain, step
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool, RunJob
 from codeup.serve.refusal import Refusal
@@ -29,6 +32,10 @@ from codeup.serve.refusal import Refusal
 PACKAGES = ("numpy", "matplotlib")
 """What programs may import besides the standard library: numpy, and matplotlib with what it needs."""
 CPU_S, WALL_S, MEMORY_MB, SCRATCH_MB = 10.0, 30.0, 1024, 64
+TOOLS = Limits(cpu_s=30.0, wall_s=120.0, memory_mb=MEMORY_MB, scratch_mb=256, files=256, threads=512)
+"""What a sandbox with compilers has more of; the program itself has the same limits."""
+COMPILED = ("main", "main.a")
+"""What compilers leave."""
 KEPT = 100_000
 """Bytes of the beginning and of the end of what a program prints that are shown."""
 FILE_BYTES, MOST_FILES, MADE_BYTES = 4_000_000, 20, 8_000_000
@@ -45,89 +52,127 @@ class Upload:
 
 
 class Programs:
-    """The sandbox behind POST /page/run, started when it is first needed."""
+    """The sandboxes behind POST /page/run, one per language, started when they are first needed."""
 
     def __init__(self) -> None:
-        self._pool: Pool | None = None
+        self._pools: dict[str, Pool] = {}
+        self._tools: dict[str, Toolchain] = {}
+        self._others: dict[str, str] | None = None
         self._why = ""
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="run")
         self._closing = threading.Lock()
 
     def about(self) -> dict[str, Any]:
-        """What the page says before anything is run: whether programs can run here, under which limits, or why not."""
-        pool = self._open()
+        """What the page says before anything is run: whether programs can run here, in which languages and under which
+        limits, or why not. `languages`: the word after a code block's fence -> the language."""
+        pool = self._python()
         if pool is None:
-            return {"offered": False, "why": self._why, "limits": "", "file_bytes": FILE_BYTES}
-        return {
-            "offered": True,
-            "why": "",
-            "limits": f"{LIMITS}; sandbox: {pool.isolated.level}",
-            "file_bytes": FILE_BYTES,
-        }
+            return {"offered": False, "why": self._why, "limits": "", "file_bytes": FILE_BYTES, "languages": {}}
+        limits = f"{LIMITS}; sandbox: {pool.isolated.level}"
+        fences = {"python": "python", "py": "python", "python3": "python", **self._fences()}
+        return {"offered": True, "why": "", "limits": limits, "file_bytes": FILE_BYTES, "languages": fences}
 
     async def about_off_loop(self) -> dict[str, Any]:
         """As `about`, which may start processes."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.about)
 
-    async def run(self, code: str, uploads: Sequence[Upload]) -> dict[str, Any]:
-        """Run a Python program. Raises Refusal where too many wait, or no sandbox is strong enough."""
+    async def run(self, code: str, uploads: Sequence[Upload], language: str = "python") -> dict[str, Any]:
+        """Run a program. Raises Refusal where too many wait, no sandbox is strong enough, or a language is missing."""
         if self._waiting > WAITING:
             raise Refusal(429, "other programs are waiting to be run", code="busy", headers={"Retry-After": "5"})
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, code, uploads)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, code, uploads, language)
         finally:
             self._waiting -= 1
 
-    def _open(self) -> Pool | None:
-        if self._pool is None and not self._why:
+    def _fences(self) -> dict[str, str]:
+        """Of other languages whose tools are on this machine: looked for once."""
+        if self._others is None:
+            self._others = {}
+            for name in plugins.names("languages"):
+                room = plugins.load("languages", name)
+                if not hasattr(room, "alone"):
+                    continue
+                try:
+                    room.probe()
+                except UserError:
+                    continue
+                self._others |= dict.fromkeys(room.FENCES, name)
+        return self._others
+
+    def _python(self) -> Pool | None:
+        if "python" not in self._pools and not self._why:
             limits = Limits(cpu_s=CPU_S, wall_s=WALL_S, memory_mb=MEMORY_MB, scratch_mb=SCRATCH_MB)
             try:
-                self._pool = Pool(1, limits, show=[os.path.realpath(sys.executable)], import_names=PACKAGES)
+                self._pools["python"] = Pool(1, limits, show=[os.path.realpath(sys.executable)], import_names=PACKAGES)
             except CodeUpError as error:
                 self._why = f"programs cannot be run here: {error}".splitlines()[0]
-        return self._pool
+        return self._pools.get("python")
 
-    def _run(self, code: str, uploads: Sequence[Upload]) -> dict[str, Any]:
-        pool = self._open()
-        if pool is None:
+    def _other(self, language: str) -> Pool:
+        """The sandbox with a language's tools. Raises Refusal where it is not offered, UserError where none opens."""
+        if language not in self._fences().values():
+            here = ", ".join(dict.fromkeys(("python", *self._fences().values())))
+            raise Refusal(400, f"{language[:40]} programs are not run here, only {here}", param="language")
+        if language not in self._pools:
+            tools = plugins.load("languages", language).toolchain()
+            self._pools[language] = Pool(1, TOOLS, show=tools.show, proc=tools.proc)
+            self._tools[language] = tools
+        return self._pools[language]
+
+    def _run(self, code: str, uploads: Sequence[Upload], language: str) -> dict[str, Any]:
+        if self._python() is None:
             raise Refusal(503, self._why, code="no_sandbox")
-        python = os.path.realpath(sys.executable)
-        environment = {"PYTHONPATH": "/packages", "MPLBACKEND": "Agg", "MPLCONFIGDIR": "/scratch/.matplotlib"}
-        running = step(
-            "the program", [python, "-s", "-S", "-B", "-X", "utf8", "main.py"], env=environment, cpu_s=CPU_S,
-            wall_s=WALL_S, address_mb=2 * MEMORY_MB, data_mb=MEMORY_MB, memory_words=("MemoryError",),
-        )  # fmt: skip
         data = {upload.name: base64.b64encode(upload.data).decode() for upload in uploads}
         most = {"files": MOST_FILES, "bytes": MADE_BYTES}
         try:
-            answer = pool.run(RunJob({"main.py": code}, data, ({**running, "kept": KEPT},), most))
+            if language == "python":
+                pool, files, steps = self._pools[language], {"main.py": code}, (_python_step(),)
+            else:
+                pool = self._other(language)
+                room, tools = plugins.load("languages", language), self._tools[language]
+                wrapped = room.alone(code, tools=tools, cpu_s=CPU_S, memory_mb=MEMORY_MB)
+                files = {name: parts[0][1] for name, parts in wrapped.files.items()}
+                steps = wrapped.steps
+            kept = tuple({**each, "wall_s": min(each["wall_s"], WALL_S), "kept": KEPT} for each in steps)
+            answer = pool.run(RunJob(files, data, kept, most))
         except CodeUpError as error:
             raise Refusal(500, f"the sandbox failed: {error}", code="sandbox") from None
-        return _told(answer)
+        return _told(answer, kept)
 
     def close(self) -> None:
-        """End the sandbox and whatever runs in it."""
+        """End the sandboxes and whatever runs in them."""
         with self._closing:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+            while self._pools:
+                self._pools.popitem()[1].close()
             self._why = "the server is stopping"
             self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _told(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _python_step() -> dict[str, Any]:
+    python = os.path.realpath(sys.executable)
+    environment = {"PYTHONPATH": "/packages", "MPLBACKEND": "Agg", "MPLCONFIGDIR": "/scratch/.matplotlib"}
+    return step(
+        "the program", [python, "-s", "-S", "-B", "-X", "utf8", "main.py"], env=environment, cpu_s=CPU_S,
+        wall_s=WALL_S, address_mb=2 * MEMORY_MB, data_mb=MEMORY_MB, memory_words=("MemoryError",),
+    )  # fmt: skip
+
+
+def _told(answer: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The supervisor's answer in the words of the page."""
-    last = answer["steps"][-1]
+    last, at = answer["steps"][-1], steps[len(answer["steps"]) - 1]
     notes = []
     if last["printed"] > 2 * KEPT:
         notes.append(f"{last['printed']:,} bytes were printed; the beginning and the end are shown")
     if answer["others"]:
         notes.append(f"{answer['others']} more files were not taken along: links, too many, or too large")
-    files = [{"name": name, "base64": data} for name, data in answer["made"].items()]
+    made = {name: data for name, data in answer["made"].items() if name not in COMPILED}
+    files = [{"name": name, "base64": data} for name, data in made.items()]
+    ended = ("it did not compile: " if at["compiler"] else "") + _ended(last)
     return {
-        "ended": _ended(last), "seconds": last["wall_s"], "out": last["out"], "err": last["err"], "files": files,
+        "ended": ended, "seconds": last["wall_s"], "out": last["out"], "err": last["err"], "files": files,
         "notes": notes,
     }  # fmt: skip
 

@@ -15,7 +15,6 @@ const make = (tag, properties = {}, ...children) => {
 const button = (text, title, onclick) => make("button", { type: "button", textContent: text, title, onclick });
 const settings = $("settings"), talk = $("talk"), text = $("text"), inputField = $("input");
 const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: 512, seed: "", stop: "", instruction: false, autorun: false };
-const RUNS = { python: "python", py: "python", python3: "python" };
 
 let conversations = [], current = null, running = null, server = { run: { offered: false } };
 
@@ -61,7 +60,7 @@ const requestFor = (model, column, upTo) => {
 // ------------------------------------------------------------------------------------------------------ one answer
 
 const codeBlock = (code, name) => {
-  const box = make("div", { className: "code" }), runs = RUNS[name];
+  const box = make("div", { className: "code" }), runs = Object.hasOwn(server.run.languages ?? {}, name) ? server.run.languages[name] : null;
   const copy = button("Copy", "Copy this code", async () => {
     await navigator.clipboard.writeText(code).catch(() => notice("the browser did not allow copying"));
     copy.textContent = "Copied";
