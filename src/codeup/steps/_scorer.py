@@ -39,7 +39,7 @@ def make_scorer(
 
     asked = select["benchmark"]
     benchmark = plugins.load("benchmarks", asked["name"])
-    data = named(load_benchmark(asked["name"], dict(at)), select["problems"])
+    data = named(load_benchmark(asked, dict(at)), select["problems"])
     renderer = load_renderer(start, select["template"])
     limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
     own = data.problems[0]
