@@ -13,7 +13,7 @@ from codeup import __version__, plugins
 from codeup.errors import UserError
 
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "accelerate", "numpy", "pydantic")
-OPTIONAL = ("bitsandbytes", "vllm", "xllamacpp", "ray")
+OPTIONAL = ("bitsandbytes", "xllamacpp", "ray")
 
 
 def list_names(kind: str, *, json: bool) -> None:
