@@ -176,6 +176,17 @@ def test_the_explorer_begins_with_what_the_final_model_failed(browser: Any, expl
     visit.page.close()
 
 
+def test_the_page_opens_at_its_beginning(browser: Any, explored: Path) -> None:
+    """Marking the first answer of the explorer, far down, scrolls its list and not the page."""
+    visit = Visit(browser, explored)
+    visit.page.wait_for_selector(".row[aria-selected=true]")
+    assert visit.page.evaluate("[window.scrollY, document.documentElement.scrollHeight > 2 * window.innerHeight]") == [
+        0,
+        True,
+    ]
+    visit.page.close()
+
+
 def test_search_finds_text_inside_answers_and_none_finds_none(browser: Any, explored: Path) -> None:
     page = opened(browser, explored).page
     page.select_option("select[name=outcome]", "")

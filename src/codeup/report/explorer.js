@@ -159,7 +159,10 @@
     for (const line of list.querySelectorAll(".row")) {
       const here = Number(line.dataset.at) === chosen;
       line.setAttribute("aria-selected", here);
-      if (here) line.scrollIntoView({ block: "nearest" });
+      if (!here) continue;
+      const all = list.getBoundingClientRect(), own = line.getBoundingClientRect(); // only the list is scrolled, not the page
+      if (own.top < all.top) list.scrollTop -= all.top - own.top;
+      else if (own.bottom > all.bottom) list.scrollTop += own.bottom - all.bottom;
     }
   };
 
