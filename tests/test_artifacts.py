@@ -85,3 +85,18 @@ def test_a_full_disk_is_a_clear_error_and_keeps_the_old_file(tmp_path: Path, mon
         artifacts.write_json(tmp_path / "a.json", {"x": 2})
     assert '"x": 1' in (tmp_path / "a.json").read_text()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_version_of_code_counts_pages_and_scripts_and_no_compiled_leftovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
+    version = artifacts.code_version.__wrapped__
+    (tmp_path / "page" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "page" / "page.py").write_text("x = 1")
+    (tmp_path / "page" / "page.js").write_text("let x = 1;")
+    first = version(("page",))
+    (tmp_path / "page" / "__pycache__" / "page.pyc").write_bytes(b"1")
+    assert version(("page",)) == first
+    (tmp_path / "page" / "page.js").write_text("let x = 2;")
+    assert version(("page",)) != first

@@ -62,11 +62,13 @@ def step_fingerprint(step: Step, inputs: Sequence[str], code: str) -> str:
 
 @cache
 def code_version(parts: tuple[str, ...]) -> str:
-    """Fingerprint of the package's source files under `parts` (files or folders relative to `codeup/`)."""
+    """Fingerprint of the package's files under `parts` (files or folders relative to `codeup/`), whatever their kind:
+    what a page or a program of another language is made of is source, too."""
     root, digest = Path(__file__).parent, hashlib.sha256()
     for part in sorted(parts):
         path = root / part
-        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        inside = (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        files = sorted(inside) if path.is_dir() else [path]
         assert files and files[0].is_file(), f"no source under {path}"
         for file in files:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
