@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from server_for_tests import in_a_thread
 
 from codeup.judging import app, running
 from codeup.judging.court import Court, Settings
@@ -75,18 +73,5 @@ def judging(
     """Serve until the block ends."""
     listening = bind("127.0.0.1", 0)
     server, desk = running.prepare(wanted, limits or app.Limits(max_batch=32), host=host, token=token)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
-    thread.start()
-    try:
-        for _ in range(3000):
-            if server.started and (not wait or desk.state != "loading"):
-                break
-            time.sleep(0.01)
-        assert server.started
-        assert not wait or desk.state == "ready", desk.error
-        yield Judging(f"http://127.0.0.1:{listening.getsockname()[1]}", desk)
-    finally:
-        server.should_exit = True
-        thread.join(40)
-        listening.close()
-        assert not thread.is_alive()
+    with in_a_thread(server, listening, desk, wait=wait) as address:
+        yield Judging(address, desk)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 import httpx
 import torch
+from server_for_tests import in_a_thread
 from tokenizers_for_tests import byte_level
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -56,25 +55,11 @@ def served(
     host: str = "127.0.0.1", wait: bool = True, more_routes: Sequence[Any] = (),
 ) -> Iterator[Running]:  # fmt: skip
     """Serve a model until the block ends."""
-    import asyncio
-
     limits = limits or app.Limits()
     load = load or running.hf_loader(
         folder, name, adapters or {}, template=template, device="cpu", dtype="auto", limits=limits
     )
     listening = running.bind("127.0.0.1", 0)
     server, desk = running.prepare(load, host=host, limits=limits, token=token, more_routes=more_routes)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
-    thread.start()
-    try:
-        for _ in range(3000):
-            if server.started and (not wait or desk.state != "loading"):
-                break
-            time.sleep(0.01)
-        assert server.started
-        assert not wait or desk.state == "ready", desk.error
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", desk)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listening.close()
+    with in_a_thread(server, listening, desk, wait=wait) as address:
+        yield Running(address, desk)

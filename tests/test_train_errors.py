@@ -351,18 +351,17 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(error: Exception) -> No
         raise error
 
 
-def advice(model: Path, **changes: Any) -> list[str]:
+def advice(model: Path, *, longest: int = 2000, **changes: Any) -> list[str]:
     settings: dict[str, Any] = {
         "lora": {"r": 32, "targets": "all-linear", "dropout": 0.05},
         "pack_length": 4096,
         "micro_batch_tokens": 4096,
-        "longest": 2000,
         "dtype": "bfloat16",
         "device": torch.device("cpu"),
         "quantization": "none",
         "activation_checkpointing": False,
     }
-    return shortage.advice(model, **settings | changes).splitlines()
+    return shortage.advice(shortage.Sizes(model, **settings | changes), longest=longest).splitlines()
 
 
 def test_the_advice_has_the_numbers_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,9 @@ def _child(order: Mapping[str, Any]) -> None:
 
     def advise() -> str:
         device = base.pick_device(order["device"])
-        return shortage.advice(Path(order["model"]), longest=order["pack_length"], device=device, **settings)
+        return shortage.advice(
+            shortage.Sizes(Path(order["model"]), device=device, **settings), longest=order["pack_length"]
+        )
 
     answer = Path(order["out"]) / "answer.json"
     try:

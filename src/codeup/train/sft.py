@@ -111,12 +111,7 @@ def train_sft(
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
     plan = make_plan(
-        store,
-        capacity=pack_length,
-        tokens_per_batch=tokens_per_batch,
-        epochs=epochs,
-        seed=seed,
-        group=objective.group,
+        store, capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed, group=objective.group
     )
     optimiser: dict[str, Any] = {
         "learning_rate": learning_rate,
@@ -146,17 +141,9 @@ def train_sft(
         "selection": [select_by, early_stop, scorer.identity if scorer else None],
     }
     evaluator = selection.make_evaluator(
-        plan,
-        held_out,
-        rows=eval_rows,
-        per_epoch=evals_per_epoch,
-        share=eval_share,
-        seed=seed,
-        scorer=scorer,
-        select_by=select_by,
-        early_stop=early_stop,
-        group=objective.group,
-    )
+        plan, held_out, rows=eval_rows, per_epoch=evals_per_epoch, share=eval_share, seed=seed, scorer=scorer,
+        select_by=select_by, early_stop=early_stop, group=objective.group,
+    )  # fmt: skip
     drawn = neftune_alpha > 0 or (method == "lora" and settings["dropout"] > 0)
     identity = _identity(_of_the_result(facts, drawn=drawn, watched=select_by != selection.LAST or early_stop > 0))
     _agree(ranks, facts)
@@ -164,13 +151,12 @@ def train_sft(
     if finished is not None:
         return finished
     emit = emit if ranks.first else ignore_event
-    sizes: dict[str, Any] = {
-        "method": method, "lora": settings, "pack_length": pack_length, "dtype": dtype, "quantization": quantization,
-        "micro_batch_tokens": optimiser["micro_batch_tokens"], "device": base_model.pick_device(device),
-        "activation_checkpointing": activation_checkpointing, "shards": ranks.count if ranks.lockstep else 1,
-    }  # fmt: skip
+    sizes = shortage.Sizes(
+        model, settings, pack_length, optimiser["micro_batch_tokens"], dtype, base_model.pick_device(device),
+        quantization, activation_checkpointing, method, ranks.count if ranks.lockstep else 1,
+    )  # fmt: skip
     stores = [store, *([held_out] if held_out is not None else [])]
-    advise = functools.partial(shortage.advice, model, longest=int(plan.lengths.max()), **sizes)
+    advise = functools.partial(shortage.advice, sizes, longest=int(plan.lengths.max()))
     with _borrowed_globals(), contact(), shortage.out_of_memory_explained(advise):
         ready = _load(
             model, stores, plan, out, objective=objective, settings=settings, optimiser=optimiser, sizes=sizes,
@@ -188,7 +174,7 @@ def train_sft(
         course.train(run, evaluator, saving, course.Record(run, trackers, emit, step_name))
         summary = _summary(run, evaluator, ready.difference, resumed, time.perf_counter() - started) | {
             "method": method,
-            "planned_memory_mb": shortage.planned_mb(model, **sizes),
+            "planned_memory_mb": shortage.planned_mb(sizes),
             "untrained_tokens": ready.untrained,
             "rows_set_to_mean": ready.trained.rows_set_to_mean,
         }
@@ -211,17 +197,17 @@ class _Ready:
 
 def _load(
     model: Path, stores: Sequence[TokenStore], plan: Plan, out: Path, *, objective: Objective,
-    settings: Mapping[str, Any], optimiser: Mapping[str, Any], sizes: Mapping[str, Any], identity: str, seed: int,
+    settings: Mapping[str, Any], optimiser: Mapping[str, Any], sizes: shortage.Sizes, identity: str, seed: int,
     neftune_alpha: float, template_tokens: Mapping[str, int], drawn: bool, ranks: Ranks, emit: Emit, step_name: str,
 ) -> _Ready:  # fmt: skip
     """Load the base, attach what is trained, and prove that packed documents stay apart."""
-    method = sizes["method"]
-    common = {name: sizes[name] for name in ("dtype", "device", "activation_checkpointing")}
+    method = sizes.method
+    common: dict[str, Any] = {name: getattr(sizes, name) for name in ("dtype", "device", "activation_checkpointing")}
     if ranks.lockstep:
         loaded = sharded.load_sharded(model, ranks=ranks, **common)
     else:
         whole = method == "full"
-        loaded = base_model.load_base(model, quantization=sizes["quantization"], whole=whole, **common)
+        loaded = base_model.load_base(model, quantization=sizes.quantization, whole=whole, **common)
     for ids in stores:
         refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
     if loaded.device.type == "cuda" and (reason := elementwise.why_not_fused()):
@@ -234,7 +220,7 @@ def _load(
     run = loop.Run(
         loaded, trained.module, stores[0], plan, out, seed=seed, objective=objective,
         plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha, drawn=drawn, ranks=ranks,
-        compute=base_model.training_dtype(model, sizes["dtype"], loaded.device), **optimiser,
+        compute=base_model.training_dtype(model, sizes.dtype, loaded.device), **optimiser,
     )  # fmt: skip
     documents = test_documents(stores[0], plan, sliding_window(loaded))
     return _Ready(run, trained, untrained, self_test(loaded, run.forward, documents, reference="sdpa"))

@@ -16,7 +16,7 @@ import errno
 import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,38 +52,30 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in WORDS)
 
 
-def advice(
-    model: Path,
-    *,
-    method: str = "lora",
-    lora: Mapping[str, Any],
-    pack_length: int,
-    micro_batch_tokens: int,
-    longest: int,
-    dtype: str,
-    device: torch.device,
-    quantization: str,
-    activation_checkpointing: bool,
-    shards: int = 1,
-) -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """What of a training decides its memory, by the names of train_sft; `shards` devices share out the base."""
+
+    model: Path
+    lora: Mapping[str, Any]
+    pack_length: int
+    micro_batch_tokens: int
+    dtype: str
+    device: torch.device
+    quantization: str
+    activation_checkpointing: bool
+    method: str = "lora"
+    shards: int = 1
+
+
+def advice(sizes: Sizes, *, longest: int) -> str:
     """What training needs with these settings, and with each setting changed that saves memory.
 
-    `longest` is the longest document in tokens: no pack can be shorter. `shards` devices share out the base.
+    `longest` is the longest document in tokens: no pack can be shorter.
     """
-    counted = _counted(
-        model,
-        method,
-        lora,
-        pack_length,
-        micro_batch_tokens,
-        dtype,
-        device,
-        quantization,
-        activation_checkpointing,
-        shards,
-    )
+    device, counted = sizes.device, _counted(sizes)
     if isinstance(counted, str):
-        return _without_numbers(counted, method, lora, quantization)
+        return _without_numbers(counted, sizes)
     shape, now = counted
     cuda = device.type == "cuda"
     parts = asdict(needs.memory(shape, **now))
@@ -94,83 +86,60 @@ def advice(
     doubt = " By this estimate it fits: look for other programs, and for limits of this one." if total < there else ""
     first = f"It needs about {_size(total)} ({shown}) and {_size(there)} are there.{doubt}"
     lines = [
-        f"  {_size(need + process):>9} with {words}" for need, words in _proposals(shape, now, longest, pack_length)
+        f"  {_size(need + process):>9} with {words}"
+        for need, words in _proposals(shape, now, longest, sizes.pack_length)
     ]
     return "\n".join([first + (" It would need" if lines else ""), *lines])
 
 
-def planned_mb(
-    model: Path,
-    *,
-    method: str = "lora",
-    lora: Mapping[str, Any],
-    pack_length: int,
-    micro_batch_tokens: int,
-    dtype: str,
-    device: torch.device,
-    quantization: str,
-    activation_checkpointing: bool,
-    shards: int = 1,
-) -> int | None:
+def planned_mb(sizes: Sizes) -> int | None:
     """MiB that the plan expects of this training, on a CPU with the process itself; None for what it does not count."""
-    counted = _counted(
-        model,
-        method,
-        lora,
-        pack_length,
-        micro_batch_tokens,
-        dtype,
-        device,
-        quantization,
-        activation_checkpointing,
-        shards,
-    )
+    counted = _counted(sizes)
     if isinstance(counted, str):
         return None
     shape, now = counted
-    process = 0 if device.type == "cuda" else needs.PROCESS_BYTES
+    process = 0 if sizes.device.type == "cuda" else needs.PROCESS_BYTES
     return round((needs.memory(shape, **now).total + process) / needs.MIB)
 
 
-def _counted(
-    model: Path, method: str, lora: Mapping[str, Any], pack_length: int, micro_batch_tokens: int, dtype: str,
-    device: torch.device, quantization: str, checkpointing: bool, shards: int,
-) -> tuple[needs.Shape, dict[str, Any]] | str:  # fmt: skip
+def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
     """The model's shape and the settings as needs.memory takes them; or why the arithmetic does not hold for these."""
-    if uncounted := _uncounted(method, lora, quantization):
+    if uncounted := _uncounted(sizes):
         return f"{uncounted} is not counted"
     try:
-        shape = needs.shape_of(read_config(model).to_dict(), where=str(model / "config.json"))
+        shape = needs.shape_of(read_config(sizes.model).to_dict(), where=str(sizes.model / "config.json"))
     except UserError as error:
         return f"the {error.what}"
     return shape, {
-        "r": lora["r"],
-        "targets": lora["targets"],
-        "dropout": lora["dropout"],
-        "tokens": max(micro_batch_tokens, pack_length),
-        "bytes_per_weight": pick_dtype(dtype, device, shape.hidden).itemsize,
-        "quantization": quantization,
-        "checkpointing": checkpointing,
-        "cuda": device.type == "cuda",
-        "shards": shards,
+        "r": sizes.lora["r"],
+        "targets": sizes.lora["targets"],
+        "dropout": sizes.lora["dropout"],
+        "tokens": max(sizes.micro_batch_tokens, sizes.pack_length),
+        "bytes_per_weight": pick_dtype(sizes.dtype, sizes.device, shape.hidden).itemsize,
+        "quantization": sizes.quantization,
+        "checkpointing": sizes.activation_checkpointing,
+        "cuda": sizes.device.type == "cuda",
+        "shards": sizes.shards,
     }
 
 
-def _uncounted(method: str, lora: Mapping[str, Any], quantization: str) -> str:
+def _uncounted(sizes: Sizes) -> str:
     """What of these settings the arithmetic of needs.py, plain LoRA of one rank, leaves out; "" for nothing."""
-    if method != "lora":
-        return f"method: {method}"
-    if quantization == "int8":
+    if sizes.method != "lora":
+        return f"method: {sizes.method}"
+    if sizes.quantization == "int8":
         return "quantization: int8"
     names = {"use_dora": "DoRA", "token_ids": "training token rows", "rank_pattern": "rank_pattern"}
     names["init"] = "the beginning of PiSSA"
-    return next((words for name, words in names.items() if lora.get(name) not in (None, "zero", False, {}, [])), "")
+    return next(
+        (words for name, words in names.items() if sizes.lora.get(name) not in (None, "zero", False, {}, [])), ""
+    )
 
 
-def _without_numbers(why: str, method: str, lora: Mapping[str, Any], quantization: str) -> str:
+def _without_numbers(why: str, sizes: Sizes) -> str:
     """The settings that save memory, as far as they go with the others."""
-    smaller = quantization != "nf4" and lora.get("init", "zero") == "zero"
-    last = "method: lora" if method != "lora" else "quantization: nf4" if smaller else ""
+    smaller = sizes.quantization != "nf4" and sizes.lora.get("init", "zero") == "zero"
+    last = "method: lora" if sizes.method != "lora" else "quantization: nf4" if smaller else ""
     return (
         "To mend, in this order: lower micro_batch_tokens and pack_length, set activation_checkpointing: true"
         f"{last and f', set {last}'}. Without numbers, because {why}."
