@@ -118,6 +118,20 @@ def test_in_bfloat16_it_is_as_near_to_the_exact_gradient_as_the_library() -> Non
     assert lean < 1.2 * library < 0.2
 
 
+def test_in_bfloat16_a_step_of_the_optimiser_is_seen_by_the_next_batch() -> None:
+    """16-bit copies of the adapter are kept between batches: they must follow it."""
+    base, adapter = make("llama", torch.bfloat16)
+    forward = lean_forward(base)
+    before = loss_and_gradients(base, adapter, forward)
+    for key, parameter in adapter.named_parameters():
+        if "lora_" in key:
+            parameter.data.mul_(1.5)
+    after = loss_and_gradients(base, adapter, forward)
+    fresh = loss_and_gradients(base, adapter, lean_forward(base))
+    assert float(before[0]) != float(after[0])
+    torch.testing.assert_close(after, fresh, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("low", [True, False])
 def test_the_gradient_of_a_product_is_that_of_its_differences(dropout: float, low: bool) -> None:
