@@ -246,6 +246,22 @@ def test_when_no_sandbox_can_be_made_again_nothing_is_judged(file: Path, monkeyp
             assert (client.get("/health").status_code, client.get("/health").json()["status"]) == (503, "failed")
 
 
+def test_a_program_that_ran_out_of_time_on_a_busy_machine_is_judged_again_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with judging(settings(file, workers=1)) as server:
+        real, asked = server.court.pools[0].judge_on, list[Any]()
+
+        def busy_at_first(place: int, job: Any) -> Any:
+            asked.append(job)
+            found = real(place, job)
+            return found if len(asked) > 1 else {**found, "outcome": "TIMEOUT", "contended": True}
+
+        monkeypatch.setattr(server.court.pools[0], "judge_on", busy_at_first)
+        assert server.judge(task_id="T/0", completion="    return x\n").json()["reward"] == 1.0
+        assert len(asked) == 2
+
+
 def test_one_program_need_not_wait_for_a_batch_of_others(file: Path) -> None:
     with judging(settings(file, workers=1)) as server:
         order: list[str] = []
