@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from serve_for_tests import tiny_model
+from signals_for_tests import hears_ctrl_c
 
 from codeup.errors import UserError
 from codeup.serve import app, running
@@ -80,8 +81,9 @@ def test_from_loading_to_ready_every_connection_is_answered(tmp_path: Path) -> N
     listening.close()
     command = [sys.executable, "-m", "codeup", "serve", str(tiny_model(tmp_path)), "--port", str(port)]
     server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=hears_ctrl_c,
+    )  # fmt: skip
     until_listening(port)
     seen = [ask(port)[0]]
     while seen[-1] != 200:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from signals_for_tests import hears_ctrl_c
 from synth_endpoint import BAD, BANK, KEY, Scripted, model
 
 from codeup.synth.budget import Budget
@@ -150,11 +151,6 @@ def test_a_rerun_sends_nothing_and_writes_the_same_bytes(
         assert {seed["licence"] for row in rows_of(out) for seed in row["seeds"]} == {"MIT"}
 
 
-def _hears_ctrl_c() -> None:
-    """Tests that were started in the background of a shell ignore SIGINT, and so would their children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_an_interrupted_run_continues_to_the_same_bytes_and_pays_once(
     how: signal.Signals, seeds: Path, tmp_path: Path
@@ -166,7 +162,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes_and_pays_once(
     with Scripted(delay_s=0.15) as endpoint:
         argv = command("evol", seeds, cut, endpoint.url, "--rows", "6", "--concurrency", "2")
         process = subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_hears_ctrl_c
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
         )
         while len(endpoint.requests) < once // 2:
             assert process.poll() is None, "ended before it could be interrupted"
