@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "codeup"
 FLOORS = [
     ["types", "errors"],
-    ["recipe", "recipe_text", "plugins", "artifacts", "stats", "repeats", "executors"],
+    ["recipe", "recipe_checks", "recipe_text", "plugins", "artifacts", "stats", "repeats", "executors"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
     ["train", "evaluate", "decontaminate", "provenance", "report", "export", "serve", "models"],
     ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing", "judging"],
@@ -19,8 +19,11 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     ("recipe", "recipe_text"),
+    ("recipe", "recipe_checks"),
+    ("recipe_checks", "recipe_text"),
+    ("recipe_checks", "recipe"),
     ("repeats", "stats"),
-    ("recipe_text", "plugins"),
+    ("recipe_checks", "plugins"),
     ("executors", "artifacts"),
     ("__main__", "cli"),
 }

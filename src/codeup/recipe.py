@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from codeup import recipe_checks as checks
 from codeup import recipe_text as text
 from codeup.errors import UserError
 
@@ -385,7 +386,7 @@ class Recipe(Section):
         """
         if self.variants is not None:
             return {name: tuple(stages) for name, stages in self.variants.items()}
-        return text.default_chains([stage.name for stage in self.stages], self.ablate)
+        return checks.default_chains([stage.name for stage in self.stages], self.ablate)
 
     def prefixes(self) -> list[tuple[str, ...]]:
         """Every chain that ends in a training: each prefix of each variant once, shorter before longer.
@@ -434,78 +435,14 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
         recipe = Recipe.model_validate(document.value)
     except ValidationError as error:
         problems += [text.explain(item, Recipe) for item in error.errors()]
-    problems += text.check_references(document.value, Recipe)
+    problems += checks.check_references(document.value, Recipe)
     if recipe is not None:
-        problems += _conflicts(recipe)
-    problems += text.check_sizes(document.value, Recipe)
+        problems += checks.check_conflicts(recipe)
+    problems += checks.check_sizes(document.value, Recipe)
     if problems:
         raise UserError(document.render(problems))
     assert recipe is not None
     return recipe
-
-
-def conflicts(
-    *,
-    method: str,
-    quantization: str,
-    dora: bool,
-    init: str,
-    trains_tokens: bool,
-    token_init: str,
-    strategy: str = "ddp",
-) -> list[tuple[str, str]]:
-    """Settings of a stage that do not work together, as (setting, why)."""
-    found = []
-    if method == "full" and quantization != "none":
-        found.append(("method", f"full trains all weights, and those held in {quantization} cannot be trained"))
-    if method == "lora" and init != "zero" and quantization != "none":
-        found.append(("lora.init", f"{init} takes its directions out of the exact weights, not out of {quantization}"))
-    if method == "lora" and dora and quantization == "int8":
-        found.append(("lora.dora", "the lengths of rows cannot be read from an int8 base; nf4 works"))
-    if token_init == "mean" and not trains_tokens:
-        found.append(("lora.token_init", "mean is where trained rows begin, and trainable_tokens names none"))
-    if strategy == "fsdp2":
-        reads = "reads whole matrices, and under strategy fsdp2 no device has them"
-        not_in_shares = {
-            ("method", "full trains the base, and strategy fsdp2 shares out a frozen one"): method == "full",
-            ("method", f"strategy fsdp2 does not share out a base in {quantization}"): quantization != "none",
-            ("lora.dora", f"DoRA {reads}"): dora,
-            ("lora.init", f"{init} {reads}"): init != "zero",
-            ("lora.trainable_tokens", "rows of tokens are not trained under strategy fsdp2"): trains_tokens,
-        }
-        found += [conflict for conflict, there in not_in_shares.items() if there]
-    return found
-
-
-def _conflicts(recipe: Recipe) -> list[text.Problem]:
-    problems = []
-    for name, data in recipe.data.items():
-        without = [at for at, source in enumerate(data.sources) if source.weight is None]
-        if without and len(without) < len(data.sources):
-            place = ("data", name, "sources", without[0])
-            problems.append(text.Problem(place, "has no weight, and other sources of this data have one"))
-    for at, stage in enumerate(recipe.stages):
-        found = conflicts(
-            method=stage.method,
-            quantization=recipe.model.quantization,
-            dora=stage.lora.dora,
-            init=stage.lora.init,
-            trains_tokens=stage.lora.trainable_tokens not in ("none", []),
-            token_init=stage.lora.token_init,
-            strategy=recipe.strategy,
-        )
-        if recipe.strategy == "fsdp2" and stage.select_by == "pass@1":
-            found.append(("select_by", "pass@1 needs the whole model on one device; strategy fsdp2 shares it out"))
-        if stage.method == "full" and stage.lora != Lora():
-            found.append(("lora", "method: full trains no adapter; leave these settings out"))
-        problems += [text.Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
-    written: dict[str, tuple[str, ...]] = {}
-    for chain in recipe.prefixes():
-        other = written.setdefault("-".join(chain), chain)
-        if other != chain:
-            why = f"stages {' → '.join(other)} and {' → '.join(chain)} would share the name {'-'.join(chain)}"
-            problems.append(text.Problem(("stages",), f"{why}; give a stage another name"))
-    return problems
 
 
 def dump(recipe: Recipe) -> str:

@@ -29,7 +29,7 @@ from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError
-from codeup.recipe import conflicts
+from codeup.recipe_checks import conflicts
 from codeup.train import pissa, shards
 from codeup.train.base import renamed_in_transformers_6
 from codeup.train.products import MergedLinear
