@@ -189,6 +189,7 @@ def test_two_models_side_by_side_each_with_its_own_history_and_their_difference(
     visit = Visit(browser, address, models=("base", "tuned"))
     visit.answers(lambda body: events("same line\n\n", f"only {body['model']}"))
     page = visit.open()
+    assert page.locator(".empty p").inner_text().startswith("Two models side by side")
     page.select_option("#beside", "tuned")
     visit.say("go")
     assert page.locator(".answer .name b").all_inner_texts() == ["base", "tuned"]
@@ -244,6 +245,7 @@ def test_code_runs_only_on_a_click_with_data_files_in_and_pictures_out(
     code = "import numpy, PIL.Image\nprint(open('d.csv').read())\nPIL.Image.fromarray(numpy.zeros((4, 4), 'uint8')).save('p.png')"
     visit.answers(lambda body: events(f"Run this:\n\n```python\n{code}\n```\n"))
     page = visit.open()
+    assert page.locator(".empty p").inner_text() == "Programs run only when you say so."
     (tmp_path / "d.csv").write_text("1,2,3")
     page.set_input_files("#attach", str(tmp_path / "d.csv"))
     page.wait_for_selector("#files li")
@@ -262,19 +264,21 @@ def test_code_runs_only_on_a_click_with_data_files_in_and_pictures_out(
 def test_programs_of_other_languages_have_a_button_where_their_tools_are(browser: Any, address: str) -> None:
     visit = Visit(browser, address, models=("a",))
     right = '#include <cstdio>\nint main() { std::puts("in capitals"); }'
-    blocks = [
-        f"```{name}\n{code}\n```\n" for name, code in (("cpp", right), ("c++", "int main( {"), ("cobol", "STOP RUN."))
-    ]
+    programs = (("cpp", right), ("c++", "int main( {"), ("cpp", "int main() {}"), ("cobol", "STOP RUN."))
+    blocks = [f"```{name}\n{code}\n```\n" for name, code in programs]
     visit.answers(lambda body: events("\n".join([*blocks, "```constructor\nx\n```\n"])))
     page = visit.open()
     visit.say("go")
-    assert page.locator(".code button:has-text('Run')").count() == 2
+    assert page.locator(".code button:has-text('Run')").count() == 3
     page.locator(".code").nth(0).locator("button:has-text('Run')").click()
     page.wait_for_selector(".code:nth-of-type(1) .ran .out")
     assert page.locator(".code").nth(0).locator(".ran .out").inner_text() == "in capitals\n"
     page.locator(".code").nth(1).locator("button:has-text('Run')").click()
     until(page, "document.querySelectorAll('.ran .err').length === 1")
     assert "it did not compile" in page.locator(".code").nth(1).locator(".ran .how").first.inner_text()
+    page.locator(".code").nth(2).locator("button:has-text('Run')").click()
+    until(page, "document.querySelectorAll('.ran .how')[2]?.textContent.includes('printed nothing')")
+    assert page.locator(".ran .how", has_text="printed nothing").count() == 1
     visit.context.close()
 
 

@@ -79,7 +79,8 @@ const run = async (box, code, name) => {
   const out = box.appendChild(make("div", { className: "ran", role: "status" }, make("span", { className: "how", textContent: "running …" })));
   try {
     const done = await api.runCode(code, name, current?.files ?? []);
-    const how = `${done.ended} after ${done.seconds.toFixed(2)} s; ${server.run.limits}`;
+    const silent = done.out || done.err || done.files.length ? "" : ", printed nothing";
+    const how = `${done.ended} after ${done.seconds.toFixed(2)} s${silent}; ${server.run.limits}`;
     out.replaceChildren(make("div", { className: "how", textContent: how }));
     if (done.out) out.append(make("pre", { className: "out", textContent: done.out, tabIndex: 0 }));
     if (done.err) out.append(make("pre", { className: "err", textContent: done.err, tabIndex: 0 }));
@@ -166,12 +167,13 @@ const drawAssistant = (node) => {
 };
 
 const EXAMPLES = ["Write a Python function that returns the prime factors of a number.", "Read numbers.csv and print the mean of each column.", "Explain what this does: sorted(d, key=d.get)[:3]"];
+const welcome = () => `${$("beside").parentElement.hidden ? "" : "Two models side by side: choose a second one above. "}Programs run only when you say so.`;
 const draw = () => {
   const nodes = current ? store.path(current) : [];
   talk.replaceChildren(...nodes.map((node) => (node.role === "user" ? drawUser(node) : drawAssistant(node))));
   if (!nodes.length)
     talk.append(
-      make("div", { className: "empty" }, make("h1", { textContent: "Ask for code" }), make("p", { textContent: "Two models side by side: choose a second one above. Programs run only when you say so." }),
+      make("div", { className: "empty" }, make("h1", { textContent: "Ask for code" }), make("p", { textContent: welcome() }),
         make("div", { className: "try" }, ...EXAMPLES.map((one) => button(one, "", () => ((text.value = one), grow(text), text.focus()))))),
     );
   drawFiles();
@@ -382,6 +384,7 @@ const connect = async () => {
       settings.elements.autorun.parentElement.hidden = !server.run.offered;
       $("send").disabled = false;
       notice(server.run.offered ? "" : (server.run.why ?? ""));
+      for (const line of talk.querySelectorAll(".empty p")) line.textContent = welcome();
       return;
     } catch (error) {
       $("send").disabled = true;
