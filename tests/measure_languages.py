@@ -23,6 +23,7 @@ from pathlib import Path
 from codeup import plugins
 from codeup.evaluate import whole
 from codeup.evaluate.programs import judge_programs
+from codeup.languages import _go_packages as go_packages
 from codeup.languages import go as go_room
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool, ProgramJob
@@ -84,7 +85,7 @@ def naive(problem: Problem) -> bool:
         folder = Path(name)
         code = 1
         commands = steps(problem, problem.prompt + problem.canonical_solution, folder)
-        env = {**os.environ, "GO111MODULE": "off", "GOPATH": go_room.GOPATH}
+        env = {**os.environ, "GO111MODULE": "off", "GOPATH": go_packages.GOPATH}
         for place, command in enumerate(commands):
             with subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=env

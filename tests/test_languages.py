@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,21 @@ def test_a_secret_that_arrives_in_pieces_is_still_seen_with_its_count() -> None:
     os.close(write)
     assert not stream.read()
     os.close(read)
+
+
+def test_a_go_test_of_testifys_http_functions_is_linked_with_them_and_others_are_without() -> None:
+    ready("go")
+    imports = 'package main\nimport ("testing"; {}"github.com/stretchr/testify/assert")\n'
+    handler = "func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(answer()) }"
+    extra = {"whole": True, "setup": imports.replace("{}", '"net/http"; ')}
+    tests = f'func TestAll(t *testing.T) {{ assert.HTTPSuccess(t, {handler}, "GET", "/", nil) }}\n'
+    http = Problem("go/http", "", "answer", tests, language="go", extra=extra)
+    plain = replace(
+        http, tests="func TestAll(t *testing.T) { assert.New(t).Equal(answer(), 200) }\n",
+        extra={"whole": True, "setup": imports.replace("{}", "")},
+    )  # fmt: skip
+    codes = [f"func answer() int {{ return {code} }}" for code in (200, 404)]
+    with Pool(2, whole.limits_for(None), **whole.opened([http])) as opened:
+        found = [verdict for each in (http, plain) for verdict in judge(opened, each, codes)]
+    assert [verdict.outcome for verdict in found] == [Outcome.PASSED, Outcome.FAILED] * 2, found
+    assert found[3].detail.startswith("Error Trace: /scratch/main.go"), found[3]

@@ -6,7 +6,8 @@
 
 A program cannot pass by os.Exit, by init functions, by flags that select no test, by t.SkipNow, or by printing. It
 could with package unsafe, by searching its own memory. The packages: the standard library, and testify's
-assert from Debian's package of sources. (`go build` spends most of its time on finding out that nothing has changed.)
+assert from Debian's package of sources (_go_packages.py). `go build` is not used: it spends most of its time on finding
+out that nothing has changed.
 """
 
 from __future__ import annotations
@@ -19,18 +20,28 @@ from pathlib import Path
 from typing import Any
 
 from codeup.errors import UserError
+from codeup.languages import _go_packages as packages
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, call, compile_step, find, prepared, run_step
+from codeup.languages._tools import (
+    Toolchain,
+    Wrapped,
+    alone_step,
+    call,
+    compile_step,
+    find,
+    harness,
+    prepared,
+    run_step,
+)
 from codeup.languages._tools import version as version_of
 
 NAME = "go"
 TITLE = "Go"
 FENCES = ("go", "golang")
 INSTALL = "install Go (Debian: apt-get install golang-go)"
-TESTIFY = "github.com/stretchr/testify/assert"
 TESTIFY_INSTALL = "install testify (Debian: apt-get install golang-github-stretchr-testify-dev)"
-GOPATH = "/usr/share/gocode"
-"""Where Debian keeps the sources of Go packages."""
+UNCOLLECTED = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
+"""For compiler and linker: garbage is collected only when a gibibyte is in use, and few programs need a tenth."""
 
 MEMORY_WORDS = ("runtime: out of memory", "cannot allocate memory", "makeslice: len out of range")
 USUAL = (
@@ -93,50 +104,39 @@ def toolchain() -> Toolchain:
     go = find(TITLE, ("go",), INSTALL)
     known = json.loads(call([go, "env", "-json", "GOROOT", "GOTOOLDIR", "GOVERSION"], cwd=Path("/")))
     number = known["GOVERSION"].removeprefix("go")
-    has_testify = os.path.isdir(f"{GOPATH}/src/{TESTIFY}")
-    key = {"version": number, "testify": has_testify, "cgo": "as installed"}
-    cache = prepared(NAME, key, lambda at: _build(go, at, has_testify))
+    has_testify = os.path.isdir(f"{packages.GOPATH}/src/{packages.TESTIFY}")
+    key = {"version": number, "testify": has_testify, "cgo": "as installed", "lean": [2, harness("go_deps.go")]}
+    more = {"has_testify": has_testify, "has_fuzz": _has_fuzz(number)}
+    cache = prepared(NAME, key, lambda at: packages.build(go, known["GOTOOLDIR"], at, **more))
     at = {"tools": known["GOTOOLDIR"], "cache": str(cache), "testify": "yes" if has_testify else ""}
     root = os.path.realpath(known["GOROOT"])
     return Toolchain(f"go {number}", (root, known["GOTOOLDIR"], str(cache)), at, {"GOROOT": known["GOROOT"]})
 
 
-def _build(go: str, folder: Path, has_testify: bool) -> None:
-    """Compile everything once and keep {"path": archive} as an import configuration."""
-    packages = ["std", *([TESTIFY] if has_testify else [])]
-    env = {"GO111MODULE": "off", "GOPATH": GOPATH, "GOCACHE": str(folder / "work"), "GOFLAGS": ""}
-    text = call([go, "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", *packages], cwd=folder, env=env)
-    lines = []
-    (folder / "pkg").mkdir()
-    for number, line in enumerate(sorted(set(text.split()))):
-        path, _, archive = line.partition("=")
-        if archive:
-            target = folder / "pkg" / f"{number}.a"
-            os.replace(archive, target) if archive.startswith(str(folder)) else os.symlink(archive, target)
-            lines.append(f"packagefile {path}=@HERE@/pkg/{number}.a\n")
-    (folder / "imports").write_text("".join(lines))
-    call(["rm", "-rf", "work"], cwd=folder)
-
-
 def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
     """A program with nothing added, to be looked at and not judged."""
     step = alone_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS)
-    files = {"main.go": [["program", code]], "imports": [["program", _known_packages(tools)]]}
+    files = {"main.go": [["program", code]], "imports": [["program", _known_packages(tools, "imports")]]}
     return Wrapped(files, (*_build_steps(tools), step))
 
 
-def _known_packages(tools: Toolchain) -> str:
-    """The import configuration, with the cache's place in it."""
+def _known_packages(tools: Toolchain, name: str) -> str:
+    """An import configuration, with the cache's place in it."""
     cache = tools.at["cache"]
-    return (Path(cache) / "imports").read_text().replace("@HERE@", cache)
+    return (Path(cache) / name).read_text().replace("@HERE@", cache)
+
+
+def _is_lean(tools: Toolchain, text: str) -> bool:
+    """Whether a program is linked with the lean set of packages."""
+    return (Path(tools.at["cache"]) / "lean").exists() and not packages.HEAVY.search(text)
 
 
 def _build_steps(tools: Toolchain) -> tuple[dict[str, Any], dict[str, Any]]:
     """main.go -> main.a -> main."""
-    known = ["-importcfg", "imports"]
+    known, env = ["-importcfg", "imports"], {**tools.env, **UNCOLLECTED}
     compiler = [f"{tools.at['tools']}/compile", "-p", "main", "-complete", *known, "-o", "main.a", "main.go"]
     linker = [f"{tools.at['tools']}/link", *known, "-s", "-w", "-buildmode=exe", "-o", "main", "main.a"]
-    return compile_step(compiler, env=tools.env), compile_step(linker, env=tools.env)
+    return compile_step(compiler, env=env), compile_step(linker, env=env)
 
 
 def wrap(
@@ -145,7 +145,7 @@ def wrap(
 ) -> Wrapped:  # fmt: skip
     """The file and its three steps. `extra["setup"]` is what stands before the tests: package clause and imports."""
     setup = (extra or {}).get("setup", "")
-    if TESTIFY in setup + tests and not tools.at["testify"]:
+    if packages.TESTIFY in setup + tests and not tools.at["testify"]:
         raise UserError("this benchmark's Go tests need testify", mend=TESTIFY_INSTALL)
     code, own = split_imports(program)
     body, asked = split_imports(f"{setup}\n{tests}")
@@ -153,17 +153,19 @@ def wrap(
     names = re.findall(r"(?m)^func\s+(Test\w*)\s*\(", body)
     listed = ", ".join(f'{HARNESS}_one("{name}", {name})' for name in names)
     ours = OURS.replace("@TESTS@", listed).replace("@FUZZ@", "nil, " if _has_fuzz(tools.version) else "")
+    lean = _is_lean(tools, program + tests)
+    deps = packages.OURS if lean else packages.THEIRS
     lines = "".join(f"import {name} {json.dumps(path)}\n" for name, path in imports)
     needed = "".join(
         f'import {name} "{path}"\n'
         for name, path in (
-            (f"{HARNESS}_os", "os"), (f"{HARNESS}_text", "strconv"), (f"{HARNESS}_deps", "testing/internal/testdeps"),
+            (f"{HARNESS}_os", "os"), (f"{HARNESS}_text", "strconv"), (f"{HARNESS}_deps", deps),
             *((("", "testing"),) if ("", "testing") not in imports else ()),
         )
     )  # fmt: skip
     run = run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS)
     parts = [["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", code], ["ours", f"\n{body}\n"]]
-    files = {"main.go": parts, "imports": [["program", _known_packages(tools)]]}
+    files = {"main.go": parts, "imports": [["program", _known_packages(tools, "lean" if lean else "imports")]]}
     return Wrapped(files, (*_build_steps(tools), run), compat)
 
 
