@@ -116,13 +116,10 @@ def _filled(text: str, paths: dict[str, str]) -> str:
 
 def _job(problem: Problem, index: int, code: str) -> ProgramJob:
     job = whole.job(problem, Program(problem.task_id, index, code, "attack"), Limits(cpu_s=CPU_S, memory_mb=MEMORY_MB))
-    steps = tuple(
-        {
-            **step,
-            "cpu_s": min(step["cpu_s"], CPU_S),
-            "wall_s": min(step["wall_s"], WALL_S),
-            "data_mb": min(step["data_mb"], 2 * MEMORY_MB),
-        }
-        for step in job.steps
-    )
-    return replace(job, steps=steps)
+    warm = job.warm and {**job.warm, "steps": [_held(step) for step in job.warm["steps"]]}
+    return replace(job, steps=tuple(map(_held, job.steps)), warm=warm)
+
+
+def _held(step: dict[str, Any]) -> dict[str, Any]:
+    low = {"cpu_s": CPU_S, "wall_s": WALL_S, "data_mb": 2 * MEMORY_MB}
+    return {**step, **{name: min(step[name], most) for name, most in low.items()}}

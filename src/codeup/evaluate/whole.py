@@ -123,7 +123,7 @@ def job(problem: Problem, program: Program, limits: Limits, compat: str = "") ->
         program.code, problem.tests, tools=tools(problem.language), cpu_s=limits.cpu_s, memory_mb=limits.memory_mb,
         extra=problem.extra, compat=rules(problem, compat),
     )  # fmt: skip
-    return ProgramJob(problem.task_id, program.index, wrapped.files, wrapped.steps, wrapped.compat)
+    return ProgramJob(problem.task_id, program.index, wrapped.files, wrapped.steps, wrapped.compat, wrapped.warm)
 
 
 def stdin_job(problem: Problem, program: Program, limits: Limits, compat: str = "") -> StdinJob:

@@ -25,6 +25,9 @@ from codeup.errors import UserError, WorkFailed
 COMPILE_CPU_S, COMPILE_WALL_S, COMPILE_MB = 30.0, 120.0, 2048
 """Limits of one compiler process; honest programs of the benchmarks take a tenth of them."""
 
+LASTS_S = 86400.0
+"""Processor time after which a compiler that stays is started anew."""
+
 NAME = "CODEUP_NAME"
 """The word that the judge replaces by a random name in our own parts of a program."""
 
@@ -47,11 +50,15 @@ class Toolchain:
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """A program with its tests, ready for the sandbox: files as lists of parts, and the steps that run it."""
+    """A program with its tests, ready for the sandbox: files as lists of parts, and the steps that run it.
+
+    `warm` says how a compiler that stays may take the place of compiling (sandbox/warm.py).
+    """
 
     files: Files
     steps: tuple[dict[str, Any], ...]
     compat: str = ""
+    warm: dict[str, Any] | None = None
 
 
 def find(language: str, names: Sequence[str], install: str) -> str:
@@ -112,6 +119,11 @@ def run_step(
         "the program", argv, env=env, secret=True, processes=processes, cpu_s=cpu_s, wall_s=4 * cpu_s,
         address_mb=address_mb, data_mb=memory_mb, memory_words=memory_words,
     )  # fmt: skip
+
+
+def companion_step(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A compiler that stays and answers (sandbox/companion.py): its time is limited for each answer, not in all."""
+    return step("a warm compiler", argv, env=env, cpu_s=LASTS_S, wall_s=LASTS_S)
 
 
 def alone_step(argv: Sequence[str], **limits: Any) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Java: compiled in memory and run in one virtual machine, whose own classes come from a shared archive.
 
     harness    reads the secret into a local variable of its main, compiles program and tests, calls the tests' main
+    compiler   from the second program on they come compiled, from a compiler that stays in a sandbox of its own: it
+               runs nothing of what it reads, makes every program's classes anew, and ends when javac itself fails
     program    loaded by a class loader that does not know the harness
     tests      their main throws on a wrong answer; only when it comes back the harness prints the secret
 
@@ -22,6 +24,7 @@ from codeup.languages._tools import (
     Wrapped,
     alone_step,
     call,
+    companion_step,
     find,
     harness,
     identifiers,
@@ -35,6 +38,7 @@ TITLE = "Java"
 FENCES = ("java",)
 INSTALL = "install a JDK, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"
 MEMORY_WORDS = ("OutOfMemoryError", "insufficient memory", "Could not reserve enough space")
+SOURCES = ("CodeupCompiler.java", "CodeupHarness.java")
 FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:CICompilerCount=1", "-Xshare:auto")
 SAMPLE = """import java.util.*;
 import java.util.stream.*;
@@ -82,7 +86,7 @@ def toolchain() -> Toolchain:
     env = {"LD_LIBRARY_PATH": f"{home}/lib"}
     number = version_of([compiler, "-version"])
     java = f"{home}/bin/java"
-    key = {"version": number, "harness": harness("CodeupHarness.java")}
+    key = {"version": number, "harness": [harness(name) for name in SOURCES]}
     jar = prepared(f"{NAME}-harness", key, lambda at: _compile(java, at)) / "harness.jar"
     more = {**key, "flags": FLAGS, "jar": str(jar), "sample": SAMPLE}
     cache = prepared(NAME, more, lambda at: _archive(java, jar, at))
@@ -96,15 +100,16 @@ def toolchain() -> Toolchain:
 
 
 def _compile(java: str, folder: Path) -> None:
-    (folder / "CodeupHarness.java").write_text(harness("CodeupHarness.java"), encoding="utf-8")
-    call([f"{os.path.dirname(java)}/javac", "CodeupHarness.java"], cwd=folder)
+    for name in SOURCES:
+        (folder / name).write_text(harness(name), encoding="utf-8")
+    call([f"{os.path.dirname(java)}/javac", *SOURCES], cwd=folder)
     call([f"{os.path.dirname(java)}/jar", "cf", "harness.jar", "-C", ".", "."], cwd=folder)
 
 
 def _archive(java: str, jar: Path, folder: Path) -> None:
     """The classes that compiling and running a sample load. Java asks for the jar at the same path."""
-    (folder / "Main.java").write_text(SAMPLE, encoding="utf-8")
-    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "Main.java", "Main"]
+    (folder / "program.txt").write_text(SAMPLE, encoding="utf-8")
+    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "program.txt", "Main"]
     call([java, *FLAGS, *archive], cwd=folder, stdin="secret\n")
 
 
@@ -132,12 +137,18 @@ def wrap(
         for name in names
         if name in words and not re.search(rf"\bclass\s+{name}\b", tests)
     )
-    arguments = [
-        tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp",
-        tools.at["jar"], "CodeupHarness", "program.txt", main_class(whole),
-    ]  # fmt: skip
-    run = run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 1024, memory_words=MEMORY_WORDS, env=tools.env)
-    return Wrapped({"program.txt": [["ours", imports], ["program", whole]]}, (run,), compat)
+    limits: dict[str, Any] = {"cpu_s": cpu_s, "memory_mb": memory_mb + 1024, "memory_words": MEMORY_WORDS}
+    machine = [f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp", tools.at["jar"]]
+    harness_ = [tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", *machine, "CodeupHarness"]
+    runs = [
+        run_step([*harness_, name, main_class(whole)], env=tools.env, **limits) for name in ("program.txt", "classes")
+    ]
+    parts = [["ours", imports], ["program", whole]]
+    warm = {
+        "step": companion_step([tools.at["java"], *FLAGS, "-Xmx512m", *machine, "CodeupCompiler"], env=tools.env),
+        "ask": parts, "path": "classes", "steps": [runs[1]],
+    }  # fmt: skip
+    return Wrapped({"program.txt": parts}, (runs[0],), compat, warm)
 
 
 def main_class(text: str) -> str:

@@ -75,6 +75,7 @@ class ProgramJob:
 
     `files` are {path: [[whose, text], ...]}: parts that are "ours" have the word CODEUP_NAME replaced by a random name.
     `steps` are as supervisor.py takes them, with "name" and "memory_words" (what its tool says when memory runs out).
+    `warm` is how a compiler that stays may do the first of them (warm.py), or None.
     """
 
     task_id: str
@@ -82,6 +83,7 @@ class ProgramJob:
     files: dict[str, list[list[str]]]
     steps: tuple[dict[str, Any], ...]
     compat: str = ""
+    warm: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

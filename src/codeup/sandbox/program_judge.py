@@ -24,20 +24,27 @@ from typing import Any
 from codeup.sandbox import wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 from codeup.sandbox.suite_judge import HAD_A_CORE
+from codeup.sandbox.warm import WarmCompilers
 
 NAME = "CODEUP_NAME"
 ANSWER_MB, RUN_ANSWER_MB = 4, 32
 
 
-def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
+def judge(zygote: Zygote, compilers: WarmCompilers, job: Mapping[str, Any]) -> dict[str, Any]:
     """The verdict on one job. Raises SandboxBroken where a step could not be started."""
     start = time.monotonic()
     name, secret = f"codeup_{secrets.token_hex(8)}", secrets.token_hex(16)
-    files = {path: "".join(_filled(part, name) for part in parts) for path, parts in job["files"].items()}
-    reply = supervised(zygote, {"files": files, "steps": job["steps"], "secret": secret}, ANSWER_MB)
+    warm = job["warm"]
+    made = compilers.answer(warm, _joined(warm["ask"], name)) if warm else None
+    if made:
+        job = {**job, "steps": warm["steps"]}
+        files, data, compiling_s = {}, {warm["path"]: made[0]}, made[1]
+    else:
+        files, data, compiling_s = {path: _joined(parts, name) for path, parts in job["files"].items()}, {}, 0.0
+    reply = supervised(zygote, {"files": files, "data": data, "steps": job["steps"], "secret": secret}, ANSWER_MB)
     done = reply["steps"]
     found, detail, checks = outcome(job, done)
-    used = sum(step["cpu_s"] for step in done)
+    used = compiling_s + sum(step["cpu_s"] for step in done)
     spent = time.monotonic() - start
     return {
         "outcome": found, "detail": detail[:600].replace(name, "harness"), "checks": checks,
@@ -71,9 +78,8 @@ def supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> di
     return reply
 
 
-def _filled(part: list[str], name: str) -> str:
-    whose, text = part
-    return text.replace(NAME, name) if whose == "ours" else text
+def _joined(parts: list[list[str]], name: str) -> str:
+    return "".join(text.replace(NAME, name) if whose == "ours" else text for whose, text in parts)
 
 
 def outcome(job: Mapping[str, Any], done: list[dict[str, Any]]) -> tuple[str, str, int]:

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from codeup.sandbox import program_judge, stdin_judge, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
+from codeup.sandbox.warm import WarmCompilers
 
 TESTS = "<tests>"
 STARVED = 10
@@ -154,6 +155,7 @@ class Referee:
     def __init__(self, config: Mapping[str, Any], source: str) -> None:
         self.config, self.limits, self.source = config, config["limits"], source
         self.zygote = Zygote(config, source)
+        self.compilers = WarmCompilers(config, source)
         self.compiled: dict[tuple[str, str], tuple[Any, Any]] = {}
         self.suites = SuiteJudge(self.limits, self._why_gone)
 
@@ -172,7 +174,7 @@ class Referee:
         if "tests" in job and "step" in job:
             return stdin_judge.judge(self.zygote, job)
         if "steps" in job:
-            return program_judge.judge(self.zygote, job)
+            return program_judge.judge(self.zygote, self.compilers, job)
         if "suites" in job:
             return (self.suites.truth if job["truth"] else self.suites.judge)(self.zygote, job)
         start = time.monotonic()
@@ -302,3 +304,4 @@ def main(number: int, source: str) -> None:
     finally:
         if referee is not None:
             referee.zygote.stop()
+            referee.compilers.stop()

@@ -59,7 +59,7 @@ def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[s
         _write(path, base64.b64decode(text))
     done: list[dict[str, Any]] = []
     for step in request["steps"]:
-        done.append(_Step(step, request["secret"], isolation, limits).run())
+        done.append(Step(step, request["secret"], isolation, limits).run())
         _kill_the_rest()
         if done[-1]["status"] != 0:
             break
@@ -174,7 +174,7 @@ def _input(text: str) -> int:
     return read
 
 
-class _Step:
+class Step:
     """One process from fork to its end."""
 
     def __init__(
@@ -191,7 +191,7 @@ class _Step:
         start = time.monotonic()
         child = os.fork()
         if child == 0:
-            self._become(in_read, out_write, err_write, broken_write)
+            self.become(in_read, out_write, err_write, broken_write)
         for number in (in_read, out_write, err_write, broken_write):
             os.close(number)
         try:
@@ -228,7 +228,7 @@ class _Step:
             while True:
                 left = start + windows * self.step["wall_s"] - time.monotonic()
                 if left <= 0:
-                    before, used = used, _cpu_s(child)
+                    before, used = used, cpu_s(child)
                     if self.step["processes"] or windows == STARVED or used - before < 0.01 * self.step["wall_s"]:
                         return True, False
                     windows += 1
@@ -244,7 +244,7 @@ class _Step:
         finally:
             os.close(ended)
 
-    def _become(self, in_read: int, out_write: int, err_write: int, broken: int) -> NoReturn:
+    def become(self, in_read: int, out_write: int, err_write: int, broken: int) -> NoReturn:
         """In the fork: give up everything and become the tool."""
         try:
             os.set_inheritable(broken, False)
@@ -297,7 +297,7 @@ def _landlock(scratch: str) -> None:
     rules.enforce()
 
 
-def _cpu_s(process: int) -> float:
+def cpu_s(process: int) -> float:
     """CPU seconds of a running child: its process clock, whose number Linux derives from the pid."""
     try:
         return time.clock_gettime((~process << 3) | 2)

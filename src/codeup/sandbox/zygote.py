@@ -2,7 +2,7 @@
 
 Started by the referee as `python -S -s -P -B` with an environment of its own. Its orders come over one Unix socket:
 
-    one byte + a socket          fork a child that talks over that socket: a runner, or for "w" a supervisor
+    one byte + a socket          fork a child that talks over that socket: a runner; "w": a supervisor, "c": a companion
     {"cpu": true}                reply {"cpu_s"}: what the child has used so far
     {"end": true}                kill whatever is left of the sample; reply what it used and how it ended
     {"gone": true}               the same for a child whose channel has closed: it is given a moment to end by itself
@@ -20,10 +20,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from codeup.sandbox import layers, root, runner, scratch, supervisor, wire
+from codeup.sandbox import companion, layers, root, runner, scratch, supervisor, wire
 
 WARM = (
     "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
@@ -34,8 +34,10 @@ WARM = (
 """Modules that programs ask for most; imported once here so that no child has to."""
 
 
-WHOLE = b"w"
-"""The order for a whole program; any other byte is for Python, whose function is called."""
+TOOLS = {b"w": supervisor.serve, b"c": companion.serve}
+"""Orders for a whole program and for a tool that stays; any other byte is for Python, whose function is called."""
+
+Serve = Callable[[socket.socket, layers.Isolation, Mapping[str, Any]], None]
 
 WATCH_S = 0.02
 ENDING_S = 0.5  # what a child may take from closing its channel to being gone; only one that closed it early uses it up
@@ -86,7 +88,7 @@ def _one_sample(control: socket.socket, isolation: layers.Isolation, limits: Map
     kind, channel = _begin(control)
     child = os.fork()
     if child == 0:
-        _child(control, channel, isolation, limits, whole=kind == WHOLE)
+        _child(control, channel, isolation, limits, serve=TOOLS.get(kind))
     channel.close()
     alive, watch = False, Watch(child, isolation, limits)
     try:
@@ -154,15 +156,15 @@ def _begin(control: socket.socket) -> tuple[bytes, socket.socket]:
 
 def _child(
     control: socket.socket, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any], *,
-    whole: bool = False,
+    serve: Serve | None,
 ) -> None:  # fmt: skip
     """Everything the forked child does; never returns."""
     code = 0
     try:
         control.close()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if whole:
-            _supervise(channel, isolation, limits)
+        if serve is not None:
+            _supervise(serve, channel, isolation, limits)
         try:
             layers.isolate_child(isolation, limits)
         except BaseException as error:
@@ -178,10 +180,14 @@ def _child(
         os._exit(code)
 
 
-def _supervise(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> NoReturn:
-    """A whole program with other tools (supervisor.py). The supervisor is ours: what goes wrong in it is no verdict."""
+def _supervise(
+    serve: Serve, channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]
+) -> NoReturn:  # fmt: skip
+    """Programs with other tools. The one who serves is ours: what goes wrong in it is no verdict."""
     try:
-        supervisor.serve(channel, isolation, limits)
+        serve(channel, isolation, limits)
+    except wire.Closed:
+        pass
     except BaseException as error:
         wire.send(channel, ["broken", f"{type(error).__name__}: {error}"])
         os._exit(70)
