@@ -23,6 +23,7 @@ from typing import Any
 
 from codeup import recipe as recipes
 from codeup import study
+from codeup.codecheck import check
 from codeup.decontaminate import look
 from codeup.steps import _read, prepare
 from codeup.types import Context, Event
@@ -30,6 +31,7 @@ from codeup.types import Context, Event
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads would not be there in a forked child
 _read.SHARD, _read.CHUNK = 12, 4
 look.SHARD, look.CHUNK = 12, 4
+check.BATCH = 4
 
 
 def call(text: str, out: Path, at: int, seen: list[str]) -> None:

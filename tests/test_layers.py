@@ -12,7 +12,7 @@ FLOORS = [
     ["types", "errors"],
     ["recipe", "recipe_checks", "recipe_text", "plugins", "artifacts", "stats", "repeats", "executors"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
-    ["train", "evaluate", "decontaminate", "provenance", "report", "export", "serve", "models"],
+    ["train", "evaluate", "decontaminate", "codecheck", "provenance", "report", "export", "serve", "models"],
     ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing", "judging"],
     ["cli", "__main__"],
 ]

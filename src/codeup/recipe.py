@@ -128,6 +128,12 @@ class Filters(Section):
     code_parses: list[str] = Field(
         default_factory=list, description="languages whose code in answers must parse (python; others: codeup[code])"
     )
+    code_compiles: list[str] = Field(
+        default_factory=list, description="languages whose code in answers their compiler must take, in the sandbox"
+    )
+    code_runs: list[str] = Field(
+        default_factory=list, description="languages whose code must also end well when it is run in the sandbox"
+    )
     natural_languages: list[str] = Field(
         default_factory=list, description="keep only rows whose prose is in these, as [en, de]; needs codeup[code]"
     )

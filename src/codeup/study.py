@@ -22,6 +22,7 @@ from typing import Any
 
 from codeup import artifacts, models, plugins
 from codeup import recipe as recipes
+from codeup.codecheck import compilers
 from codeup.data.resolve import resolve
 from codeup.errors import UserError
 from codeup.evaluate import matrix
@@ -165,6 +166,7 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
         "dataset": name,
         "sources": sources,
         **dataset.model_dump(exclude={"sources", "pairs", "decontaminate"}),
+        **_tools(name, dataset.filters),
         "decontaminate": [
             {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(path)}
             for each, path in zip(dataset.decontaminate, against, strict=True)
@@ -182,6 +184,17 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
         },
     }
     return Step("prepare", f"data-{name}", spec, inputs)
+
+
+def _tools(name: str, filters: recipes.Filters) -> dict[str, Any]:
+    """What the rows' code is tried with, where it is: other tools, or another sandbox, may say something else."""
+    if not filters.code_compiles and not filters.code_runs:
+        return {}
+    try:
+        found = compilers.versions(filters.code_compiles, filters.code_runs)
+    except UserError as error:
+        raise UserError(error.what, where=f"data.{name}.filters", mend=error.mend) from None
+    return {"tools": {**found, "codeup": artifacts.code_version(("languages", "sandbox"))}}
 
 
 def _one_file(what: str, path: str, root: Path | None) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-MOST_LANGUAGES = 8
+MOST_LANGUAGES, MOST_REASONS = 8, 4
 
 
 def lines(summary: Mapping[str, Any], *, examples: bool = False) -> Iterator[str]:
@@ -28,6 +28,7 @@ def lines(summary: Mapping[str, Any], *, examples: bool = False) -> Iterator[str
         learned = f", {tokens['train_trained']:,} learned" if "train_trained" in tokens else ""
         yield f"  {tokens['train']:,} tokens to train on{learned}; longest row allowed {summary['cutoff']:,}"
     yield from _content(summary.get("content") or {})
+    yield from _code_check(summary.get("code_check") or {})
     yield from (f"  warning: {text}" for text in summary.get("warnings") or [])
     if examples:
         yield from _examples(summary.get("repair_examples") or {})
@@ -45,6 +46,16 @@ def _content(content: Mapping[str, Any]) -> Iterator[str]:
                 shown = [f"{name} {n:,}" for name, n in list(counts.items())[:MOST_LANGUAGES]]
                 more = f", {len(counts) - MOST_LANGUAGES} more" if len(counts) > MOST_LANGUAGES else ""
                 yield f"  {what.replace('_', ' ')} of {source}: {', '.join(shown)}{more}"
+
+
+def _code_check(told: Mapping[str, Any]) -> Iterator[str]:
+    """What compilers said, and what running showed: for each language, and the most frequent complaints."""
+    for mode in ("compiles", "runs"):
+        for language, found in told.get(mode, {}).items():
+            unclear, fails = sum(found["not told"].values()), sum(found["fails"].values())
+            why = ", ".join(f"{each} {n:,}" for each, n in list(found["fails"].items())[:MOST_REASONS])
+            counts = f"{found['blocks']:,} blocks, {found['ok']:,} ok, {unclear:,} not told, {fails:,} fail"
+            yield f"  code {mode}, {language}: {counts}{f' ({why})' if why else ''}"
 
 
 def _examples(found: Mapping[str, Any]) -> Iterator[str]:

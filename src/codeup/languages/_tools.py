@@ -28,6 +28,9 @@ COMPILE_CPU_S, COMPILE_WALL_S, COMPILE_MB = 30.0, 120.0, 2048
 LASTS_S = 86400.0
 """Processor time after which a compiler that stays is started anew."""
 
+READ_CPU_S = 10.0
+"""CPU seconds of one reading; most take hundredths."""
+
 NAME = "CODEUP_NAME"
 """The word that the judge replaces by a random name in our own parts of a program."""
 
@@ -124,6 +127,31 @@ def run_step(
 def companion_step(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A compiler that stays and answers (sandbox/companion.py): its time is limited for each answer, not in all."""
     return step("a warm compiler", argv, env=env, cpu_s=LASTS_S, wall_s=LASTS_S)
+
+
+def read_step(argv: Sequence[str], *, env: Mapping[str, str] | None = None, processes: bool = False) -> dict[str, Any]:
+    """A compiler or interpreter that only reads the text: a few seconds and a small part of what compiling may take."""
+    return step(
+        "reading", argv, env=env, compiler=True, processes=processes, cpu_s=READ_CPU_S, wall_s=4 * READ_CPU_S,
+        memory_words=("out of memory", "MemoryError"),
+    )  # fmt: skip
+
+
+def piece(path: str, text: str, read: dict[str, Any]) -> Wrapped:
+    """A text in a file, and the step that reads it: it is of the language's form if that step ends with 0."""
+    return Wrapped({path: [["program", text]]}, (read,), "exit-code")
+
+
+def lifted(code: str, pattern: str) -> tuple[str, str]:
+    """The lines of a text that match, and the others, so that what must stand outside of a function can.
+
+    >>> lifted("import os\\nx = 1\\n", "import ")
+    ('import os\\n', 'x = 1\\n')
+    """
+    found: tuple[list[str], list[str]] = ([], [])
+    for line in code.splitlines(keepends=True):
+        found[0 if re.match(pattern, line) else 1].append(line)
+    return "".join(found[0]), "".join(found[1])
 
 
 def alone_step(argv: Sequence[str], **limits: Any) -> dict[str, Any]:

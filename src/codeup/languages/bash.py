@@ -9,16 +9,19 @@ needs processes: they are limited in number, and none outlives the program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, piece, read_step, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "bash"
 TITLE = "Bash"
 FENCES = ("bash", "sh", "shell", "zsh")
+MISSING = ""
+"""No complaint of its parser is about what stands elsewhere."""
 INSTALL = "install Bash (Debian: apt-get install bash)"
 
 
@@ -56,3 +59,11 @@ def wrap(
         memory_words=("cannot allocate memory", "xmalloc"),
     )  # fmt: skip
     return Wrapped(files, (run,), compat)
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a script, what was typed after `$` in a session, the body of a function."""
+    read = read_step([tools.at["bash"], "--norc", "--noprofile", "-n", "main.sh"])
+    typed = re.findall(r"(?m)^[ \t]*\$ (.*)$", code)
+    texts = (code, *(["\n".join(typed) + "\n"] if typed else []))
+    yield from (piece("main.sh", text, read) for text in texts)

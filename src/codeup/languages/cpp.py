@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ from codeup.languages._tools import (
     find,
     harness,
     identifiers,
+    lifted,
+    piece,
     prepared,
+    read_step,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -42,6 +45,14 @@ HEADERS = ("stdlib.h", "algorithm", "math.h", "stdio.h", "vector", "string", "cl
 
 STANDARDS = {"c++11": HEADERS, "c++17": ("assert.h", "bits/stdc++.h")}
 """HumanEval-X and its headers; MultiPL-E and MBXP, whose prompts include everything."""
+MISSING = (
+    r"not declared in this scope|does not name a type|has not been declared|No such file or directory|"
+    r"is not a member of|is ambiguous|declared void|incomplete type|is not a class|is not a template|"
+    r"file not found|forward declaration"
+)
+"""What g++ says where a name, a header or the definition of a type is not in the text."""
+MISSING_AT_RUN = r"No such file|cannot open"
+ASKS = r"\bcin\b|\bscanf\b|\bgetline\b|\bgetchar\b|\bargv\b|\bgets\b|\bifstream\b"
 _KEEP = frozenset((
     "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
     "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
@@ -117,3 +128,18 @@ def _main_arguments(tests: str) -> str:
     """What our main passes to theirs: nothing, or an empty command line."""
     found = re.search(r"\bmain\s*\(([^)]*)\)", tests)
     return "0, nullptr" if found and "," in found[1] else ""
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a file, statements of a function with the usual headers, members."""
+    outside, rest = lifted(code, r"\s*(?:#|using\s+namespace\b)")
+    usual = ["-include", f"{tools.at['cache']}/c++17.h"]
+    ways: tuple[tuple[str, list[str]], ...] = (
+        (code, []),
+        (code, usual),
+        (f"{outside}\nvoid piece() {{\n{rest}\n}}\n", usual),
+        (f"{outside}\nstruct Piece {{\n{rest}\n}};\n", usual),
+    )
+    reading = [tools.at["g++"], "-fsyntax-only", "-std=c++17", "-w", "-fmax-errors=1"]
+    for text, more in ways:
+        yield piece("main.cpp", text, read_step([*reading, *more, "main.cpp"], processes=True))

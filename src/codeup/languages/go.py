@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from codeup.languages._tools import (
     compile_step,
     find,
     harness,
+    piece,
     prepared,
+    read_step,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -44,6 +46,13 @@ UNCOLLECTED = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 """For compiler and linker: garbage is collected only when a gibibyte is in use, and few programs need a tenth."""
 
 MEMORY_WORDS = ("runtime: out of memory", "cannot allocate memory", "makeslice: len out of range")
+MISSING = (
+    r"undefined:|could not import|can't find import|imported and not used|declared and not used|missing function body|"
+    r"undefined \("
+)
+"""What Go says where a name or a package is not in the text, and of names that only the rest would use."""
+MISSING_AT_RUN = r"no such file|permission denied|connection refused|dial tcp|no such host|listen tcp|exit status"
+ASKS = r"\bos\.(?:Stdin|Args|Getenv)\b|\bfmt\.S?[Ss]can|\bflag\."
 USUAL = (
     "bytes", "crypto/md5", "errors", "fmt", "math", "math/big", "math/bits", "math/rand", "os", "regexp", "sort",
     "strconv", "strings", "time", "unicode", "unicode/utf8",
@@ -216,3 +225,16 @@ def split_imports(text: str) -> tuple[str, list[tuple[str, str]]]:
 def _without_text(code: str) -> str:
     """Code without comments and strings, in which a package's name would not be a use of it."""
     return re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|`[^`]*`', " ", code, flags=re.S)
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a file (also without its package clause), statements of a function."""
+    rest, imports = split_imports(code)
+    outside = "package main\n" + "".join(f"import {name} {json.dumps(path)}\n" for name, path in imports)
+    whole = code if re.search(r"(?m)^[ \t]*package[ \t]+\w+", code) else f"{outside}{rest}"
+    texts = (whole, f"{outside}func piece() {{\n{rest}\n}}\n")
+    read = read_step([f"{tools.at['tools']}/compile", "-p", "main", "-importcfg", "imports", "-o", "main.a", "main.go"],
+                     env=tools.env, processes=True)  # fmt: skip
+    for text in texts:
+        made = piece("main.go", text, read)
+        yield Wrapped({**made.files, "imports": [["program", _known_packages(tools)]]}, made.steps, made.compat)

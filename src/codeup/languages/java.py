@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ from codeup.languages._tools import (
     find,
     harness,
     identifiers,
+    lifted,
+    piece,
     prepared,
+    read_step,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -39,6 +42,17 @@ FENCES = ("java",)
 INSTALL = "install a JDK, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"
 MEMORY_WORDS = ("OutOfMemoryError", "insufficient memory", "Could not reserve enough space")
 SOURCES = ("CodeupCompiler.java", "CodeupHarness.java")
+MISSING = (
+    r"cannot find symbol|package [\w.]+ does not exist|cannot access|static import only|cannot be dereferenced|"
+    r"does not override|cannot be referenced from a static|is not abstract and does not override"
+)
+"""What javac says where a class, a package or a variable is not in the text."""
+MISSING_AT_RUN = (
+    r"NoSuchElementException|FileNotFoundException|NoSuchFileException|NoClassDefFoundError|ClassNotFoundException|"
+    r"ConnectException|UnknownHostException|HeadlessException|no class declared|can't find main|compilation failed|"
+    r"AccessDeniedException|SocketException|SQLException|UnsatisfiedLinkError|InputMismatchException"
+)
+ASKS = r"\bScanner\b|\bSystem\.in\b|\bargs\s*\[|\bSystem\.getenv|\breadLine\b"
 FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:CICompilerCount=1", "-Xshare:auto")
 SAMPLE = """import java.util.*;
 import java.util.stream.*;
@@ -160,3 +174,19 @@ def main_class(text: str) -> str:
     place = text.rfind("void main(")
     found = re.findall(r"\bclass\s+(\w+)", text[:place] if place >= 0 else "")
     return found[-1] if found else "Main"
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a file, members of a class, statements of a method."""
+    outside, rest = lifted(code, r"\s*(?:import|package)\b.*;")
+    machine = [tools.at["java"], *FLAGS, "-Xmx512m", f"-XX:SharedArchiveFile={tools.at['archive']}"]
+    javac = [*machine, "-cp", tools.at["jar"], "com.sun.tools.javac.Main"]  # the archive is of this class path
+    reading = [*javac, "-proc:none", "-Xlint:none", "-nowarn", "-Xmaxerrs", "1", "-d", "out"]
+    for text in (
+        code,
+        f"{outside}\nclass Piece {{\n{rest}\n}}\n",
+        f"{outside}\nclass Piece {{ void piece() throws Exception {{\n{rest}\n}} }}\n",
+    ):
+        named = re.search(r"(?m)^[ \t]*public\s+(?:\w+\s+)*(?:class|interface|enum|record)\s+(\w+)", text)
+        path = f"{named[1] if named else 'Piece'}.java"
+        yield piece(path, text, read_step([*reading, path], env=tools.env, processes=True))

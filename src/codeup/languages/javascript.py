@@ -13,10 +13,23 @@ answered with Node's own md5; no other package is there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from codeup.languages._tools import Files, Toolchain, Wrapped, alone_step, find, harness, identifiers, run_step
+from codeup.languages._tools import (
+    Files,
+    Toolchain,
+    Wrapped,
+    alone_step,
+    find,
+    harness,
+    identifiers,
+    lifted,
+    piece,
+    read_step,
+    run_step,
+)
 from codeup.languages._tools import version as version_of
 
 NAME = "javascript"
@@ -24,6 +37,13 @@ TITLE = "JavaScript"
 FENCES = ("javascript", "js", "node", "nodejs", "jsx", "mjs", "ecmascript")
 INSTALL = "install Node.js 18 or newer (Debian: apt-get install nodejs)"
 MEMORY_WORDS = ("out of memory", "Array buffer allocation failed", "Invalid array length", "Zone Allocation")
+MISSING = r"Unexpected token '</?'"
+"""JSX and HTML inside of code, which Node does not read and other tools do."""
+MISSING_AT_RUN = (
+    r"ReferenceError|Cannot find (?:module|package)|MODULE_NOT_FOUND|ENOENT|EACCES|EPERM|ECONNREFUSED|ENOTFOUND|"
+    r"EAI_AGAIN|Cannot use import statement|Unexpected token 'export'|SyntaxError"
+)
+ASKS = r"\breadline\b|\bprocess\.(?:argv|stdin|env)|\bprompt\s*\(|\breadFileSync\(0"
 STANDARD = (
     "JSON", "Math", "Object", "Array", "String", "Number", "Boolean", "Set", "Map", "Date", "RegExp", "Symbol",
     "BigInt", "Error", "console", "require", "isNaN", "parseInt", "parseFloat",
@@ -84,3 +104,31 @@ def run(
     heap = () if more else (f"--max-old-space-size={memory_mb}",)  # a snapshot's heap cannot be given another limit
     arguments = [tools.at["node"], *more, *heap, script]
     return run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 512, memory_words=MEMORY_WORDS)
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a script, a module, a function's body, members of a class, an object."""
+    imports, rest = lifted(code, r"\s*(?:import|export)\b")
+    members = re.sub(r"[;,]\s*$", "", code)
+    ways = (
+        ("main.js", code),
+        ("main.mjs", code),
+        ("main.mjs", f"{imports}\n(async function* () {{ while (true) {{\n{rest}\n}} }});\n"),
+        ("main.mjs", f"(class {{\n{code}\n}});\n"),
+        ("main.mjs", f"({{\n{members}\n}});\n"),
+    )
+    yield from (piece(path, text, read_step([tools.at["node"], "--check", path])) for path, text in ways)
+
+
+MANY = """
+const refused = [];
+for (let n = 0; n < Number(process.argv[1]); n++)
+  try { new (require('vm').Script)(require('fs').readFileSync(`${n}.js`, 'utf8')); } catch { refused.push(n); }
+if (refused.length) { console.error('error: refused ' + refused.join(' ')); process.exit(1); }
+"""
+
+
+def many(codes: Sequence[str], *, tools: Toolchain) -> Wrapped:
+    """The first way of many pieces by one process, which ends with 0 or names those that it refused. Runs none."""
+    files = {f"{n}.js": [["program", code]] for n, code in enumerate(codes)}
+    return Wrapped(files, (read_step([tools.at["node"], "-e", MANY, str(len(codes))]),), "exit-code")

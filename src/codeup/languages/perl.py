@@ -10,17 +10,21 @@ closures. Tests of MultiPL-E use Test::Deep (Debian: libtest-deep-perl).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, piece, read_step, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "perl"
 TITLE = "Perl"
 FENCES = ("perl", "pl")
 INSTALL = "install Perl (Debian: apt-get install perl libtest-deep-perl)"
+MISSING = r"Can't locate|requires explicit package name|Bareword|BEGIN failed|Undefined subroutine"
+"""What Perl says where a module or a declaration is not in the text."""
+MISSING_AT_RUN = r"Can't locate|Undefined subroutine|No such file|Permission denied|Connection refused"
+ASKS = r"<STDIN>|<>|@ARGV|\$ARGV|\bshift\s*;|%ENV|\$ENV"
 MEMORY_WORDS = ("Out of memory",)
 LIBRARIES = ("/usr/share/perl", "/usr/share/perl5", "/etc/perl")
 
@@ -61,3 +65,14 @@ def wrap(
         memory_words=MEMORY_WORDS,
     )  # fmt: skip
     return Wrapped(files, (run,), compat)
+
+
+READ = """
+undef $/; open(my $file, "<", "piece.txt"); my $text = <$file>; $text =~ s/^__(END|DATA)__.*//ms;
+unless (eval "sub {\\n$text\\n}; 1") { $@ =~ s/\\s+/ /g; print STDERR "error: $@"; exit 1 }
+"""
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The one way in which code may be whole: the body of a sub, which is made and not called. BEGIN blocks run."""
+    yield piece("piece.txt", code, read_step([tools.at["perl"], "-e", READ]))

@@ -11,17 +11,25 @@ Warnings go to standard error and decide nothing, as in the original runners.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, piece, read_step, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "php"
 TITLE = "PHP"
 FENCES = ("php", "php8", "php7")
 INSTALL = "install PHP's command line (Debian: apt-get install php-cli)"
+MISSING = ""
+"""No complaint of its parser is about what stands elsewhere."""
+MISSING_AT_RUN = (
+    r"Call to undefined|Class \"[^\"]*\" not found|Failed opening|Failed to open|failed to open|Undefined constant|"
+    r"Interface \"[^\"]*\" not found|on null|Trait \"[^\"]*\" not found|must be of type \S+, null given|PDOException|"
+    r"could not find driver"
+)
+ASKS = r"\breadline\s*\(|\bSTDIN\b|php://(?:stdin|input)|\$argv\b|\$_(?:GET|POST|REQUEST|SERVER|FILES|ENV|SESSION)\b"
 MEMORY_WORDS = ("Allowed memory size", "Out of memory")
 
 
@@ -72,3 +80,12 @@ def wrap(
 def _ends_in_text(text: str) -> bool:
     """Whether the file's end is outside of PHP code, after a closing tag."""
     return text.rfind("?>") > text.rfind("<?")
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a page, statements, members of a class."""
+    opened = "" if "<?" in code or code.lstrip().startswith("<") else "<?php\n"
+    bare = re.sub(r"<\?(?:php)?|\?>", "", code)
+    read = read_step([tools.at["php"], "-n", "-l", "main.php"])
+    for text in (f"{opened}{code}", f"<?php\nclass Piece {{\n{bare}\n}}\n"):
+        yield piece("main.php", text, read)

@@ -12,16 +12,27 @@ import os
 import platform
 import re
 import sys
+import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from codeup.languages._tools import Toolchain, Wrapped, harness, run_step, step
+from codeup.languages._tools import Toolchain, Wrapped, harness, piece, read_step, run_step, step
 
 NAME = "python"
 TITLE = "Python"
 FENCES = ("python", "py", "python3", "python2", "py3", "sage", "ipython")
 """Words after ``` that mean this language."""
+
+MISSING = ""
+"""No complaint of its compiler is about what stands elsewhere: names are looked up when they are used."""
+
+MISSING_AT_RUN = (
+    r"SyntaxError|IndentationError|NameError|ModuleNotFoundError|ImportError|EOFError|FileNotFoundError|PermissionError|ConnectionError|"
+    r"OSError|'type' object|builtin_function_or_method|URLError|gaierror|SystemExit|usage:|TclError|"
+    r"ConnectionRefusedError|NotADirectoryError|BlockingIOError"
+)
+ASKS = r"\binput\s*\(|\bsys\.(?:argv|stdin)|\bargparse\b|\bos\.environ|\bgetpass\b|\braw_input\b"
 
 STARTS = re.compile(r"(?m)^(?:async def|def|class|import|from|@)\b|^@")
 """Where code begins in text without fences."""
@@ -202,3 +213,35 @@ def wrap(
         env={"PYTHONHASHSEED": "0", **(LIBRARIES if bound else {})},
     )  # fmt: skip
     return Wrapped(files, (run,), compat)
+
+
+MANY = """
+import sys
+refused = []
+for n in range(int(sys.argv[1])):
+    try:
+        compile(open(f"{n}.py", "rb").read(), f"{n}.py", "exec", flags=0x2000, dont_inherit=True)
+    except Exception:
+        refused.append(str(n))
+if refused:
+    sys.exit("error: refused " + " ".join(refused))
+"""
+READ = "compile(open('main.py', 'rb').read(), 'main.py', 'exec', flags=0x2000, dont_inherit=True)"
+"""0x2000 is ast.PyCF_ALLOW_TOP_LEVEL_AWAIT: notebooks allow it."""
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a module, the same at the left margin, a session, a body in a loop."""
+    texts = [code, textwrap.dedent(code)]
+    if prompted := re.findall(r"(?m)^[ \t]*(?:>>>|\.\.\.) ?(.*)$", code):
+        texts.append("\n".join(prompted) + "\n")
+    texts.append("def piece():\n while True:\n" + textwrap.indent(textwrap.dedent(code), "  ") + "\n  pass\n")
+    read = read_step([tools.at["python"], "-I", "-S", "-B", "-c", READ])
+    yield from (piece("main.py", text, read) for text in dict.fromkeys(texts))
+
+
+def many(codes: Sequence[str], *, tools: Toolchain) -> Wrapped:
+    """The first way of many pieces by one process, which ends with 0 or names those that it refused."""
+    files = {f"{n}.py": [["program", code]] for n, code in enumerate(codes)}
+    argv = [tools.at["python"], "-I", "-S", "-B", "-W", "ignore", "-c", MANY, str(len(codes))]
+    return Wrapped(files, (read_step(argv),), "exit-code")

@@ -10,17 +10,23 @@ binding (Method#to_proc and Binding), which shows the secret.
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, find, harness, piece, read_step, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "ruby"
 TITLE = "Ruby"
 FENCES = ("ruby", "rb")
 INSTALL = "install Ruby (Debian: apt-get install ruby ruby-test-unit)"
+MISSING = ""
+"""No complaint of its parser is about what stands elsewhere."""
+MISSING_AT_RUN = (
+    r"NameError|NoMethodError.*nil|undefined method .* nil|LoadError|cannot load such file|Errno::|EOFError"
+)
+ASKS = r"\bgets\b|\bARGV\b|\bSTDIN\b|\$stdin\b|\bARGF\b|\bENV\b"
 MEMORY_WORDS = ("failed to allocate memory", "NoMemoryError")
 RUN_UNIT = (
     "(defined?(Test::Unit::AutoRunner) ? (Test::Unit::AutoRunner.need_auto_run = false; "
@@ -64,3 +70,10 @@ def wrap(
         memory_words=MEMORY_WORDS,
     )  # fmt: skip
     return Wrapped(files, (run,), compat)
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a program, the body of a method in a loop."""
+    read = read_step([tools.at["ruby"], "-c", "main.rb"])
+    for text in (code, f"def piece\nloop do\n{code}\nend\nend\n"):
+        yield piece("main.rb", text, read)

@@ -14,7 +14,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ from codeup.languages._tools import (
     compile_step,
     find,
     harness,
+    lifted,
+    piece,
     prepared,
+    read_step,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -39,6 +42,13 @@ FENCES = ("rust", "rs")
 INSTALL = "install rustc (Debian: apt-get install rustc; or rustup) and gcc, which links"
 CRATES_INSTALL = "install the crates' sources (Debian: apt-get install librust-regex-dev librust-md5-dev)"
 MEMORY_WORDS = ("memory allocation of", "capacity overflow")
+MISSING = (
+    r"cannot find|unresolved import|failed to resolve|can't find crate|file not found for module|undeclared|"
+    r"maybe a missing crate|unresolved module|is not a member of trait|unresolved name"
+)
+"""What rustc says where a name, a crate or a module is not in the text."""
+MISSING_AT_RUN = r"NotFound|No such file|PermissionDenied|ConnectionRefused|entity not found"
+ASKS = r"\bstdin\b|\benv::args\b|\benv::var\b"
 SOURCES = ("/usr/share/cargo/registry", "registry/src/*")
 """Where sources of crates lie: Debian's folder, and Cargo's below CARGO_HOME."""
 
@@ -205,3 +215,21 @@ def wrap(
     )  # fmt: skip
     steps = (_compiling(tools), run)
     return Wrapped({"main.rs": [["ours", ours], ["program", program], ["ours", f"\n{plain}\n}}\n"]]}, steps, compat)
+
+
+def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
+    """The ways in which code may be whole: a crate, statements of a function, items of an `impl`."""
+    cache, root = tools.at["cache"], tools.at["root"]
+    externs = [part for name in _crates_there(tools) for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
+    read = read_step(
+        [tools.at["rustc"], "--sysroot", root, "--edition", "2021", "--cap-lints", "allow", "--crate-type", "lib",
+         "--emit", "metadata", "-L", cache, *externs, "-o", "main.rmeta", "main.rs"],
+        env=tools.env, processes=True,
+    )  # fmt: skip
+    outside, rest = lifted(code, r"\s*(?:use|extern\s+crate)\b.*;|\s*#!\[")
+    for text in (
+        code,
+        f"{outside}\nfn piece() {{\n{rest}\n}}\n",
+        f"{outside}\nstruct Piece;\nimpl Piece {{\n{rest}\n}}\n",
+    ):
+        yield piece("main.rs", text, read)

@@ -1,6 +1,7 @@
-"""Second part of preparing: rows that repeat others, and rows that hold benchmark problems.
+"""Second part of preparing: rows that repeat others, that hold benchmark problems, or whose code fails.
 
-    conversations on disk -> which repeat (data/dedup.py), which leak (decontaminate/) -> {row: (reason, detail)}
+    conversations on disk -> which repeat (data/dedup.py), which leak (decontaminate/), of which the compilers complain
+    (codecheck/) -> {row: (reason, detail)}
 
 Every row that is taken out has its reason and, as detail, the row or the benchmark item that it is like. The step's
 folder gets contamination.jsonl, residue.jsonl and contamination.json; results of running functions are kept in
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from codeup.steps.prepare import Spec
 
 CONTAMINATED = "contamination"
+TRIED = ".tried"
+"""What compilers said, block by block, while it is asked."""
 SIFTED = (EXACT, NEAR, CONTAMINATED)
 """Reasons whose drops are written with their detail."""
 REPEATED = ".repeated"
@@ -32,16 +35,21 @@ TakenOut = dict[int, tuple[str, str]]
 
 def sift(rows: Rows, labels: list[str], spec: Spec, context: Context) -> tuple[TakenOut, dict[str, Any]]:
     """Rows of the spool to take out, and what was found, for the summary. `labels` are the names of the files."""
-    if spec.dedup == "none" and not spec.decontaminate:
-        return {}, {}
-    repeated, summary = _repeated(rows, spec, context)
+    repeated: TakenOut = {}
+    summary: dict[str, Any] = {}
+    if spec.dedup != "none" or spec.decontaminate:
+        repeated, summary = _repeated(rows, spec, context)
     out: TakenOut = {}
     if spec.decontaminate and len(rows.spool):
         with timed(context, "decontaminate"):
             sources = [labels[place] for place in rows.labels.tolist()]
             found = _contaminated(rows, sources, spec, context, summary)
             out = {row: (CONTAMINATED, detail) for row, detail in found.items()}
-    return {**out, **repeated}, summary
+    out |= repeated
+    if spec.tools:
+        with timed(context, "compile and run"):
+            out |= _failing(rows, out, spec, context, summary)
+    return out, summary
 
 
 def _repeated(rows: Rows, spec: Spec, context: Context) -> tuple[TakenOut, dict[str, Any]]:
@@ -64,6 +72,19 @@ def _repeated(rows: Rows, spec: Spec, context: Context) -> tuple[TakenOut, dict[
             artifacts.write_json(done, {"out": out, "summary": {"dedup": told}})
     written = json.loads(done.read_text(encoding="utf-8"))
     return {row: (reason, detail) for row, reason, detail in written["out"]}, written["summary"]
+
+
+def _failing(rows: Rows, out: TakenOut, spec: Spec, context: Context, summary: dict[str, Any]) -> TakenOut:
+    """Rows whose code fails where it is compiled or run; those that are taken out already are not asked."""
+    from codeup.codecheck.check import check
+
+    checked = check(
+        rows.spool, [row for row in range(len(rows.spool)) if row not in out],
+        compiles=spec.filters["code_compiles"], runs=spec.filters["code_runs"], known=context.folder / TRIED,
+        workers=spec.at["workers"] or len(os.sched_getaffinity(0)), emit=context.emit, step=context.step,
+    )  # fmt: skip
+    summary["code_check"] = {"tools": spec.tools, **checked.to_dict()}
+    return {} if spec.filters["report_only"] else checked.out
 
 
 def _contaminated(

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import artifacts, models
 from codeup.errors import UserError
 from codeup.steps._read import CHUNK, read, timed
-from codeup.steps._sift import LOOKED, REPEATED, TakenOut
+from codeup.steps._sift import LOOKED, REPEATED, TRIED, TakenOut
 from codeup.types import Context, Event
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from codeup.train.tokens import TokenStore
 
 CODE = (
-    "data", "chat", "train/tokens.py", "decontaminate", "steps/prepare.py", "steps/_read.py", "steps/_sift.py",
-    "steps/_tokenise.py", "steps/_mix.py", "steps/_lengths.py", "provenance",
+    "data", "chat", "train/tokens.py", "decontaminate", "codecheck", "steps/prepare.py", "steps/_read.py",
+    "steps/_sift.py", "steps/_tokenise.py", "steps/_mix.py", "steps/_lengths.py", "provenance",
 )  # fmt: skip
-BESIDE = (".rows", ".labels", ".keys", ".bands", REPEATED, ".sifted", ".kept", ".groups", ".lengths", ".mixed")
+BESIDE = (".rows", ".labels", ".keys", ".bands", REPEATED, TRIED, ".sifted", ".kept", ".groups", ".lengths", ".mixed")
 """Files that a finished step has no more use for."""
 JOURNAL = "prepare"
 
@@ -55,6 +55,7 @@ class Spec(BaseModel):
     overlong: str
     rules: dict[str, bool]
     filters: dict[str, Any]
+    tools: dict[str, str] = {}
     dedup: Literal["none", "exact", "near"]
     near_threshold: float
     decontaminate: list[dict[str, Any]]
@@ -176,6 +177,7 @@ def _split(spec: Spec, context: Context, journal: Journal, funnel: Funnel, label
         "example_tokens": state["example"],
         **state["sifted"],
     }
+    summary["repair_examples"] |= summary.get("code_check", {}).get("examples", {})
     if _mixes(spec):
         named = zip(spec.sources, parts, strict=True)
         summary["mix"] = [{"source": each["source"], **asdict(part)} for each, part in named]
