@@ -189,7 +189,7 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
 def _tools(name: str, filters: recipes.Filters) -> dict[str, Any]:
     """What the rows' code is tried with, where it is: other tools, or another sandbox, may say something else."""
     if not filters.code_compiles and not filters.code_runs:
-        return {}
+        return {"tools": {}}
     try:
         found = compilers.versions(filters.code_compiles, filters.code_runs)
     except UserError as error:

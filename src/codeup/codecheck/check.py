@@ -24,9 +24,11 @@ from typing import Any
 from codeup import artifacts
 from codeup.codecheck.compilers import Compilers, Mode, Said
 from codeup.data.code_languages import of_texts
+from codeup.data.filters import code_compiles, code_runs
 from codeup.data.spool import Spool
 from codeup.types import Conversation, Emit, Event, ignore_event
 
+REASONS: dict[Mode, str] = {"compiles": code_compiles.REASON, "runs": code_runs.REASON}
 BATCH = 256
 ROWS = 512
 """Rows whose languages are told together."""
@@ -56,7 +58,7 @@ class Checked:
                 if (mode, language) not in failed:
                     failed.add((mode, language))
                     tally.rows += 1
-                reason, detail = f"filter: code_{mode}", f"{language}: {said.why}"
+                reason, detail = REASONS[mode], f"{language}: {said.why}"
                 self.out.setdefault(number, (reason, detail))
                 shown = self.examples.setdefault(reason, [])
                 if len(shown) < EXAMPLES:

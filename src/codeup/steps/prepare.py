@@ -55,7 +55,7 @@ class Spec(BaseModel):
     overlong: str
     rules: dict[str, bool]
     filters: dict[str, Any]
-    tools: dict[str, str] = {}
+    tools: dict[str, str]
     dedup: Literal["none", "exact", "near"]
     near_threshold: float
     decontaminate: list[dict[str, Any]]
