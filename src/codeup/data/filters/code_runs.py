@@ -1,6 +1,6 @@
 """Conversations whose answers hold code that crashes when it is run are left out (in the sandbox).
 
-    ["python"]     an answer with a ```python block that ends in a TypeError: dropped; in a NameError: kept, it is a part
+    ["python"]     an answer with a ```python block that ends in a TypeError: dropped; in a NameError: kept
 
 It takes sandboxes, many rows at once: decided by codecheck/ after repeats and benchmark problems, not row by row here.
 """
