@@ -237,4 +237,6 @@ def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
                      env=tools.env, processes=True)  # fmt: skip
     for text in texts:
         made = piece("main.go", text, read)
-        yield Wrapped({**made.files, "imports": [["program", _known_packages(tools, "imports")]]}, made.steps, made.compat)
+        yield Wrapped(
+            {**made.files, "imports": [["program", _known_packages(tools, "imports")]]}, made.steps, made.compat
+        )
