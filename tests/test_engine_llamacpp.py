@@ -157,12 +157,6 @@ def test_the_server_answers_from_a_gguf_file(folder: Path) -> None:
         body = {"model": "m", "prompt": list(PROMPT), "max_tokens": 8, "temperature": 0, "logprobs": 1}
         reply = client.post("/v1/completions", json=body).json()
         assert reply["usage"]["completion_tokens"] == 8 and len(reply["choices"][0]["logprobs"]["tokens"]) == 8
-        asked = {
-            "model": "m",
-            "messages": [{"role": "user", "content": "x"}],
-            "response_format": {"type": "json_object"},
-        }
-        assert client.post("/v1/chat/completions", json=asked).status_code == 400
 
 
 def test_the_commands_take_a_gguf_file(folder: Path, tmp_path: Path) -> None:

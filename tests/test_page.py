@@ -137,6 +137,15 @@ ALONE = {
         "import java.nio.file.*;\nclass Main { public static void main(String[] args) throws Exception {"
         ' System.out.println(Files.readString(Path.of("d.csv")).toUpperCase()); } }'
     ),
+    "typescript": (
+        "const fs = require('fs'); const text: string = fs.readFileSync('d.csv', 'utf8');"
+        " console.log(text.toUpperCase() as string)"
+    ),
+    "csharp": (
+        "using System; using System.IO; class P { static void Main() {"
+        ' Console.WriteLine(File.ReadAllText("d.csv").ToUpper()); } }'
+    ),
+    "kotlin": 'package a.b\nimport java.io.File\nfun main() { println(File("d.csv").readText().uppercase()) }',
 }
 """Each prints the data file in capitals."""
 
@@ -149,7 +158,7 @@ def test_programs_of_other_languages_run_as_they_are(language: str, client: http
     assert (told["out"], told["ended"], told["files"]) == ("A,B\n", "ended well", []), told
 
 
-@pytest.mark.parametrize("language", ["cpp", "go", "rust"])
+@pytest.mark.parametrize("language", ["cpp", "go", "rust", "typescript", "csharp", "kotlin"])
 def test_what_a_compiler_says_is_shown(language: str, client: httpx.Client, programs: Programs) -> None:
     if language not in programs.about()["languages"].values():
         pytest.skip(f"the tools of {language} are not here")

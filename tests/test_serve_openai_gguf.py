@@ -1,29 +1,30 @@
 """OpenAI's own client against a GGUF file in llama.cpp: the tests of tests/test_serve_openai.py, on the other engine.
 
-Not among them: JSON answers and infilling. llama.cpp is given no constraint: `response_format` is a 400 that names it.
+Not among them: infilling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import openai
 import pytest
 import torch
 from serve_for_tests import Running, served, tiny_model
 from test_serve_openai import (
-    ASK,
     adapter,
+    test_a_format_that_cannot_be_kept_is_refused,
     test_a_greedy_answer_is_the_engines_own,
     test_a_seed_repeats_an_answer_and_no_seed_does_not,
     test_a_stop_string_cuts_text_stream_and_logprobs,
     test_a_stream_is_events_that_end_with_done,
     test_a_stream_says_what_the_whole_reply_says,
     test_an_adapter_is_chosen_by_its_name,
+    test_any_json_object_is_an_object_unless_it_was_cut_off,
     test_completions_take_text_ids_and_lists_of_them,
     test_fields_that_ask_for_nothing_are_accepted_and_others_are_named,
+    test_json_answers_follow_their_schema_and_plain_ones_do_not,
     test_logprobs_come_with_bytes_and_alternatives,
     test_text_parts_are_their_text_and_developer_is_system,
     test_the_end_of_a_prompt_may_be_the_answers_beginning,
@@ -39,14 +40,17 @@ from codeup.serve import app, running
 pytest.importorskip("xllamacpp")
 __all__ = [
     "adapter",
+    "test_a_format_that_cannot_be_kept_is_refused",
     "test_a_greedy_answer_is_the_engines_own",
     "test_a_seed_repeats_an_answer_and_no_seed_does_not",
     "test_a_stop_string_cuts_text_stream_and_logprobs",
     "test_a_stream_is_events_that_end_with_done",
     "test_a_stream_says_what_the_whole_reply_says",
     "test_an_adapter_is_chosen_by_its_name",
+    "test_any_json_object_is_an_object_unless_it_was_cut_off",
     "test_completions_take_text_ids_and_lists_of_them",
     "test_fields_that_ask_for_nothing_are_accepted_and_others_are_named",
+    "test_json_answers_follow_their_schema_and_plain_ones_do_not",
     "test_logprobs_come_with_bytes_and_alternatives",
     "test_text_parts_are_their_text_and_developer_is_system",
     "test_the_end_of_a_prompt_may_be_the_answers_beginning",
@@ -82,12 +86,3 @@ def client(server: Running) -> openai.OpenAI:
 def alone(folder: Path) -> Engine:
     torch.set_num_threads(1)
     return Engine(folder)
-
-
-@pytest.mark.parametrize(
-    "form", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}], ids=str
-)
-def test_a_format_that_is_not_kept_is_refused_by_name(client: openai.OpenAI, form: Any) -> None:
-    with pytest.raises(openai.BadRequestError, match="not supported by this engine") as refused:
-        client.chat.completions.create(model="tiny", messages=ASK, max_tokens=2, response_format=form)
-    assert refused.value.param == "response_format"

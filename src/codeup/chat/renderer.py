@@ -178,13 +178,18 @@ class Renderer:
         return self._fixed[text]
 
 
-def load_renderer(model: str | Path, template: str | None = None, revision: str | None = None) -> Renderer:
+def load_renderer(
+    model: str | Path, template: str | None = None, revision: str | None = None, *, tokenizer: Any = None
+) -> Renderer:
     """The renderer of a model folder or Hub id. Without `template`, the one that `Renderer.save` left there.
+
+    `tokenizer` is the model's, where it is in memory already: a large one takes a second to read.
 
     Raises UserError where there is no tokenizer, no recorded template, or a chat template that no longer says what the
     recorded name says. HF_HUB_OFFLINE is respected.
     """
-    tokenizer = _load_tokenizer(model, revision)
+    if tokenizer is None:
+        tokenizer = _load_tokenizer(model, revision)
     if template is not None:
         return Renderer(tokenizer, template)
     name = tokenizer.init_kwargs.get(TEMPLATE_KEY)

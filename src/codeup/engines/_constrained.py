@@ -3,8 +3,9 @@
     schema {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     said   {"n": 4           allowed next: digits, }, whitespace; not: letters, the end token
 
-llguidance (Rust) keeps the automaton and computes the mask, about 50 µs a token. An answer that reaches its limit of
-tokens is cut off in the middle, as everywhere else. Not covered: schemas with remote references (nothing is fetched).
+llguidance (Rust) keeps the automaton and computes the mask, about 50 µs a token. llama.cpp has the same library inside
+and is given the schema as text. An answer that reaches its limit of tokens is cut off in the middle, as everywhere
+else. Not covered: schemas with remote references (nothing is fetched).
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from codeup.errors import UserError
 
 WHITESPACE = r"[ \n\t]{0,12}"
 """Between JSON's own signs: a model that has nothing to say would otherwise say spaces up to its limit."""
+OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": WHITESPACE}
+LARK = "%llguidance {{}}\nstart: %json {schema}"
+"""llguidance's own language of grammars (its docs/syntax.md); llama.cpp knows it by the first word."""
 
 
 class JsonAnswer:
     """One answer under a grammar; a Constraint of the engine's interface."""
 
-    def __init__(self, matcher: Any, vocabulary: int, end_ids: frozenset[int]) -> None:
-        self._matcher, self._vocabulary, self._end_ids = matcher, vocabulary, end_ids
+    def __init__(self, matcher: Any, vocabulary: int, end_ids: frozenset[int], grammar: str) -> None:
+        self._matcher, self._vocabulary, self._end_ids, self.grammar = matcher, vocabulary, end_ids, grammar
 
     def mask(self) -> Any:
         """Which tokens may come, boolean (V,). Only the end where the grammar is finished or gave up."""
@@ -67,16 +71,15 @@ class JsonGrammars:
         if end_ids not in self._wrapped:
             self._wrapped[end_ids] = self._wrap(self._tokenizer, self._vocabulary, sorted(end_ids))
         wrapped = self._wrapped[end_ids]
+        schema = {"type": "object"} if schema is None else schema
         try:
-            grammar = self._matcher.grammar_from_json_schema(
-                json.dumps(schema if schema is not None else {"type": "object"}),
-                overrides={"whitespace_flexible": True, "whitespace_pattern": WHITESPACE},
-            )
+            grammar = self._matcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS)
         except ValueError as error:
             raise UserError(f"the schema cannot be used: {_first_line(error)}") from None
         if problem := self._matcher.validate_grammar(grammar, wrapped):
             raise UserError(f"the schema cannot be enforced: {_first_line(problem)}")
-        return lambda: JsonAnswer(self._matcher(wrapped, grammar, log_level=0), self._vocabulary, end_ids)
+        text = LARK.format(schema=json.dumps({**schema, "x-guidance": OPTIONS}))
+        return lambda: JsonAnswer(self._matcher(wrapped, grammar, log_level=0), self._vocabulary, end_ids, text)
 
 
 def _first_line(text: Any) -> str:

@@ -52,7 +52,12 @@ class Piece:
 
 
 class Constraint(Protocol):
-    """Which tokens may come next. `mask()` is a boolean (V,) tensor; `accept` is told the token that was chosen."""
+    """Which tokens may come next. `mask()` is a boolean (V,) tensor; `accept` is told the token that was chosen.
+
+    `grammar` says the same from the answer's beginning, for an engine that chooses tokens out of our sight (llama.cpp).
+    """
+
+    grammar: str
 
     def mask(self) -> Any: ...
 

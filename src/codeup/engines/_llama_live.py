@@ -7,6 +7,7 @@
 llama.cpp keeps back a token that ends within a character, and then streams only the token that completes it: of
 "数" = [144, 252, 96] it streams 96, with a count that went up by three. `exact_tokens` sees the count, asks for the
 same tokens once more in one piece, which has all of them, and streams on from there.
+Under a constraint (JSON) an answer streams up to its first such character; the rest comes in one piece.
 Not covered: batching across adapters (llama.cpp takes turns), reading prompts in parts.
 """
 
@@ -178,22 +179,27 @@ def exact_tokens(
                 yield token
             if kept_back:
                 break
-        if len(ids) == begin or (ids and ids[-1] in request.end_ids):
-            return
+        if len(ids) == begin or request.constraint is not None or ids[-1] in request.end_ids:
+            return  # a grammar is kept from its beginning, so that its answer is one stretch
 
 
 def _again(
     server: LlamaServer, request: Request, before: Sequence[int], known: Sequence[int], count: int,
     scales: Sequence[float],
 ) -> list[Token]:  # fmt: skip
-    """The tokens after `known` of a stretch of `count`, asked for in one piece, with the same random numbers."""
-    if request.temperature == 0:
+    """The tokens after `known` of a stretch of `count`, asked for in one piece, with the same random numbers.
+
+    Under a constraint, all tokens up to the end of the answer."""
+    if request.constraint is not None:
+        count = request.max_new_tokens
+    elif request.temperature == 0:
         before, known, count = [*before, *known], [], count - len(known)
     body = _body(request, before, len(before) + count, scales)
     for _ in range(TRIES):
         reply = server.post("/completion", body)
         ids = list(reply["tokens"])
-        if ids[: len(known)] == list(known) and len(ids) == count:
+        whole = len(ids) == count or (request.constraint is not None and reply["stop_type"] == "eos")
+        if ids[: len(known)] == list(known) and whole:
             return _with_probabilities(server, request, before, ids, reply, scales)[len(known) :]
     raise WorkFailed("llama.cpp kept tokens back, and made others when it was asked again")
 
@@ -212,7 +218,7 @@ def _with_probabilities(
             tokens.append(reported.popleft())
             continue
         body = _body(request, [*before, *ids[:place]], len(before) + place + 1, scales)
-        body |= {"temperature": 0.0, "logit_bias": [[server.tokenize("\n")[0], 1e6]], "n_probs": EVERY}
+        body |= {"temperature": 0.0, "grammar": "", "logit_bias": [[server.tokenize("\n")[0], 1e6]], "n_probs": EVERY}
         top = server.post("/completion", body)["completion_probabilities"][0]["top_logprobs"]
         found = next((float(each["logprob"]) for each in top if each["id"] == id), None)
         likeliest = tuple((each["id"], float(each["logprob"])) for each in top[: request.logprobs])
@@ -226,7 +232,9 @@ def _body(request: Request, ids: Sequence[int], limit: int, scales: Sequence[flo
         "prompt": [*request.prompt, *ids], "n_predict": limit - len(ids), "temperature": request.temperature,
         "samplers": ["temperature", "top_p"], "top_p": request.top_p, "seed": int.from_bytes(drawn, "big") >> 1,
         "n_probs": 0 if request.logprobs is None else max(1, request.logprobs), "return_tokens": True,
-        "cache_prompt": True, "lora": [{"id": at, "scale": scale} for at, scale in enumerate(scales)],
+        "cache_prompt": True,
+        "grammar": "" if request.constraint is None else request.constraint.grammar,
+        "lora": [{"id": at, "scale": scale} for at, scale in enumerate(scales)],
     }  # fmt: skip
 
 

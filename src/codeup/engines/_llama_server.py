@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeup.engines import _huge_pages
 from codeup.errors import UserError, WorkFailed
 
 TIMEOUT_S = 600.0
@@ -51,6 +52,9 @@ class LlamaServer:
         given.cache_ram_mib = 0  # kept prompts would be found again under another adapter
         if threads:
             given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+        huge = _huge_pages.worth_it(model.stat().st_size)
+        if huge:
+            given.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
         given.lora_init_without_apply = True
         given.lora_adapters = [_lora(xllamacpp, path) for path in loras]
         self.loras = len(loras)
@@ -59,6 +63,8 @@ class LlamaServer:
         except RuntimeError as error:
             files = ", ".join(str(path) for path in (model, *loras))
             raise UserError(f"llama.cpp cannot load this ({error})", where=files) from None
+        if huge:
+            _huge_pages.collapse()
         self.address = self._server.listening_address
 
     def __enter__(self) -> LlamaServer:

@@ -6,7 +6,7 @@
 Prompts go out as token ids and answers come back as ids; text is made here by the model's own tokenizer, which lies
 beside the file (`nano-q8_0.tokenizer/`, written by `codeup export gguf`) or is named. End tokens and stop strings are
 therefore ours, as in the other engines: where llama.cpp ends at a token that is no end for the request, it goes on.
-Not covered: answers under a constraint, sampling that equals engines/hf.py draw by draw, GPUs.
+Not covered: sampling that equals engines/hf.py draw by draw, GPUs.
 """
 
 from __future__ import annotations

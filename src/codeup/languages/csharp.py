@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, compile_step, find, harness, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, compile_step, find, harness, run_step
 from codeup.languages._tools import version as version_of
 
 NAME = "csharp"
@@ -45,6 +45,20 @@ def toolchain() -> Toolchain:
     return Toolchain(f"mono {version_of([mono, '--version'])}", show, {"mono": mono}, proc={"self/maps": STACK})
 
 
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged."""
+    step = alone_step(
+        [tools.at["mono"], ".main.exe"], cpu_s=cpu_s, memory_mb=memory_mb + 256, memory_words=MEMORY_WORDS
+    )
+    steps = (compile_step([*_compile(tools, ".main.exe"), "main.cs"]), step)
+    return Wrapped({"main.cs": [["program", code]]}, tuple({**each, "fixed_addresses": True} for each in steps))
+
+
+def _compile(tools: Toolchain, out: str) -> list[str]:
+    references = [f"-r:{name}.dll" for name in LIBRARIES]
+    return [tools.at["mono"], COMPILER, "-nologo", "-warn:0", f"-out:{out}", *references]
+
+
 def wrap(
     program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
     compat: str = "",
@@ -56,10 +70,8 @@ def wrap(
         "main.cs": [["program", f"{program}\n"], ["ours", checked]],
         "harness.cs": [["ours", harness("csharp.cs")]],
     }
-    references = [f"-r:{name}.dll" for name in LIBRARIES]
-    compiler = [tools.at["mono"], COMPILER, "-nologo", "-warn:0", "-out:main.exe", *references]
     steps = (
-        compile_step([*compiler, "main.cs", "harness.cs"]),
+        compile_step([*_compile(tools, "main.exe"), "main.cs", "harness.cs"]),
         run_step([tools.at["mono"], "main.exe"], cpu_s=cpu_s, memory_mb=memory_mb + 256, memory_words=MEMORY_WORDS),
     )
     return Wrapped(files, tuple({**step, "fixed_addresses": True} for step in steps), compat)

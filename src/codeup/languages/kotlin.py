@@ -22,7 +22,7 @@ from codeup import artifacts
 from codeup.errors import UserError
 from codeup.languages import java
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, call, compile_step, harness, prepared, run_step
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, call, compile_step, harness, prepared, run_step
 
 NAME = "kotlin"
 TITLE = "Kotlin"
@@ -31,7 +31,7 @@ JARS = ("kotlin-compiler", "kotlin-stdlib", "kotlin-script-runtime", "kotlin-ref
         "annotations-13.0")  # fmt: skip
 MAIN = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
 FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto", "-Xss8m")
-OPTIONS = ("-no-stdlib", "-no-reflect", "-nowarn", "-Xno-param-assertions", "-d", "out")
+OPTIONS = ("-no-stdlib", "-no-reflect", "-nowarn", "-Xno-param-assertions")
 CHECKS = """
 
 private fun CODEUP_NAME_check(good: Boolean, why: () -> Any = { "" }) {
@@ -93,10 +93,27 @@ def _prepare(runtime: str, home: Path, folder: Path) -> None:
     shutil.rmtree(folder / "out", ignore_errors=True)
 
 
-def _compile(home: Path) -> list[str]:
+def _compile(home: Path, out: str = "out") -> list[str]:
     jars = ":".join(str(home / "lib" / f"{name}.jar") for name in JARS)
     stdlib = str(home / "lib" / "kotlin-stdlib.jar")
-    return ["-cp", jars, MAIN, "-kotlin-home", str(home), *OPTIONS, "-cp", stdlib, "Main.kt"]
+    return ["-cp", jars, MAIN, "-kotlin-home", str(home), *OPTIONS, "-d", out, "-cp", stdlib, "Main.kt"]
+
+
+def _compiler_call(tools: Toolchain, out: str) -> list[str]:
+    archive = f"-XX:SharedArchiveFile={tools.at['cache']}/kotlin.jsa"
+    return [tools.at["java"], *FLAGS, "-Xmx1g", archive, *_compile(Path(tools.at["home"]), out)]
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program without its package line, otherwise as it is, to be looked at and not judged."""
+    code = re.sub(r"(?m)^[ \t]*package\s+[\w.]+\s*;?", "", code)
+    classes = f".out:{tools.at['home']}/lib/kotlin-stdlib.jar"
+    step = alone_step(
+        [tools.at["java"], *java.FLAGS, f"-Xmx{memory_mb}m", "-cp", classes, "MainKt"], cpu_s=cpu_s,
+        memory_mb=memory_mb + 1024, memory_words=java.MEMORY_WORDS, env=tools.env,
+    )  # fmt: skip
+    compiling = compile_step(_compiler_call(tools, ".out"), env=tools.env)
+    return Wrapped({"Main.kt": [["program", code]]}, (compiling, step))
 
 
 def wrap(
@@ -108,13 +125,12 @@ def wrap(
     checked = re.sub(r"(?<![\w.])(?:assert|check|require)\s*\(", f"{HARNESS}_check(", tests)
     checked = re.sub(r"\bfun\s+main\s*\(", "fun codeupMainOfTests(", checked, count=1)
     home, cache = Path(tools.at["home"]), tools.at["cache"]
-    compiler = [tools.at["java"], *FLAGS, "-Xmx1g", f"-XX:SharedArchiveFile={cache}/kotlin.jsa", *_compile(home)]
     arguments = [
         tools.at["java"], *java.FLAGS, f"-Xmx{memory_mb}m", "-cp", f"{cache}/harness.jar", "CodeupKotlin", "out/",
         str(home / "lib" / "kotlin-stdlib.jar"), "codeupMainOfTests",
     ]  # fmt: skip
     steps = (
-        compile_step(compiler, env=tools.env),
+        compile_step(_compiler_call(tools, "out"), env=tools.env),
         run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 1024, memory_words=java.MEMORY_WORDS, env=tools.env),
     )
     parts = [["program", program], ["ours", f"\n{checked}{CHECKS}"]]

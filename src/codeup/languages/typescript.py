@@ -18,12 +18,23 @@ from typing import Any
 from codeup import artifacts
 from codeup.errors import UserError, WorkFailed
 from codeup.languages import javascript
-from codeup.languages._tools import Toolchain, Wrapped, call, harness, prepared
+from codeup.languages._tools import Toolchain, Wrapped, alone_step, call, compile_step, harness, prepared
 from codeup.languages._tools import version as version_of
 
 NAME = "typescript"
 TITLE = "TypeScript"
 FENCES = ("typescript", "ts", "tsx")
+TRANSLATE = """
+const fs = require('fs'), ts = require('@TYPESCRIPT@'), text = fs.readFileSync('main.ts', 'utf8');
+const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS };
+const done = ts.transpileModule(text, { fileName: 'main.ts', reportDiagnostics: true, compilerOptions });
+for (const one of done.diagnostics) {
+  const line = text.slice(0, one.start).split('\\n').length;
+  console.error('main.ts line ' + line + ': error: ' + ts.flattenDiagnosticMessageText(one.messageText, ' '));
+}
+if (done.diagnostics.length) process.exit(1);
+fs.writeFileSync('.main.js', done.outputText);
+"""
 
 
 def probe() -> str:
@@ -70,6 +81,18 @@ def _snapshot(node: str, compiler: Path, folder: Path) -> None:
     except WorkFailed:  # Node before 18.20
         (folder / "typescript.blob").unlink(missing_ok=True)
     (folder / "entry.js").unlink()
+
+
+def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
+    """A program with nothing added, to be looked at and not judged: translated, then run."""
+    translate = TRANSLATE.replace("@TYPESCRIPT@", f"{tools.at['cache']}/typescript.js")
+    heap = f"--max-old-space-size={memory_mb}"
+    step = alone_step(
+        [tools.at["node"], heap, ".main.js"], cpu_s=cpu_s, memory_mb=memory_mb + 512,
+        memory_words=javascript.MEMORY_WORDS,
+    )  # fmt: skip
+    files: dict[str, Any] = {"main.ts": [["program", code]], ".translate.js": [["ours", translate]]}
+    return Wrapped(files, (compile_step([tools.at["node"], ".translate.js"]), step))
 
 
 def wrap(

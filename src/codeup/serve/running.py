@@ -86,7 +86,7 @@ def hf_loader(
         _warm_up(server)
         return Loaded(
             server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description,
-            _constrainer(voices[name].tokenizer, engine.model.config),
+            _constrainer(voices[name].tokenizer, engine.model.config.get_text_config().vocab_size),
         )  # fmt: skip
 
     return load
@@ -107,7 +107,11 @@ def gguf_loader(
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
         _warm_up(server)
-        return Loaded(server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description)
+        tokens = voices[name].tokenizer
+        return Loaded(
+            server, voices, engine.context, lambda id: engine.writer.text([id]), engine.description,
+            _constrainer(tokens, len(tokens)),
+        )  # fmt: skip
 
     return load
 
@@ -130,7 +134,7 @@ def _end_ids(file: Path) -> list[int]:
     return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
-def _constrainer(tokenizer: Any, config: Any) -> Callable[[Any, frozenset[int]], Any]:
+def _constrainer(tokenizer: Any, vocabulary: int) -> Callable[[Any, frozenset[int]], Any]:
     """JSON answers, made ready when the first one is asked for."""
     grammars: list[Any] = []
 
@@ -138,7 +142,7 @@ def _constrainer(tokenizer: Any, config: Any) -> Callable[[Any, frozenset[int]],
         from codeup.engines._constrained import JsonGrammars
 
         if not grammars:
-            grammars.append(JsonGrammars(tokenizer, config.get_text_config().vocab_size))
+            grammars.append(JsonGrammars(tokenizer, vocabulary))
         return grammars[0].prepare(schema, end_ids)
 
     return constrain

@@ -113,11 +113,11 @@ def load_prompter(folder: Path, template: str | None, tokenizer: Any, end_ids: S
     from codeup.chat.renderer import TEMPLATE_KEY
 
     if template is not None or TEMPLATE_KEY in tokenizer.init_kwargs:
-        return load_renderer(folder, template)
+        return load_renderer(folder, template, tokenizer=tokenizer)
     if tokenizer.chat_template:
         eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         return JinjaPrompter(tokenizer, dict.fromkeys([*end_ids, *eos]))  # type: ignore[arg-type]
-    return load_renderer(folder, "alpaca")
+    return load_renderer(folder, "alpaca", tokenizer=tokenizer)
 
 
 def default_name(model: str) -> str:
