@@ -361,9 +361,10 @@ class Recipe(Section):
         description="where models run: auto (GPUs if there are any; training takes all of them), cpu, cuda (one GPU); "
         "or how many GPUs train together (on a machine without any: how many processes)",
     )
-    strategy: Literal["ddp", "fsdp2"] = Field(
+    strategy: Literal["ddp", "fsdp2", "deepspeed-zero2", "deepspeed-zero3"] = Field(
         "ddp",
-        description="several devices: each holds the whole base (ddp), or its share of it (fsdp2, for large ones)",
+        description="several devices: each holds the whole base (ddp), or its share of it (fsdp2, deepspeed-zero3; for "
+        "large ones), or its share of what training adds to it (deepspeed-zero2, for method: full)",
     )
     data_root: str | None = Field(None, description="folder that relative data paths start from; default: here")
     report_to: Literal["none"] | Tracker | list[Tracker] = Field(

@@ -19,6 +19,9 @@ from codeup.recipe_text import Path_, Problem, did_you_mean, section_at
 if TYPE_CHECKING:
     from codeup.recipe import Recipe
 
+SHARING_THE_BASE = ("fsdp2", "deepspeed-zero3")
+"""Strategies under which no device holds the whole base."""
+
 
 def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
     """Names that must exist elsewhere (data of stages, stages of variants, sources, benchmarks, thresholds), and
@@ -264,14 +267,14 @@ def conflicts(
         found.append(("lora.dora", "the lengths of rows cannot be read from an int8 base; nf4 works"))
     if token_init == "mean" and not trains_tokens:
         found.append(("lora.token_init", "mean is where trained rows begin, and trainable_tokens names none"))
-    if strategy == "fsdp2":
-        reads = "reads whole matrices, and under strategy fsdp2 no device has them"
+    if strategy in SHARING_THE_BASE:
+        reads = f"reads whole matrices, and under strategy {strategy} no device has them"
         not_in_shares = {
-            ("method", "full trains the base, and strategy fsdp2 shares out a frozen one"): method == "full",
-            ("method", f"strategy fsdp2 does not share out a base in {quantization}"): quantization != "none",
+            ("method", f"full trains the base, and strategy {strategy} shares out a frozen one"): method == "full",
+            ("method", f"strategy {strategy} does not share out a base in {quantization}"): quantization != "none",
             ("lora.dora", f"DoRA {reads}"): dora,
             ("lora.init", f"{init} {reads}"): init != "zero",
-            ("lora.trainable_tokens", "rows of tokens are not trained under strategy fsdp2"): trains_tokens,
+            ("lora.trainable_tokens", f"rows of tokens are not trained under strategy {strategy}"): trains_tokens,
         }
         found += [conflict for conflict, there in not_in_shares.items() if there]
     return found
@@ -295,8 +298,9 @@ def check_conflicts(recipe: Recipe) -> list[Problem]:
             token_init=stage.lora.token_init,
             strategy=recipe.strategy,
         )
-        if recipe.strategy == "fsdp2" and stage.select_by == "pass@1":
-            found.append(("select_by", "pass@1 needs the whole model on one device; strategy fsdp2 shares it out"))
+        if recipe.strategy in SHARING_THE_BASE and stage.select_by == "pass@1":
+            shared = f"pass@1 needs the whole model on one device; strategy {recipe.strategy} shares it out"
+            found.append(("select_by", shared))
         if stage.method == "full" and stage.lora != type(stage.lora)():
             found.append(("lora", "method: full trains no adapter; leave these settings out"))
         problems += [Problem(("stages", at, *setting.split(".")), why) for setting, why in found]

@@ -9,6 +9,10 @@ Of several ranks (ranks.py) all take this course, and only the first writes, say
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 from codeup.train import loop, selection
@@ -41,9 +45,10 @@ class Record:
         self.emit(Event("progress", self.step_name, progress.tokens, total, "tokens", values))
 
     def save(self, saving: Saving, chosen: int | None) -> None:
-        """A checkpoint, once the rows up to its step are on the disk."""
+        """A checkpoint, once the rows up to its step are on the disk. The others only help where it takes all."""
         if self.metrics is not None:
             self.metrics.to_disk()
+        if self.metrics is not None or self.run.gradients.by_all:
             saving.save(self.run, chosen)
 
     def close(self) -> None:
@@ -59,24 +64,49 @@ def train(run: loop.Run, evaluator: selection.Evaluator, saving: Saving, record:
     """
     progress = run.progress
     try:
-        while True:
-            evaluated = evaluator.due(progress)
-            if evaluated:
-                _evaluate(run, evaluator, record)
-            ended = progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
-            wanted = ended or saving.due(progress.step) or (evaluated and evaluator.select_by != selection.LAST)
-            if wanted and progress.step > saving.step:
-                record.save(saving, evaluator.chosen(progress))
-            if ended:
-                return
-            _report(run, loop.train_step(run), record)
-            run.clean = True
+        with _held_back(run.gradients.by_all) as interrupted:
+            while True:
+                evaluated = evaluator.due(progress)
+                if evaluated:
+                    _evaluate(run, evaluator, record)
+                ended = progress.step >= run.plan.total_steps or evaluator.exhausted(progress)
+                wanted = ended or saving.due(progress.step) or (evaluated and evaluator.select_by != selection.LAST)
+                stopped = False
+                if run.gradients.by_all:
+                    wanted, stopped = run.ranks.from_first(functools.partial(_decided, wanted, interrupted))
+                if wanted and progress.step > saving.step:
+                    record.save(saving, evaluator.chosen(progress))
+                if stopped:
+                    raise KeyboardInterrupt
+                if ended:
+                    return
+                _report(run, loop.train_step(run), record)
+                run.clean = True
     except KeyboardInterrupt:
-        if run.clean and progress.step > saving.step:
+        if run.clean and progress.step > saving.step and not run.gradients.by_all:
             record.save(saving, evaluator.chosen(progress))
         raise
     finally:
         record.close()
+
+
+@contextlib.contextmanager
+def _held_back(needed: bool) -> Iterator[list[int]]:
+    """Where a checkpoint takes all ranks, Ctrl-C waits for the end of the step: the list then holds the signal."""
+    heard: list[int] = []
+    if not needed:
+        yield heard
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _decided(wanted: bool, interrupted: list[int]) -> tuple[bool, bool]:
+    """Whether to save, and whether to end then. Seconds and signals are the first rank's; the others follow it."""
+    return wanted or bool(interrupted), bool(interrupted)
 
 
 def _evaluate(run: loop.Run, evaluator: selection.Evaluator, record: Record) -> None:

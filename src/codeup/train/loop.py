@@ -25,9 +25,10 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import checkpoint, packing, ranks
+from codeup.train import checkpoint, packing, ranks, zero
 from codeup.train.batch import collate_packs
 from codeup.train.decoder import forward_of
+from codeup.train.gradients import MOMENTS, Gradients, Whole
 from codeup.train.lora import parameter_groups
 from codeup.train.loss import library_forward
 from codeup.train.neftune import with_noise
@@ -38,7 +39,6 @@ from codeup.train.tokens import TokenStore
 from codeup.types import Pack
 
 ADAPTER = "adapter/"
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -117,8 +117,9 @@ class Run:
         self.parameters = list(self.named.values())
         groups = parameter_groups(self.named, plus_ratio=self.plus_ratio, weight_decay=self.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        self.gradients: Gradients = Whole(self.parameters, self.optimizer, self.ranks, self.max_grad_norm)
         self.reader: StepReader = self.plan.reader()
-        forward = library_forward(self.model) if self.ranks.lockstep else forward_of(self.model)
+        forward = library_forward(self.model) if self.ranks.shares_base else forward_of(self.model)
         self.forward = with_noise(self.model, forward, self.neftune_alpha)
 
     @property
@@ -143,7 +144,7 @@ def train_step(run: Run) -> StepResult:
     trained = run.reader.targets(packs)
     divisor = run.objective.divisor(packs, trained)
     total = accumulate(run, packs, divisor)
-    norm = torch.nn.utils.clip_grad_norm_(run.parameters, run.max_grad_norm or math.inf)
+    norm = run.gradients.norm().to(total.device)
     loss_value, *others, norm_value = torch.cat([total / divisor, norm.double()[None]]).tolist()
     _refuse_not_finite(run, packs, loss_value, norm_value)
     rate = learning_rate(
@@ -152,8 +153,7 @@ def train_step(run: Run) -> StepResult:
     run.clean = False
     for group in run.optimizer.param_groups:
         group["lr"] = rate * group["scale"]
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
+    run.gradients.step()
     tokens = sum(item.length for item in packs)
     seconds = time.perf_counter() - started
     _count(run, tokens=tokens, trained=trained, divisor=divisor, loss=loss_value, seconds=seconds)
@@ -165,17 +165,18 @@ def accumulate(run: Run, packs: Sequence[Pack], divisor: int) -> torch.Tensor:
     """Add the gradient of the summed loss over `divisor`, of all ranks; returns the objective's sums (k,) over all
     ranks, still on the device."""
     total = torch.zeros(len(run.objective.figures), dtype=torch.float64, device=run.device)
-    gradients = ranks.one_piece(run.parameters) if run.ranks.count > 1 else []
-    for micro in run.mine(packs, whole=run.drawn):
+    run.gradients.begin()
+    mine = run.mine(packs, whole=run.drawn)
+    for at, micro in enumerate(mine, 1):
         torch.manual_seed(step_seed(run.seed, run.progress.step, micro.number))
         batch = collate_packs(run.store, micro.packs).to(run.device)
         with run.precision():
             sums = run.objective.sums(run, batch, run.store, micro.packs)
-        (sums[0] / divisor * micro.counts).backward()
+        run.gradients.add(sums[0] / divisor * micro.counts, last=at == len(mine))
         total += sums.detach() * micro.counts
         del sums  # what its graph still holds, dropout's masks, would last into the next forward pass
-    for summed in (*gradients, total):
-        run.ranks.sum(summed)
+    run.gradients.sum()
+    run.ranks.sum(total)
     return total
 
 
@@ -217,11 +218,13 @@ def _refuse_not_finite(run: Run, packs: Sequence[Pack], loss: float, norm: float
 
 
 def save_state(run: Run, root: Path, identity: str, **keeping: Any) -> None:
-    """Adapter, moments and counters into a checkpoint. `identity` is what a later run must share to continue it;
-    `keeping` says what becomes of the others (checkpoint.save)."""
+    """Adapter, moments and counters into a checkpoint, by the first rank. `identity` is what a later run must share to
+    continue it; `keeping` says what becomes of the others (checkpoint.save)."""
     tensors = {f"{ADAPTER}{name}": p for name, p in run.named.items()}
     for name, p in run.named.items():
-        tensors |= {f"{moment}/{name}": run.optimizer.state[p][moment] for moment in MOMENTS}
+        tensors |= {f"{moment}/{name}": run.gradients.moment(p, moment) for moment in MOMENTS}
+    if not run.ranks.first:
+        return
     state = {
         "progress": asdict(run.progress),
         "identity": identity,
@@ -250,16 +253,19 @@ def restore_state(run: Run, saved: checkpoint.Checkpoint, identity: str, root: P
 
 
 def share_state(run: Run) -> None:
-    """Give all ranks the first one's weights, moments and counters."""
+    """Give all ranks the first one's weights, moments and counters; under ZeRO-2 they then keep their share of it."""
     run.progress = Progress(**run.ranks.from_first(lambda: asdict(run.progress)))
+    done = run.progress.step
     run.ranks.copy_first(p.data for p in run.parameters)
-    if run.progress.step == 0:
-        return
-    for p in run.parameters:
+    for p in run.parameters if done else ():
         if not run.ranks.first:
-            step = torch.tensor(float(run.progress.step), device=p.device)
+            step = torch.tensor(float(done), device=p.device)
             run.optimizer.state[p] = {"step": step, **{moment: torch.empty_like(p) for moment in MOMENTS}}
         run.ranks.copy_first(run.optimizer.state[p][moment] for moment in MOMENTS)
+    if run.ranks.strategy == ranks.ZERO2:
+        run.gradients = zero.Divided(
+            run.parameters, run.optimizer, ranks=run.ranks.count, clip=run.max_grad_norm, step=done
+        )
 
 
 def restore_weights(run: Run, saved: checkpoint.Checkpoint) -> None:

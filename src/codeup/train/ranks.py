@@ -28,6 +28,7 @@ import torch
 import torch.distributed as dist
 
 from codeup.errors import CodeUpError, UserError, WorkFailed
+from codeup.recipe_checks import SHARING_THE_BASE
 from codeup.train import place
 
 T = TypeVar("T")
@@ -38,7 +39,8 @@ WAIT = timedelta(days=7)
 that ends is noticed at once, by its closed connection."""
 SIGNS = ("gloo", "nccl", "connection closed", "connection reset")
 """In the messages of torch.distributed when another process is gone."""
-STRATEGIES = ("ddp", "fsdp2")
+ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
+STRATEGIES = ("ddp", "fsdp2", ZERO2, ZERO3)
 
 
 class LostContact(WorkFailed):
@@ -47,12 +49,22 @@ class LostContact(WorkFailed):
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `count`. `lockstep`: every forward pass is a meeting of all (fsdp2), so all make as many."""
+    """This process among `count`, which share by `strategy`."""
 
     rank: int = 0
     count: int = 1
-    lockstep: bool = False
+    strategy: str = "ddp"
     group: Any = None
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether every pass through the model is a meeting of all, so that all make as many."""
+        return self.strategy != "ddp"
+
+    @property
+    def shares_base(self) -> bool:
+        """Whether no rank holds the whole base."""
+        return self.strategy in SHARING_THE_BASE
 
     @property
     def first(self) -> bool:
@@ -130,7 +142,7 @@ def join(device: str = "auto", strategy: str = "ddp") -> Ranks:
     if found is None:
         return ALONE
     group = _meet(found, _backend(found, device))
-    return Ranks(found.rank, found.count, lockstep=strategy == "fsdp2", group=group)
+    return Ranks(found.rank, found.count, strategy, group)
 
 
 def leave() -> None:

@@ -205,7 +205,7 @@ def held_out_means(run: Run, store: TokenStore, packs: Sequence[Pack]) -> dict[s
 
 def _score(run: Run, scorer: Scorer) -> float:
     """Text is generated with padding and a cache, which the segment attention of training knows nothing of."""
-    assert not run.ranks.lockstep, "one rank alone cannot use a shared-out model"
+    assert not run.ranks.shares_base, "one rank alone cannot use a shared-out model"
     run.model.set_attn_implementation("sdpa")
     try:
         with run.precision():

@@ -107,7 +107,7 @@ def train_sft(
     WorkFailed (self-test, loss not a number, out of memory).
     """
     objective = objective if objective is not None else Supervised()
-    settings = methods.settings_for(method, lora, quantization, strategy="fsdp2" if ranks.lockstep else "ddp")
+    settings = methods.settings_for(method, lora, quantization, strategy=ranks.strategy)
     store = open_tokens(tokens)
     held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
     plan = make_plan(
@@ -153,7 +153,7 @@ def train_sft(
     emit = emit if ranks.first else ignore_event
     sizes = shortage.Sizes(
         model, settings, pack_length, optimiser["micro_batch_tokens"], dtype, base_model.pick_device(device),
-        quantization, activation_checkpointing, method, ranks.count if ranks.lockstep else 1,
+        quantization, activation_checkpointing, method, ranks.count if ranks.shares_base else 1,
     )  # fmt: skip
     stores = [store, *([held_out] if held_out is not None else [])]
     advise = functools.partial(shortage.advice, sizes, longest=int(plan.lengths.max()))
@@ -203,7 +203,7 @@ def _load(
     """Load the base, attach what is trained, and prove that packed documents stay apart."""
     method = sizes.method
     common: dict[str, Any] = {name: getattr(sizes, name) for name in ("dtype", "device", "activation_checkpointing")}
-    if ranks.lockstep:
+    if ranks.shares_base:
         loaded = sharded.load_sharded(model, ranks=ranks, **common)
     else:
         whole = method == "full"

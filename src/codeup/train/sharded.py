@@ -6,6 +6,7 @@
 
 The model begins without storage (meta device); tensors are read by rows where the file has them. The adapter is
 attached to the shared-out weights and is no part of the sharing: its gradients are summed as always (ranks.py).
+Strategy deepspeed-zero3 is the same by DeepSpeed (zero.py): rank 0 reads a layer, and all keep their part of it.
 
 The layers are the library's, not those of decoder.py, which keep the weights they were made with. Not covered: bases in
 4 or 8 bits, DoRA and PiSSA (they read whole matrices), training all weights, several groups of machines.
@@ -13,6 +14,8 @@ The layers are the library's, not those of decoder.py, which keep the weights th
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,10 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from codeup.errors import UserError
+from codeup.train import zero
 from codeup.train.base import check_weights, read_config, renamed_in_transformers_6, training_dtype, weight_files
 from codeup.train.needs import FAMILIES
-from codeup.train.ranks import Ranks
+from codeup.train.ranks import ZERO3, Ranks
 
 
 def load_sharded(
@@ -37,7 +41,7 @@ def load_sharded(
     config = read_config(model)
     if config.model_type not in FAMILIES:
         raise UserError(
-            f"strategy fsdp2 knows no {config.model_type!r} models",
+            f"strategy {ranks.strategy} knows no {config.model_type!r} models",
             where=str(model),
             mend=f"use strategy: ddp, or one of: {', '.join(FAMILIES)}",
         )
@@ -50,8 +54,15 @@ def load_sharded(
         )
     loaded.requires_grad_(False)
     loaded.tie_weights()
-    _share_out(loaded, device, ranks)
-    _read(loaded, files, device, model)
+    found = _find(loaded, files, model)
+    if ranks.strategy == ZERO3:
+        layers = _layers_name(loaded)
+        _read(loaded, {name: file for name, file in found.items() if not name.startswith(layers)}, device)
+        fill = functools.partial(_fill, found, layers) if ranks.first else None
+        zero.share_out(loaded.get_decoder(), device, fill)
+    else:
+        _share_out(loaded, device, ranks)
+        _read(loaded, found, device)
     loaded.get_decoder().rotary_emb.to(device)
     if activation_checkpointing:
         with renamed_in_transformers_6():
@@ -71,23 +82,47 @@ def _share_out(model: PreTrainedModel, device: torch.device, ranks: Ranks) -> No
         layer.to_empty(device=device)
 
 
-def _read(model: PreTrainedModel, files: list[Path], device: torch.device, folder: Path) -> None:
-    """Fill this rank's shares, and what is held whole, from the files."""
-    wanted = dict(model.named_parameters())
+def _find(model: PreTrainedModel, files: list[Path], folder: Path) -> dict[str, Path]:
+    """The file of each parameter. UserError where one is missing, or has another shape."""
+    wanted, found = dict(model.named_parameters()), {}
     for file in files:
         with safe_open(file, framework="pt") as opened:
             for name in set(opened.keys()) & set(wanted):
-                parameter, piece = wanted.pop(name), opened.get_slice(name)
-                if tuple(piece.get_shape()) != tuple(parameter.shape):
+                if tuple(opened.get_slice(name).get_shape()) != tuple(wanted[name].shape):
                     raise _strange(name, folder)
+                found[name] = file
+    if missing := set(wanted) - set(found):
+        raise _strange(min(missing), folder)
+    return found
+
+
+def _read(model: PreTrainedModel, found: Mapping[str, Path], device: torch.device) -> None:
+    """Fill this rank's shares, and what is held whole, from the files."""
+    wanted = dict(model.named_parameters())
+    for file in sorted(set(found.values())):
+        with safe_open(file, framework="pt") as opened:
+            for name in (name for name, place in found.items() if place == file):
+                parameter, piece = wanted[name], opened.get_slice(name)
                 if isinstance(parameter, DTensor):
                     local = parameter.to_local()
                     local.copy_(rows(piece, _first_row(parameter), len(local)))
                 else:
                     _put(model, name, rows(piece, 0, len(parameter)).to(device, parameter.dtype))
     model.tie_weights()
-    if wanted:
-        raise _strange(min(wanted), folder)
+
+
+def _layers_name(model: PreTrainedModel) -> str:
+    """How the names of everything in the layers begin: model.layers."""
+    layers = model.get_decoder().layers
+    return next(f"{name}." for name, module in model.named_modules() if module is layers)
+
+
+def _fill(found: Mapping[str, Path], layers: str, at: int, layer: torch.nn.Module) -> None:
+    """Fill layer number `at` from the files, whole."""
+    for leaf, parameter in layer.named_parameters():
+        name = f"{layers}{at}.{leaf}"
+        with safe_open(found[name], framework="pt") as opened:
+            parameter.copy_(rows(opened.get_slice(name), 0, len(parameter)))
 
 
 def rows(piece: Any, first: int, count: int) -> torch.Tensor:
