@@ -173,13 +173,13 @@ def cluster_lines(found: ClusterPlan) -> Iterator[str]:
     yield ""
     yield f"{found.label}: seconds of a step by part, and how busy the GPUs are with it"
     head = f"{'pieces':>7}{'compute':>9}{'exchange':>10}{'waiting':>9}{'total':>9}{'busy':>7}{'GiB':>7}"
-    yield f"{'stage':<14}{'strategy':<9}{head}  {'':<6}{'hours':>8}{'one GPU':>9}"
+    yield f"{'stage':<14}{'strategy':<16}{head}  {'':<6}{'hours':>8}{'one GPU':>9}"
     for one in found.stages:
         step = one.step
         parts = f"{step.compute_s:>9.3f}{step.exchange_s:>10.3f}{step.waiting_s:>9.3f}{step.total_s:>9.3f}"
         hours = "" if one.hours is None else f"{one.hours:>8,.2f}{one.alone_hours:>9,.2f}"
         row = f"{one.units:>7}{parts}{step.busy:>7.0%}{one.needs / GIB:>7.1f}  {one.verdict:<6}{hours}"
-        yield f"{one.stage:<14}{one.strategy:<9}{row}".rstrip()
+        yield f"{one.stage:<14}{one.strategy:<16}{row}".rstrip()
     idle = [one for one in found.stages if one.units < found.cluster.ranks and one.strategy == "ddp"]
     for one in idle:
         yield (

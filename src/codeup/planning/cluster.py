@@ -6,9 +6,11 @@
     compute   the busiest rank's micro-batches, ceil(units / ranks), times their operations, over peak x utilisation
     ddp       ring all-reduce of the adapter's gradients, 2 (n-1)/n S / bandwidth + 2 (n-1) latency: Patarasuk and Yuan
               2009 (J. Parallel Distrib. Comput. 69); once a step and not hidden, as train/ranks.py does it
+    zero2     a reduce-scatter of the gradients for each micro-batch, half of ddp's sum each, and an all-gather of the
+              new weights once a step (ZeRO, section 7)
     fsdp2     all-gather of the frozen weights for each forward and each backward pass of a micro-batch, (n-1)/n S each
               (ZeRO, arXiv 1910.02054, section 7, without the gradients' share); fetched ahead, so only what is longer
-              than the computation is waited for; the gradients as in ddp
+              than the computation is waited for; the gradients as in ddp. deepspeed-zero3 is taken as the same
     waiting   the slowest of n equal ranks is z(n) standard deviations late, z(n) = Phi^-1((n - 0.375) / (n + 0.25))
               (Blom 1958); `jitter` is the standard deviation of a rank's step over its mean
 
@@ -24,9 +26,10 @@ from statistics import NormalDist
 from typing import Literal
 
 from codeup.errors import UserError
+from codeup.recipe import SHARING_THE_BASE
 from codeup.train import needs
 
-Strategy = Literal["ddp", "fsdp2"]
+Strategy = Literal["ddp", "fsdp2", "deepspeed-zero2", "deepspeed-zero3"]
 GRADIENT_BYTES = 4
 JITTER = 0.02
 """An assumption. Measured: docs/scale.md."""
@@ -110,10 +113,12 @@ def step(cluster: Cluster, load: Load, strategy: Strategy = "ddp") -> Step:
     token_s = load.operations / cluster.flops
     shared = 1.0 if cluster.at_once is None else max(1.0, min(n, load.units) / cluster.at_once)
     compute_s = min(most * load.unit, load.batch_tokens) * token_s * shared
+    passes = math.ceil(most * load.unit / load.micro_batch)
     exchange_s = all_reduce_s(GRADIENT_BYTES * load.trainable, cluster)
-    if strategy == "fsdp2":
+    if strategy == "deepspeed-zero2":
+        exchange_s *= (passes + 1) / 2
+    elif strategy in SHARING_THE_BASE:
         gather_s = 2 * all_gather_s(load.weights, cluster)
-        passes = math.ceil(most * load.unit / load.micro_batch)
         exchange_s += passes * max(0.0, gather_s - min(load.micro_batch, most * load.unit) * token_s)
     working = min(n, load.units)
     waiting_s = compute_s * cluster.jitter * slowest(working)

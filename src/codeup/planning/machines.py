@@ -22,7 +22,7 @@ def fits(
 ) -> Iterator[Fit]:
     """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here.
 
-    Several `devices` share the steps, and the base where the recipe says so (fsdp2): memory is that of one. No time is
+    Several `devices` share the steps, and what of the memory the recipe's strategy says: it is that of one. No time is
     counted for passing gradients on. The price is that of one card for an hour.
     """
     for name in names:

@@ -1,6 +1,6 @@
 """A study's stages on a cluster: one step by part, memory of a GPU, hours; and what goes on around the training.
 
-    recipe, StudyPlan, "8x8xH100" -> for each stage, ddp and fsdp2: Step (cluster.py), memory, hours -> ClusterPlan
+    recipe, StudyPlan, "8x8xH100" -> for each stage and strategy: Step (cluster.py), memory, hours -> ClusterPlan
                                      rows, answers and programs per second (pipeline.py)
 
 Micro-batches are dealt as train/packing.py deals them: where something is drawn at random (dropout, NEFTune) they stay
@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from codeup import recipe as recipes
 from codeup.planning import cluster as clusters
 from codeup.planning import pipeline
 from codeup.planning.cluster import Cluster, Load, Step, Strategy
 from codeup.planning.results import StageNeeds, StudyPlan
+from codeup.planning.study import memory_of
 from codeup.train import needs
 
-STRATEGIES: tuple[Strategy, ...] = ("ddp", "fsdp2")
-FETCHED = 2
-"""Layers whose weights a GPU holds whole under fsdp2: the one that computes, and the next."""
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,9 @@ def _on_cluster(
     load = load_of(recipe, stage, planned, shape)
     for strategy in STRATEGIES:
         step = clusters.step(cluster, load, strategy)
-        size = planned.gpu.total
-        if strategy == "fsdp2":
-            size -= planned.gpu.weights - _shard(shape, planned.gpu.weights, cluster.ranks)
+        size = memory_of(
+            recipe, stage, shape, planned.micro_batch, cuda=True, devices=cluster.ranks, strategy=strategy
+        ).total
         hours = alone = None
         if planned.steps is not None:
             evaluated = planned.evaluated_tokens * planned.work.forward / cluster.flops
@@ -104,9 +103,3 @@ def _on_cluster(
             alone = (planned.steps * load.batch_tokens * load.operations / cluster.flops + evaluated) / 3600
         there = needs.GPUS[gpu].memory
         yield OnCluster(planned.name, strategy, load.units, size, needs.verdict(size, there), step, hours, alone)
-
-
-def _shard(shape: needs.Shape, weights: int, ranks: int) -> int:
-    """Bytes of the base on one GPU: its share, and the layers that are whole for the moment."""
-    layer = weights * (shape.linear_weights / shape.layers) / shape.parameters
-    return min(weights, round(weights / ranks + FETCHED * layer))

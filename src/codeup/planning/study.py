@@ -141,13 +141,13 @@ def _stage(
         work=work,
         evaluated_tokens=evaluated,
         micro_batch=micro,
-        gpu=_memory(recipe, stage, shape, micro, cuda=True, devices=devices),
-        cpu=_memory(recipe, stage, shape, micro, cuda=False, devices=devices),
+        gpu=memory_of(recipe, stage, shape, micro, cuda=True, devices=devices, strategy=recipe.strategy),
+        cpu=memory_of(recipe, stage, shape, micro, cuda=False, devices=devices, strategy=recipe.strategy),
         fits=(),
     )
 
 
-def _memory(
+def memory_of(
     recipe: recipes.Recipe,
     stage: recipes.Stage,
     shape: needs.Shape,
@@ -156,7 +156,9 @@ def _memory(
     cuda: bool,
     trained: int | None = None,
     devices: int = 1,
+    strategy: str = "ddp",
 ) -> needs.Memory:
+    """What a micro-batch of `tokens` needs of one of `devices` that share as `strategy` says."""
     wide = recipe.model.dtype == "float32"
     if recipe.model.dtype == "auto" and not cuda:
         wide = pick_dtype("auto", pick_device("cpu"), shape.hidden).itemsize == 4
@@ -171,7 +173,8 @@ def _memory(
         quantization=recipe.model.quantization,
         checkpointing=stage.activation_checkpointing,
         cuda=cuda,
-        shards=devices if recipe.strategy == "fsdp2" else 1,
+        shards=devices if strategy in recipes.SHARING_THE_BASE else 1,
+        divided=devices if strategy == "deepspeed-zero2" else 1,
     )
 
 
@@ -205,7 +208,7 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
         activation_checkpointing=stage.activation_checkpointing,
     )  # fmt: skip
     cuda = measured.device.startswith("cuda")
-    predicted = _memory(recipe, stage, shape, measured.largest, cuda=cuda, trained=measured.trained)
+    predicted = memory_of(recipe, stage, shape, measured.largest, cuda=cuda, trained=measured.trained)
     if cuda:  # PyTorch's allocator does not see the CUDA context
         predicted = replace(predicted, context=predicted.context - needs.CONTEXT_BYTES)
     return Measurement(stage.name, measured, predicted)

@@ -41,6 +41,8 @@ CPU_SHARE = {4: 0.25, 2: 0.65}
 large for the heap and go back at once."""
 PASSING = 3
 """Layers of a shared-out base that are whole at a time: the one in use, and the next one, as sent and in its place."""
+ZERO_BUCKET = 1 << 25
+"""Gradients that ZeRO-2 sends at once, and holds room for: 128 MiB in fp32 (zero.py)."""
 PROCESS_BYTES = 600 << 20
 """A Python process with torch, transformers and PEFT loaded, before the model."""
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -208,12 +210,14 @@ def memory(
     checkpointing: bool = False,
     cuda: bool = True,
     shards: int = 1,
+    divided: int = 1,
 ) -> Memory:
     """The peak of training with micro-batches of `tokens`, of which `trained` (default: all) predict a trained token.
 
     `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
     the memory of the Python process before the model is loaded comes on top. With `shards`, so many devices share out
-    the base (sharded.py), and this is what each of them needs; the layers are then the library's.
+    the base (sharded.py), and this is what each of them needs; the layers are then the library's. With `divided`, so
+    many share out what AdamW has of the adapter (zero.py).
     """
     e, predicted = bytes_per_weight, tokens if trained is None else trained
     library = quantization != "none" or shards > 1
@@ -235,8 +239,10 @@ def memory(
     return Memory(
         weights=weight_bytes(shape, e, quantization) if shards == 1 else sharded_bytes(shape, e, shards),
         adapter=adapter * (ADAPTER_BYTES + (e if e < 4 else 0)),  # autocast keeps a cast copy for the backward pass
-        gradients=adapter * ADAPTER_BYTES,
-        optimizer=2 * adapter * ADAPTER_BYTES,
+        gradients=adapter * ADAPTER_BYTES
+        if divided == 1
+        else divided_bytes(adapter, divided, copies=1, whole=ZERO_BUCKET),
+        optimizer=2 * adapter * ADAPTER_BYTES if divided == 1 else divided_bytes(adapter, divided, copies=3),
         activations=activations,
         logits=logits,
         working=working,
@@ -252,6 +258,14 @@ def weight_bytes(shape: Shape, bytes_per_weight: int, quantization: str = "none"
         return shape.parameters * bytes_per_weight
     rest = shape.parameters - shape.linear_weights
     return round(shape.linear_weights * QUANTISED_BYTES[quantization]) + rest * bytes_per_weight
+
+
+def divided_bytes(numbers: int, ranks: int, *, copies: int, whole: int = 0) -> int:
+    """`copies` of each number in fp32, in equal parts, and room for `whole` of them at most.
+
+    84 M of an adapter on 8, ZeRO-2: 42 MB and 134 MB of room for gradients, 126 MB of moments and master weights
+    """
+    return ADAPTER_BYTES * (copies * -(-numbers // ranks) + min(whole, numbers))
 
 
 def sharded_bytes(shape: Shape, bytes_per_weight: int, shards: int) -> int:

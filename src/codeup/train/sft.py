@@ -17,29 +17,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import json
-import platform
-import resource
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from codeup import artifacts
-from codeup.errors import UserError
 from codeup.train import base as base_model
-from codeup.train import course, elementwise, loop, methods, packing, selection, sharded, shortage
+from codeup.train import course, elementwise, loop, methods, outcome, selection, sharded, shortage
 from codeup.train.attention import self_test, sliding_window, use_segment_attention
+from codeup.train.identity import agree, identity, of_the_result
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
-from codeup.train.ranks import ALONE, Ranks, contact
-from codeup.train.saving import Saving, resume, take_weights
+from codeup.train.ranks import ALONE, ZERO2, Ranks, contact
+from codeup.train.saving import Saving, resume
 from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.train.trackers import Trackers
 from codeup.types import Emit, Event, ignore_event
@@ -108,11 +104,16 @@ def train_sft(
     """
     objective = objective if objective is not None else Supervised()
     settings = methods.settings_for(method, lora, quantization, strategy=ranks.strategy)
-    store = open_tokens(tokens)
-    held_out = open_tokens(validation) if validation is not None and evals_per_epoch else None
+    stores = [open_tokens(tokens), *([open_tokens(validation)] if validation is not None and evals_per_epoch else [])]
     plan = make_plan(
-        store, capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed, group=objective.group
-    )
+        stores[0], capacity=pack_length, tokens_per_batch=tokens_per_batch, epochs=epochs, seed=seed,
+        group=objective.group,
+    )  # fmt: skip
+    evaluator = selection.make_evaluator(
+        plan, stores[1] if len(stores) > 1 else None, rows=eval_rows, per_epoch=evals_per_epoch, share=eval_share,
+        seed=seed, scorer=scorer, select_by=select_by, early_stop=early_stop, group=objective.group,
+    )  # fmt: skip
+    where = base_model.pick_device(device)
     optimiser: dict[str, Any] = {
         "learning_rate": learning_rate,
         "schedule": schedule,
@@ -121,67 +122,84 @@ def train_sft(
         "max_grad_norm": max_grad_norm,
         "micro_batch_tokens": micro_batch_tokens or pack_length,
     }
-    named = {
-        "base": str(model),
-        "base_name": base_name or str(model),
-        "base_hub_id": base_hub_id,
-        "base_revision": base_revision,
-    }
     facts: dict[str, Any] = {
         "base_sha256": artifacts.weights_sha256(model),
-        "tokens_sha256": store.digest(),
+        "tokens_sha256": stores[0].digest(),
         "objective": objective.facts(),
         "method": method,
         "lora": settings,
         "neftune_alpha": neftune_alpha,
         "optimiser": optimiser,
         "plan": [epochs, tokens_per_batch, pack_length, seed],
-        "precision": [dtype, base_model.pick_device(device).type, quantization],
-        "evaluation": [eval_rows, evals_per_epoch, eval_share, held_out.digest() if held_out else None],
+        "precision": [dtype, where.type, quantization],
+        "evaluation": [eval_rows, evals_per_epoch, eval_share, stores[1].digest() if len(stores) > 1 else None],
         "selection": [select_by, early_stop, scorer.identity if scorer else None],
     }
-    evaluator = selection.make_evaluator(
-        plan, held_out, rows=eval_rows, per_epoch=evals_per_epoch, share=eval_share, seed=seed, scorer=scorer,
-        select_by=select_by, early_stop=early_stop, group=objective.group,
-    )  # fmt: skip
     drawn = neftune_alpha > 0 or (method == "lora" and settings["dropout"] > 0)
-    identity = _identity(_of_the_result(facts, drawn=drawn, watched=select_by != selection.LAST or early_stop > 0))
-    _agree(ranks, facts)
-    finished = ranks.from_first(lambda: _begin(out, identity, keep_checkpoints))
+    watched = select_by != selection.LAST or early_stop > 0
+    job = _Job(
+        model, out, stores, plan, evaluator, objective, settings, optimiser, facts, seed=seed, drawn=drawn,
+        identity=identity(of_the_result(facts, drawn=drawn, watched=watched)),
+        origin={"base": str(model), "base_name": base_name or str(model), "base_hub_id": base_hub_id,
+                "base_revision": base_revision},
+        sizes=shortage.Sizes(
+            model, settings, pack_length, optimiser["micro_batch_tokens"], dtype, where, quantization,
+            activation_checkpointing, method, ranks.count if ranks.shares_base else 1,
+            ranks.count if ranks.strategy == ZERO2 else 1,
+        ),
+        neftune_alpha=neftune_alpha, template_tokens=template_tokens or {}, ranks=ranks,
+        emit=emit if ranks.first else ignore_event, step_name=step_name,
+    )  # fmt: skip
+    saving = functools.partial(Saving, job.identity, checkpoint_every_s, checkpoint_every_steps, keep_last)
+    trackers = functools.partial(
+        Trackers, report_to, out, project=project, identity=job.identity, emit=job.emit, step_name=step_name
+    )
+    train = functools.partial(_train, job, saving, trackers, evaluator.schedule.note(eval_share))
+    return _carry_out(job, train, keep_checkpoints)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training that is opened and planned. `stores`: documents to train on, and held-out ones if there are any."""
+
+    model: Path
+    out: Path
+    stores: Sequence[TokenStore]
+    plan: Plan
+    evaluator: selection.Evaluator
+    objective: Objective
+    settings: Mapping[str, Any]
+    optimiser: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    identity: str
+    origin: Mapping[str, Any]
+    sizes: shortage.Sizes
+    seed: int
+    drawn: bool
+    neftune_alpha: float
+    template_tokens: Mapping[str, int]
+    ranks: Ranks
+    emit: Emit
+    step_name: str
+
+
+def _carry_out(job: _Job, train: Callable[[_Ready], dict[str, Any]], keep_checkpoints: bool) -> dict[str, Any]:
+    """Load, train, publish; or the summary of a call that has done all that before."""
+    ranks = job.ranks
+    agree(ranks, job.facts)
+    finished = ranks.from_first(lambda: outcome.begin(job.out, job.identity, keep_checkpoints))
     if finished is not None:
         return finished
-    emit = emit if ranks.first else ignore_event
-    sizes = shortage.Sizes(
-        model, settings, pack_length, optimiser["micro_batch_tokens"], dtype, base_model.pick_device(device),
-        quantization, activation_checkpointing, method, ranks.count if ranks.shares_base else 1,
-    )  # fmt: skip
-    stores = [store, *([held_out] if held_out is not None else [])]
-    advise = functools.partial(shortage.advice, sizes, longest=int(plan.lengths.max()))
+    advise = functools.partial(shortage.advice, job.sizes, longest=int(job.plan.lengths.max()))
     with _borrowed_globals(), contact(), shortage.out_of_memory_explained(advise):
-        ready = _load(
-            model, stores, plan, out, objective=objective, settings=settings, optimiser=optimiser, sizes=sizes,
-            identity=identity, seed=seed, neftune_alpha=neftune_alpha, template_tokens=template_tokens or {},
-            drawn=drawn, ranks=ranks, emit=emit, step_name=step_name,
-        )  # fmt: skip
-        run = ready.run
-        started = time.perf_counter()
-        objective.prepare(run, stores, key=identity, emit=emit, step_name=step_name)
-        saving = Saving(identity, checkpoint_every_s, checkpoint_every_steps, keep_last)
-        resumed = resume(run, saving, emit, step_name)
-        if spaced_out := evaluator.schedule.note(eval_share):
-            emit(Event("note", step_name, text=spaced_out))
-        trackers = Trackers(report_to, out, project=project, identity=identity, emit=emit, step_name=step_name)
-        course.train(run, evaluator, saving, course.Record(run, trackers, emit, step_name))
-        summary = _summary(run, evaluator, ready.difference, resumed, time.perf_counter() - started) | {
-            "method": method,
-            "planned_memory_mb": shortage.planned_mb(sizes),
-            "untrained_tokens": ready.untrained,
-            "rows_set_to_mean": ready.trained.rows_set_to_mean,
-        }
-        publish = functools.partial(_publish, ready, summary, model, {**facts, **named}, identity)
-        summary = ranks.from_first(publish)
+        ready = _load(job)
+        account = train(ready)
+        facts = {**job.facts, **job.origin}
+        summary = ranks.from_first(
+            lambda: outcome.publish(ready.run, ready.trained, account, job.model, facts, job.identity)
+        )
     if ranks.first:
-        _tidy(out, keep_checkpoints)
+        outcome.tidy(job.out, keep_checkpoints)
     return summary
 
 
@@ -195,79 +213,57 @@ class _Ready:
     difference: float
 
 
-def _load(
-    model: Path, stores: Sequence[TokenStore], plan: Plan, out: Path, *, objective: Objective,
-    settings: Mapping[str, Any], optimiser: Mapping[str, Any], sizes: shortage.Sizes, identity: str, seed: int,
-    neftune_alpha: float, template_tokens: Mapping[str, int], drawn: bool, ranks: Ranks, emit: Emit, step_name: str,
-) -> _Ready:  # fmt: skip
+def _load(job: _Job) -> _Ready:
     """Load the base, attach what is trained, and prove that packed documents stay apart."""
-    method = sizes.method
-    common: dict[str, Any] = {name: getattr(sizes, name) for name in ("dtype", "device", "activation_checkpointing")}
-    if ranks.shares_base:
-        loaded = sharded.load_sharded(model, ranks=ranks, **common)
-    else:
-        whole = method == "full"
-        loaded = base_model.load_base(model, quantization=sizes.quantization, whole=whole, **common)
-    for ids in stores:
-        refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
-    if loaded.device.type == "cuda" and (reason := elementwise.why_not_fused()):
-        emit(Event("note", step_name, text=f"no kernels could be made for this GPU, training is slower ({reason})"))
-    use_segment_attention(loaded)
-    untrained = methods.untrained_tokens(loaded, template_tokens, emit, step_name)
-    with ranks.first_before_others():
-        trained = methods.begin(loaded, method, settings, out, identity, seed)
-    methods.say_what_is_left_out(trained, settings["targets"], emit, step_name)
+    loaded = _load_base(job)
+    untrained = methods.untrained_tokens(loaded, job.template_tokens, job.emit, job.step_name)
+    with job.ranks.first_before_others():
+        trained = methods.begin(loaded, job.sizes.method, job.settings, job.out, job.identity, job.seed)
+    methods.say_what_is_left_out(trained, job.settings["targets"], job.emit, job.step_name)
     run = loop.Run(
-        loaded, trained.module, stores[0], plan, out, seed=seed, objective=objective,
-        plus_ratio=settings["plus_ratio"], neftune_alpha=neftune_alpha, drawn=drawn, ranks=ranks,
-        compute=base_model.training_dtype(model, sizes.dtype, loaded.device), **optimiser,
+        loaded, trained.module, job.stores[0], job.plan, job.out, seed=job.seed, objective=job.objective,
+        plus_ratio=job.settings["plus_ratio"], neftune_alpha=job.neftune_alpha, drawn=job.drawn, ranks=job.ranks,
+        compute=base_model.training_dtype(job.model, job.sizes.dtype, loaded.device), **job.optimiser,
     )  # fmt: skip
-    documents = test_documents(stores[0], plan, sliding_window(loaded))
+    documents = test_documents(job.stores[0], job.plan, sliding_window(loaded))
     return _Ready(run, trained, untrained, self_test(loaded, run.forward, documents, reference="sdpa"))
 
 
-def _of_the_result(facts: Mapping[str, Any], *, drawn: bool, watched: bool) -> dict[str, Any]:
-    """Facts that what is learned depends on: not how many tokens go through at a time, unless something is `drawn` at
-    random in each pass; not what is evaluated on the way, unless a step is chosen or the training stopped by it."""
-    kept = dict(facts)
-    if not drawn:
-        kept["optimiser"] = {key: value for key, value in facts["optimiser"].items() if key != "micro_batch_tokens"}
-    if not watched:
-        del kept["evaluation"]
-    return kept
+def _load_base(job: _Job) -> PreTrainedModel:
+    """The base, whole or in shares, with an attention that keeps documents apart."""
+    sizes = job.sizes
+    common: dict[str, Any] = {name: getattr(sizes, name) for name in ("dtype", "device", "activation_checkpointing")}
+    if job.ranks.shares_base:
+        loaded = sharded.load_sharded(job.model, ranks=job.ranks, **common)
+    else:
+        whole = sizes.method == "full"
+        loaded = base_model.load_base(job.model, quantization=sizes.quantization, whole=whole, **common)
+    for ids in job.stores:
+        refuse_foreign(ids, loaded.get_input_embeddings().num_embeddings)
+    if loaded.device.type == "cuda" and (reason := elementwise.why_not_fused()):
+        text = f"no kernels could be made for this GPU, training is slower ({reason})"
+        job.emit(Event("note", job.step_name, text=text))
+    use_segment_attention(loaded)
+    return loaded
 
 
-def _identity(facts: Mapping[str, Any]) -> str:
-    """What two calls must share for one to continue the other; the base's folder and name are not part of it."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _agree(ranks: Ranks, facts: Mapping[str, Any]) -> None:
-    """All ranks must mean the same training, and compute it with the same code."""
-    apart = {"base model": facts["base_sha256"], "training data": facts["tokens_sha256"]}
-    others = {key: value for key, value in facts.items() if key not in ("base_sha256", "tokens_sha256")}
-    versions = [artifacts.code_version(("train",)), torch.__version__.partition("+")[0]]
-    ranks.agree({**apart, "recipe": _identity(others), "version of CodeUp or PyTorch": str(versions)})
-
-
-def _begin(out: Path, identity: str, keep_checkpoints: bool) -> dict[str, Any] | None:
-    """Make the folder; the summary of a training that has already reached its end there."""
-    artifacts.make_folder(out)
-    finished = _finished(out, identity)
-    if finished is not None:
-        _tidy(out, keep_checkpoints)
-    return finished
-
-
-def _publish(
-    ready: _Ready, summary: dict[str, Any], model: Path, facts: Mapping[str, Any], identity: str
+def _train(
+    job: _Job, make_saving: Callable[[], Saving], make_trackers: Callable[[], Trackers], note: str, ready: _Ready
 ) -> dict[str, Any]:
-    """Write the adapter of the chosen step, then the summary, which is returned."""
-    out, step = ready.run.out, summary["selected_step"]
-    take_weights(ready.run, step)
-    whole = summary | methods.publish(ready.trained, model, out, {**facts, "steps": step})
-    artifacts.write_json(out / "train.json", {"identity": identity, "summary": whole})
-    return whole
+    """All steps that are left, from the last checkpoint on; what the summary says of them."""
+    run, started = ready.run, time.perf_counter()
+    job.objective.prepare(run, job.stores, key=job.identity, emit=job.emit, step_name=job.step_name)
+    saving = make_saving()  # now: its clock begins
+    resumed = resume(run, saving, job.emit, job.step_name)
+    if note:
+        job.emit(Event("note", job.step_name, text=note))
+    course.train(run, job.evaluator, saving, course.Record(run, make_trackers(), job.emit, job.step_name))
+    return outcome.summarise(run, job.evaluator, ready.difference, resumed, time.perf_counter() - started) | {
+        "method": job.sizes.method,
+        "planned_memory_mb": shortage.planned_mb(job.sizes),
+        "untrained_tokens": ready.untrained,
+        "rows_set_to_mean": ready.trained.rows_set_to_mean,
+    }
 
 
 def test_documents(store: TokenStore, plan: Plan, window: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -283,71 +279,6 @@ def test_documents(store: TokenStore, plan: Plan, window: int | None) -> list[tu
     return [
         (ids[:head], marks[:head]) for head, (ids, marks) in zip(heads, map(store.__getitem__, chosen), strict=True)
     ]
-
-
-def _summary(
-    run: loop.Run, evaluator: selection.Evaluator, difference: float, resumed: int | None, wall: float
-) -> dict[str, Any]:
-    progress, plan = run.progress, run.plan
-    last_packs = plan.packs(plan.epochs - 1)
-    return {
-        "steps": progress.step,
-        "epochs": plan.epochs,
-        "tokens": progress.tokens,
-        "trained_tokens": progress.trained_tokens,
-        "train_loss": progress.train_loss,
-        **selection.account(run, evaluator),
-        "trainable_parameters": sum(p.numel() for p in run.parameters),
-        "total_parameters": run.model.num_parameters(),
-        "tokens_per_s": round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
-        "seconds": round(wall, 3),
-        "training_seconds": round(progress.seconds, 3),
-        "peak_rss_mb": _peak_rss_mb(),
-        "peak_gpu_mb": round(torch.cuda.max_memory_allocated() / 2**20) if run.device.type == "cuda" else None,
-        "packing_efficiency": packing.efficiency(last_packs, plan.capacity),
-        "untrained_documents": plan.untrained_documents,
-        "packed_logit_difference": difference,
-        "resumed_from": resumed,
-        "dtype": str(run.model.dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "device": str(run.device),
-        "processes": run.ranks.count,
-    }
-
-
-def _peak_rss_mb() -> int:
-    """The kernel counts kilobytes on Linux and bytes on macOS."""
-    unit = 2**20 if platform.system() == "Darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
-
-
-def _tidy(out: Path, keep_checkpoints: bool) -> None:
-    """Leave nothing but results: checkpoints, and files that an interrupted call had begun to write."""
-    if not keep_checkpoints:
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    methods.tidy(out)
-    for begun in (*out.glob(".*.tmp"), *out.glob(".probe.*")):
-        begun.unlink(missing_ok=True)
-
-
-def _finished(out: Path, identity: str) -> dict[str, Any] | None:
-    """The summary of an earlier call with the same arguments that reached its end."""
-    path = out / "train.json"
-    if not path.exists():
-        return None
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        same, summary = saved["identity"] == identity, saved["summary"]
-    except (ValueError, KeyError, TypeError) as error:
-        mend = "delete that file; the training then goes on from its last checkpoint"
-        raise UserError(f"damaged summary ({error})", where=str(path), mend=mend) from None
-    if not same:
-        raise UserError(
-            "holds a finished training with other settings, data or base",
-            where=str(out),
-            mend="name another folder; this one is left as it is",
-        )
-    return dict(summary)
 
 
 @contextlib.contextmanager

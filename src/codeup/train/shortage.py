@@ -54,7 +54,8 @@ def is_shortage(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What of a training decides its memory, by the names of train_sft; `shards` devices share out the base."""
+    """What of a training decides its memory, by the names of train_sft; `shards` devices share out the base, `divided`
+    what AdamW has of the adapter."""
 
     model: Path
     lora: Mapping[str, Any]
@@ -66,6 +67,7 @@ class Sizes:
     activation_checkpointing: bool
     method: str = "lora"
     shards: int = 1
+    divided: int = 1
 
 
 def advice(sizes: Sizes, *, longest: int) -> str:
@@ -120,6 +122,7 @@ def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
         "checkpointing": sizes.activation_checkpointing,
         "cuda": sizes.device.type == "cuda",
         "shards": sizes.shards,
+        "divided": sizes.divided,
     }
 
 

@@ -28,11 +28,10 @@ from packaging.version import Version
 
 from codeup.errors import UserError
 from codeup.train.gradients import MOMENTS
+from codeup.train.needs import ZERO_BUCKET
 
 OLDEST, TOO_NEW = "0.19", "0.20"
 """Versions whose workings are known: the moments of stage 2 are reached through a function that is not public."""
-BUCKET = 1 << 25
-"""Numbers that stage 2 sends at once, and holds room for: 128 MiB in fp32."""
 
 
 def require() -> None:
@@ -102,7 +101,7 @@ class Divided:
         step: int,
     ) -> None:
         whole = {p: optimizer.state.pop(p) for p in parameters if p in optimizer.state}
-        size = min(BUCKET, sum(p.numel() for p in parameters))
+        size = min(ZERO_BUCKET, sum(p.numel() for p in parameters))
         config = _config(2, clip=clip, reduce_bucket_size=size, allgather_bucket_size=size)
         deepspeed = _library(parameters[0].device)
         self.engine, *_ = deepspeed.initialize(
