@@ -109,6 +109,22 @@ def test_the_merged_export_is_base_plus_adapter_rounded_once(folder: Path) -> No
         assert torch.equal(merged[name], (base[name].float() + 2 * (b @ a)).to(base[name].dtype))
 
 
+@pytest.mark.slow
+def test_under_torchrun_a_file_trains_what_it_does_alone_with_twice_the_accumulation(folder: Path) -> None:
+    """2 rows x 2 accumulation x 2 processes are the 2 x 4 of one. One process writes."""
+    values = yaml.safe_load((folder / "sft.yaml").read_text())
+    file = write(folder / "two.yaml", **values | {"gradient_accumulation_steps": 2, "output_dir": str(folder / "two")})
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "codeup", "train", str(file)]
+    done = subprocess.run([sys.executable, *run, "--json"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    two, one = json.loads(done.stdout), json.loads((folder / "trained.json").read_text())
+    assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+    adapters = [load_file(folder / name / "adapter_model.safetensors") for name in ("out", "two")]
+    for name, tensor in adapters[0].items():
+        torch.testing.assert_close(tensor, adapters[1][name], rtol=1e-5, atol=1e-5)
+
+
 def test_both_folders_hold_the_tokenizer_with_the_template(folder: Path) -> None:
     for name in ("out", "merged"):
         tokenizer = AutoTokenizer.from_pretrained(folder / name)

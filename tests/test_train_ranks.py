@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from ranks_for_tests import PAIRS, PLAIN, RECOMPUTED, STEPS, Trained, assert_same, drive
 from safetensors.torch import load_file
 from train_models import random_documents, save_tiny_llama, tiny_llama
 
 from codeup.errors import UserError
 from codeup.train import needs, packing, place
+from codeup.train.identity import agree
 from codeup.train.metrics import read_metrics
+from codeup.train.ranks import Ranks
 from codeup.train.tokens import write_tokens
 from codeup.types import Pack
 
-SETTINGS: dict[str, Any] = {
-    "lora": {"r": 4, "alpha": 8, "dropout": 0.1},
-    "epochs": 2,
-    "tokens_per_batch": 256,
-    "pack_length": 32,
-    "micro_batch_tokens": 64,
-    "learning_rate": 1e-2,
-    "neftune_alpha": 5.0,
-    "eval_share": 1.0,
-    "evals_per_epoch": 2,
-    "checkpoint_every_steps": 2,
-}
-STEPS = 10
-PLAIN = {"lora": {"r": 4, "alpha": 8}, "neftune_alpha": 0.0}
-"""Nothing is drawn at random: packs are dealt one by one."""
-RECOMPUTED = {**PLAIN, "activation_checkpointing": True}
-PAIRS = {"beta": 0.1, "pack_length": 64, "epochs": 1, **PLAIN}
 LIKE_70B: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 224,
@@ -44,7 +28,6 @@ LIKE_70B: dict[str, Any] = {
     "num_key_value_heads": 1,
 }
 """Llama-3-70B's proportions (arXiv 2407.21783, table 3): MLP 3.5 times as wide, eight query heads to a key head."""
-TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +38,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     save_tiny_llama(folder / "model")
     tiny_llama(**LIKE_70B).save_pretrained(folder / "scaled", max_shard_size="200KB")
     return {name: folder / name for name in ("model", "tokens", "validation")}
-
-
-def drive(inputs: dict[str, Path], *runs: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    arguments = {name: str(path) for name, path in inputs.items()} | SETTINGS
-    order = json.dumps({"arguments": arguments, "runs": [run | {"out": str(run["out"])} for run in runs]})
-    driver = [sys.executable, str(Path(__file__).with_name("train_ranks_driver.py")), order]
-    done = subprocess.run(driver, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +73,6 @@ def trained(inputs: dict[str, Path]) -> dict[str, tuple[Path, list[dict[str, Any
     }
     answers = drive(inputs, *({**run, "out": folder / name} for name, run in runs.items()))
     return {name: (folder / name, answer) for name, answer in zip(runs, answers, strict=True)}
-
-
-Trained = dict[str, tuple[Path, list[dict[str, Any]]]]
-
-
-def assert_same(out: Path, other: Path) -> None:
-    """Every figure of every step and evaluation, and the adapter."""
-    left, right = (read_metrics(folder / "metrics.jsonl") for folder in (out, other))
-    assert [row["step"] for row in left] == [row["step"] for row in right] != []
-    timed = {"seconds", "tokens_per_s", "eval_seconds"}
-    for one, two in zip(left, right, strict=True):
-        assert one.keys() == two.keys()
-        for name in one.keys() - timed:
-            assert one[name] == pytest.approx(two[name], rel=TOLERANCE, abs=TOLERANCE), (name, one["step"])
-    adapters = [load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (out, other)]
-    for name, tensor in adapters[0].items():
-        torch.testing.assert_close(tensor, adapters[1][name], rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["one", "plain", "pairs"])
@@ -213,6 +170,40 @@ def test_packs_are_dealt_in_equal_numbers_of_tokens() -> None:
     assert [micro.number for micro in alone] == [0, 1, 2]
     dealt = packing.deal(packs, 2, 12, whole=True)
     assert [[(micro.number, micro.length) for micro in share] for share in dealt] == [[(2, 11)], [(0, 10), (1, 9)]]
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+@pytest.mark.parametrize("whole", [False, True])
+def test_no_rank_has_more_than_one_pack_or_micro_batch_above_the_least(ranks: int, whole: bool) -> None:
+    """Of 2,000 documents with lengths as of instructions: in every step, and every pack goes to exactly one rank."""
+    lengths = np.random.default_rng(0).lognormal(5.5, 0.8, 2000).astype(int).clip(8, 1024)
+    packs = packing.pack(lengths, 1024, seed=0, epoch=0)
+    for step in packing.steps(packs, 8):
+        dealt = packing.deal(step, ranks, 2048, whole=whole)
+        loads = [sum(micro.length for micro in share) for share in dealt]
+        assert max(loads) - min(loads) <= (2048 if whole else 1024)
+        assert sum(loads) == sum(item.length for item in step)
+        given = [item.documents for share in dealt for micro in share for item in micro.packs]
+        assert sorted(given) == sorted(item.documents for item in step)
+
+
+@pytest.mark.parametrize("name", ["base_sha256", "version"])
+def test_another_base_or_version_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Process 1 of 3 has it; what all say is what the first raises, too."""
+    facts = {"base_sha256": "a", "tokens_sha256": "b", "lora": {"r": 4}}
+    told: list[dict[str, str]] = []
+    team = Ranks(0, 3)
+
+    def gather(found: list[Any], mine: dict[str, str], group: Any) -> None:
+        other = {"base model": "c"} if name == "base_sha256" else {"version of CodeUp or PyTorch": "2.0"}
+        found[:] = [mine, mine | other, mine]
+        told.append(mine)
+
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    what = "base model" if name == "base_sha256" else "version of CodeUp or PyTorch"
+    with pytest.raises(UserError, match=f"process 1 of 3 has another {what} than process 0; nothing was trained"):
+        agree(team, facts)
+    assert told[0]["base model"] == "a" and told[0]["training data"] == "b"
 
 
 def test_ranks_in_lockstep_make_equally_many_passes() -> None:

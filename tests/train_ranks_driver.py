@@ -25,8 +25,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from codeup.errors import UserError, WorkFailed
-from codeup.train import loop, ranks, sharded
+from codeup.train import loop, ranks, sharded, zero
 from codeup.train.dpo import train_dpo
 from codeup.train.sft import train_sft
 
@@ -62,6 +64,35 @@ def count_what_is_read() -> list[int]:
     return sizes
 
 
+def count_what_is_held() -> dict[str, int]:
+    """Under DeepSpeed, after a step and while its passes go on: numbers of first moments here (`moments`), of this
+    rank's shares of the base (`shares`), and the most numbers of the layers' weights that are whole (`passing`)."""
+    held = {"moments": 0, "shares": 0, "passing": 0}
+    original = loop.train_step
+
+    def train_step(run: loop.Run) -> loop.StepResult:
+        frozen = [p for p in run.model.get_decoder().layers.parameters() if not p.requires_grad]
+
+        def count(*_: Any) -> None:
+            held["passing"] = max(held["passing"], sum(p.numel() for p in frozen))
+
+        def watch(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            count()
+            if isinstance(output, torch.Tensor) and output.requires_grad:
+                output.register_hook(count)
+
+        hooks = [m.register_forward_hook(watch) for m in run.model.get_decoder().layers.modules()]
+        result = original(run)
+        for hook in hooks:
+            hook.remove()
+        held["moments"] = sum(state["exp_avg"].numel() for state in run.optimizer.state.values())
+        held["shares"] = sum(p.ds_tensor.numel() for p in frozen if hasattr(p, "ds_tensor"))
+        return result
+
+    loop.train_step = train_step
+    return held
+
+
 def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -> dict[str, Any]:
     if run["count"] > 1:
         place = {"RANK": rank, "WORLD_SIZE": run["count"], "LOCAL_RANK": rank, "MASTER_PORT": port}
@@ -71,12 +102,13 @@ def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -
     arguments = order["arguments"] | run.get("more", {}) | run.get("more_of", {}).get(str(rank), {})
     paths: dict[str, Any] = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
     read = count_what_is_read()
+    held = count_what_is_held() if run.get("strategy", "").startswith("deepspeed") else {}
     train = train_dpo if "beta" in arguments else train_sft
     try:
         joined = ranks.join("cpu", run.get("strategy", "ddp"))
         summary = train(**paths, out=Path(run["out"]), ranks=joined, **arguments)
         ranks.leave()
-        return {"summary": summary, "read": sum(read)}
+        return {"summary": summary, "read": sum(read), **held}
     except (UserError, WorkFailed) as error:
         return {"error": type(error).__name__, "message": str(error)}
     except BaseException:
@@ -106,5 +138,7 @@ def one_run(order: dict[str, Any], run: dict[str, Any]) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
+    if any(run.get("strategy", "").startswith("deepspeed") for run in given["runs"]):
+        zero.library(torch.device("cpu"))  # once: loading it takes longer than these trainings
     for each in given["runs"]:
         print(json.dumps(one_run(given, each)), flush=True)

@@ -15,6 +15,8 @@ from codeup.errors import UserError
 from codeup.interop import llamafactory, publish
 from codeup.interop.files import note_lines
 from codeup.interop.settings import Export
+from codeup.steps import _crew
+from codeup.train import place
 
 recognises = llamafactory.recognises
 
@@ -47,12 +49,26 @@ def train(path: str, settings: Sequence[str], *, json: bool) -> None:
 
 
 def _train(path: str, settings: Sequence[str], *, json: bool) -> None:
-    """Prepare the rows, set the batch by their real lengths, train, and write the folder."""
-    made = llamafactory.convert([path], name="stage", overrides=settings, running=True)
+    """Prepare the rows, set the batch by their real lengths, train, and write the folder.
+
+    Under torchrun a step has the rows of all processes, as it has there; process 0 does all but the training alone.
+    """
+    here = place.here()
+    made = llamafactory.convert(
+        [path], name="stage", devices=here.count if here else 1, overrides=settings, running=True
+    )
+    recipe = recipes.parse(made.text)
+    if _crew.follow(recipe.device):
+        return
+    with _crew.leading(recipe.device):
+        _write(made, recipe, json=json)
+
+
+def _write(made: llamafactory.Converted, recipe: recipes.Recipe, *, json: bool) -> None:
+    """The folder that a training leaves; one that is there already is found."""
     stage = made.stages[0]
     out = Path(stage.output_dir)
     work = out / publish.WORK
-    recipe = recipes.parse(made.text)
     steps = study.compile_recipe(recipe)
     print_ = next(p.fingerprint for p in engine.plan(steps, work) if p.step.kind == "sft")
     if not publish.check_folder(out, print_, overwrite=stage.overwrite):

@@ -33,7 +33,7 @@ from pydantic import BaseModel
 
 from codeup import plugins
 from codeup.errors import CodeUpError, UserError, WorkFailed
-from codeup.train import place
+from codeup.train import place, strategies
 from codeup.types import Artifact, Context, Emit, Event, ignore_event
 
 GRACE_S = 5.0
@@ -56,6 +56,7 @@ def run_stage(kind: str, spec: BaseModel, context: Context, work: Work, *, count
         return work(spec, context)
     if count == 1:
         return work(spec, context)
+    strategies.require(order["spec"]["at"]["strategy"])
     return _launch(order, context, count)
 
 

@@ -35,6 +35,7 @@ from codeup.train.neftune import with_noise
 from codeup.train.not_finite import keep_batch
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, StepReader, learning_rate
+from codeup.train.strategies import ZERO2
 from codeup.train.tokens import TokenStore
 from codeup.types import Pack
 
@@ -262,7 +263,7 @@ def share_state(run: Run) -> None:
             step = torch.tensor(float(done), device=p.device)
             run.optimizer.state[p] = {"step": step, **{moment: torch.empty_like(p) for moment in MOMENTS}}
         run.ranks.copy_first(run.optimizer.state[p][moment] for moment in MOMENTS)
-    if run.ranks.strategy == ranks.ZERO2:
+    if run.ranks.strategy == ZERO2:
         run.gradients = zero.Divided(
             run.parameters, run.optimizer, ranks=run.ranks.count, clip=run.max_grad_norm, step=done
         )

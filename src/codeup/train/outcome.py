@@ -18,8 +18,8 @@ import torch
 from codeup import artifacts
 from codeup.errors import UserError
 from codeup.train import loop, methods, packing, selection, zero
-from codeup.train.ranks import ZERO3
 from codeup.train.saving import take_weights
+from codeup.train.strategies import ZERO3
 
 
 def begin(out: Path, identity: str, keep_checkpoints: bool) -> dict[str, Any] | None:

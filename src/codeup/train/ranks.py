@@ -28,8 +28,7 @@ import torch
 import torch.distributed as dist
 
 from codeup.errors import CodeUpError, UserError, WorkFailed
-from codeup.recipe_checks import SHARING_THE_BASE
-from codeup.train import place
+from codeup.train import place, strategies
 
 T = TypeVar("T")
 JOIN_S = 600
@@ -39,8 +38,6 @@ WAIT = timedelta(days=7)
 that ends is noticed at once, by its closed connection."""
 SIGNS = ("gloo", "nccl", "connection closed", "connection reset")
 """In the messages of torch.distributed when another process is gone."""
-ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
-STRATEGIES = ("ddp", "fsdp2", ZERO2, ZERO3)
 
 
 class LostContact(WorkFailed):
@@ -64,7 +61,7 @@ class Ranks:
     @property
     def shares_base(self) -> bool:
         """Whether no rank holds the whole base."""
-        return self.strategy in SHARING_THE_BASE
+        return strategies.shares_base(self.strategy)
 
     @property
     def first(self) -> bool:
@@ -133,14 +130,13 @@ ALONE = Ranks()
 def join(device: str = "auto", strategy: str = "ddp") -> Ranks:
     """Meet the other processes that the environment speaks of (place.py); ALONE where it speaks of none.
 
-    Raises UserError for a strategy, a port, a GPU or a backend that is not there, and LostContact where the others do
-    not come within JOIN_S.
+    Raises UserError for a strategy, a package, a port, a GPU or a backend that is not there, and LostContact where the
+    others do not come within JOIN_S.
     """
-    if strategy not in STRATEGIES:
-        raise UserError(f"unknown strategy {strategy!r}", mend=f"choose from: {', '.join(STRATEGIES)}")
     found = place.here()
     if found is None:
         return ALONE
+    strategies.require(strategy)
     group = _meet(found, _backend(found, device))
     return Ranks(found.rank, found.count, strategy, group)
 

@@ -34,8 +34,9 @@ from codeup.train.attention import self_test, sliding_window, use_segment_attent
 from codeup.train.identity import agree, identity, of_the_result
 from codeup.train.objective import Objective, Supervised
 from codeup.train.plan import Plan, make_plan
-from codeup.train.ranks import ALONE, ZERO2, Ranks, contact
+from codeup.train.ranks import ALONE, Ranks, contact
 from codeup.train.saving import Saving, resume
+from codeup.train.strategies import ZERO2
 from codeup.train.tokens import TokenStore, open_tokens, refuse_foreign
 from codeup.train.trackers import Trackers
 from codeup.types import Emit, Event, ignore_event

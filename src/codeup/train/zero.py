@@ -15,7 +15,6 @@ through shared memory, for inference) is left out. Not covered: offloading to CP
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import math
 import os
@@ -24,37 +23,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from packaging.version import Version
 
 from codeup.errors import UserError
+from codeup.train import strategies
 from codeup.train.gradients import MOMENTS
 from codeup.train.needs import ZERO_BUCKET
 
-OLDEST, TOO_NEW = "0.19", "0.20"
-"""Versions whose workings are known: the moments of stage 2 are reached through a function that is not public."""
 
-
-def require() -> None:
-    """UserError where DeepSpeed is missing or of a version that is not known. Does not load it."""
-    try:
-        found = importlib.metadata.version("deepspeed")
-    except importlib.metadata.PackageNotFoundError:
-        raise UserError(
-            "strategies deepspeed-zero2 and deepspeed-zero3 need DeepSpeed, which is not installed",
-            where="strategy",
-            mend="pip install 'codeup[deepspeed]', or use ddp or fsdp2",
-        ) from None
-    if not Version(OLDEST) <= Version(found) < Version(TOO_NEW):
-        raise UserError(
-            f"DeepSpeed {found} is installed, and strategies deepspeed-zero2 and -zero3 know {OLDEST} up to {TOO_NEW}",
-            where="strategy",
-            mend=f"pip install 'deepspeed>={OLDEST},<{TOO_NEW}', or use ddp or fsdp2",
-        )
-
-
-def _library(device: torch.device) -> Any:
+def library(device: torch.device) -> Any:
     """DeepSpeed, for this kind of device, with nothing to compile and nothing to say on stdout."""
-    require()
+    strategies.require(strategies.ZERO3)
     os.environ["DS_ACCELERATOR"] = device.type  # where a GPU is there and not wanted, it would take that
     import deepspeed
     import deepspeed.ops
@@ -103,7 +81,7 @@ class Divided:
         whole = {p: optimizer.state.pop(p) for p in parameters if p in optimizer.state}
         size = min(ZERO_BUCKET, sum(p.numel() for p in parameters))
         config = _config(2, clip=clip, reduce_bucket_size=size, allgather_bucket_size=size)
-        deepspeed = _library(parameters[0].device)
+        deepspeed = library(parameters[0].device)
         self.engine, *_ = deepspeed.initialize(
             model=torch.nn.ParameterList(parameters), optimizer=optimizer, config=config, dist_init_required=False
         )
@@ -160,7 +138,7 @@ def share_out(
     `fill` gives a layer its values, on the first rank. In a forward and a backward pass DeepSpeed's hooks fetch a
     layer's matrices from all and drop them again. What is not in the layers stays out of it, and whole.
     """
-    deepspeed = _library(device)
+    deepspeed = library(device)
     layers: Any = decoder.layers
     size = sum(p.numel() for p in layers[0].parameters())
     config = _config(
