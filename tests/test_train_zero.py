@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,9 +19,13 @@ from codeup.train.tokens import write_tokens
 ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
 SLOWER = {"learning_rate": 1e-3}
 FULL = {"method": "full", "lora": {}, "neftune_alpha": 0.0, "epochs": 1, **SLOWER}
-installed = pytest.mark.skipif(
-    importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed (pip install 'codeup[deepspeed]')"
-)
+MISSING = importlib.util.find_spec("deepspeed") is None
+REASON = "DeepSpeed is not installed (pip install 'codeup[deepspeed]')"
+
+
+def installed(test: Callable[..., None]) -> Callable[..., None]:
+    """A test of trainings by DeepSpeed, which take most of a minute together."""
+    return pytest.mark.slow(pytest.mark.skipif(MISSING, reason=REASON)(test))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "plain": {"count": 1, "more": plain},
         "full": {"count": 1, "more": FULL},
         "two": {"count": 2, "strategy": ZERO2, "more": SLOWER, **killed},
-        "two by ddp": {"count": 1, "more": SLOWER, "copy_of": str(folder / "two")},
+        "two, Ctrl-C": {"count": 2, "strategy": ZERO2, "more": SLOWER, "interrupted": [0, 6]},
+        "two by ddp": {"count": 1, "more": SLOWER, "copy_of": str(folder / "two, Ctrl-C")},
         "two by three": {"count": 3, "strategy": ZERO2, "more": SLOWER, "copy_of": str(folder / "two")},
         "full two": {"count": 2, "strategy": ZERO2, "more": FULL},
         "three": {"count": 2, "strategy": ZERO3, "more": plain, **killed},
@@ -63,12 +69,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     ],
 )  # fmt: skip
 def test_the_numbers_are_those_of_one_process(shared: str, alone: str, trained: Trained) -> None:
-    """With dropout and noise; all weights; recomputed activations. Begun by two of which one was killed in step 8, and
-    gone on with from the checkpoint after step 6 by another number of processes, or under another strategy."""
+    """With dropout and noise; all weights; recomputed activations. Begun by two of which one was killed in step 8, or
+    the first interrupted in step 7, and gone on with by another number of processes, or under another strategy."""
     out, answers = trained[shared]
     assert all("summary" in answer for answer in answers), answers
     assert_same(trained[alone][0], out)
-    assert {answer["summary"]["resumed_from"] for answer in answers} == {None if shared == "full two" else 6}
+    begun = {"full two": None, "two by ddp": 7}.get(shared, 6)
+    assert {answer["summary"]["resumed_from"] for answer in answers} == {begun}
     figures = ("steps", "tokens", "trained_tokens", "trainable_parameters", "total_parameters", "selected_step")
     for name in figures:
         assert answers[-1]["summary"][name] == trained[alone][1][0]["summary"][name], name
@@ -86,6 +93,14 @@ def test_the_others_notice_that_one_was_killed(trained: Trained) -> None:
         left, dead = trained[name][1]
         assert dead == {"signal": 9}
         assert left["error"] == "LostContact" and "another process of this training ended" in left["message"]
+
+
+@installed
+def test_ctrl_c_waits_for_the_end_of_the_step_and_all_save(trained: Trained) -> None:
+    """Half of the moments are elsewhere. It came in step 7, and checkpoints are due after even ones."""
+    out, answers = trained["two, Ctrl-C"]
+    assert answers == [{"error": "KeyboardInterrupt"}] * 2
+    assert (out / "checkpoints" / "step-000007").is_dir()
 
 
 @installed

@@ -9,6 +9,7 @@ forked with the libraries loaded, and have one thread each. Of a run:
     more             other arguments of train_sft (train_dpo where there is a `beta`)
     more_of          the same for one rank, by its number
     killed           [rank, step]: that rank kills itself when it begins the gradient of that step
+    interrupted      the same with Ctrl-C
     copy_of          a folder that `out` begins as
     strategy         of ranks.join
 """
@@ -39,12 +40,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def kill_at(step: int) -> None:
+def end_at(step: int, number: signal.Signals) -> None:
     original = loop.accumulate
 
     def accumulate(run: loop.Run, *arguments: Any) -> Any:
         if run.progress.step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(run, *arguments)
 
     loop.accumulate = accumulate  # type: ignore[assignment]
@@ -97,8 +98,9 @@ def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -
     if run["count"] > 1:
         place = {"RANK": rank, "WORLD_SIZE": run["count"], "LOCAL_RANK": rank, "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in place.items()}, MASTER_ADDR="127.0.0.1")
-    if "killed" in run and run["killed"][0] == rank:
-        kill_at(run["killed"][1])
+    for how, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT)):
+        if how in run and run[how][0] == rank:
+            end_at(run[how][1], number)
     arguments = order["arguments"] | run.get("more", {}) | run.get("more_of", {}).get(str(rank), {})
     paths: dict[str, Any] = {name: Path(arguments.pop(name)) for name in ("model", "tokens", "validation")}
     read = count_what_is_read()
@@ -111,6 +113,8 @@ def one_rank(order: dict[str, Any], run: dict[str, Any], rank: int, port: int) -
         return {"summary": summary, "read": sum(read), **held}
     except (UserError, WorkFailed) as error:
         return {"error": type(error).__name__, "message": str(error)}
+    except KeyboardInterrupt:
+        return {"error": "KeyboardInterrupt"}
     except BaseException:
         return {"error": "traceback", "message": traceback.format_exc()}
 
