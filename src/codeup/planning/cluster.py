@@ -26,8 +26,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from codeup.errors import UserError
-from codeup.recipe import SHARING_THE_BASE
-from codeup.train import needs
+from codeup.train import needs, strategies
 
 Strategy = Literal["ddp", "fsdp2", "deepspeed-zero2", "deepspeed-zero3"]
 GRADIENT_BYTES = 4
@@ -115,9 +114,9 @@ def step(cluster: Cluster, load: Load, strategy: Strategy = "ddp") -> Step:
     compute_s = min(most * load.unit, load.batch_tokens) * token_s * shared
     passes = math.ceil(most * load.unit / load.micro_batch)
     exchange_s = all_reduce_s(GRADIENT_BYTES * load.trainable, cluster)
-    if strategy == "deepspeed-zero2":
+    if strategy == strategies.ZERO2:
         exchange_s *= (passes + 1) / 2
-    elif strategy in SHARING_THE_BASE:
+    elif strategies.shares_base(strategy):
         gather_s = 2 * all_gather_s(load.weights, cluster)
         exchange_s += passes * max(0.0, gather_s - min(load.micro_batch, most * load.unit) * token_s)
     working = min(n, load.units)

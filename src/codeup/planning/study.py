@@ -20,7 +20,7 @@ from codeup.errors import UserError
 from codeup.planning.machines import fits, totals
 from codeup.planning.results import Measurement, StageNeeds, StudyPlan
 from codeup.planning.tokens import Data
-from codeup.train import needs, packing, probe
+from codeup.train import needs, packing, probe, strategies
 from codeup.train.base import pick_device, pick_dtype
 from codeup.types import Artifact, Emit, Step, ignore_event
 
@@ -173,8 +173,8 @@ def memory_of(
         quantization=recipe.model.quantization,
         checkpointing=stage.activation_checkpointing,
         cuda=cuda,
-        shards=devices if strategy in recipes.SHARING_THE_BASE else 1,
-        divided=devices if strategy == "deepspeed-zero2" else 1,
+        shards=devices if strategies.shares_base(strategy) else 1,
+        divided=devices if strategy == strategies.ZERO2 else 1,
     )
 
 

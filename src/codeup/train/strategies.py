@@ -13,7 +13,7 @@ import importlib.metadata
 from packaging.version import Version
 
 from codeup.errors import UserError
-from codeup.recipe import SHARING_THE_BASE
+from codeup.recipe_checks import SHARING_THE_BASE
 
 ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
 STRATEGIES = ("ddp", "fsdp2", ZERO2, ZERO3)
