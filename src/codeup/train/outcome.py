@@ -107,7 +107,7 @@ def _peak_rss_mb() -> int:
 def _parameters(run: loop.Run) -> int:
     """Of the whole model, also where this rank has only some of them."""
     if run.ranks.strategy == ZERO3:
-        return sum(zero.numbers(p) for p in run.model.parameters())
+        return sum(zero.numbers_of(p) for p in run.model.parameters())
     return int(run.model.num_parameters())
 
 

@@ -79,7 +79,8 @@ class Divided:
         step: int,
     ) -> None:
         whole = {p: optimizer.state.pop(p) for p in parameters if p in optimizer.state}
-        size = min(ZERO_BUCKET, sum(p.numel() for p in parameters))
+        numbers = sum(p.numel() for p in parameters)
+        size = min(ZERO_BUCKET, numbers + numbers % 2)  # it must be even
         config = _config(2, clip=clip, reduce_bucket_size=size, allgather_bucket_size=size)
         deepspeed = library(parameters[0].device)
         self.engine, *_ = deepspeed.initialize(
@@ -124,7 +125,7 @@ class Divided:
         return found
 
 
-def numbers(parameter: torch.Tensor) -> int:
+def numbers_of(parameter: torch.Tensor) -> int:
     """How many numbers a parameter has, also where this rank has only some of them."""
     count: int = getattr(parameter, "ds_numel", parameter.numel())
     return count
