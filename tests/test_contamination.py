@@ -195,8 +195,8 @@ def test_leaving_rows_out_of_a_ranking_changes_none_of_its_best(count: int, monk
     rows += rows[:50]  # equals: the earlier row comes first
     among = np.array([draw.random() < 0.7 for _ in rows])
     found = []
-    for many in (1 << 40, 0):
-        monkeypatch.setattr(retrieval, "MANY", many)
+    for look in (1 << 40, 1):
+        monkeypatch.setattr(retrieval, "LOOK", look)
         monkeypatch.setattr(retrieval, "FEW", count)
         ranking = Ranking(items)
         for begin in range(0, len(rows), 64):
@@ -207,16 +207,15 @@ def test_leaving_rows_out_of_a_ranking_changes_none_of_its_best(count: int, monk
     assert any(every != masked for every, masked in zip(found[0][::2], found[0][1::2], strict=True))
 
 
-def test_few_rows_are_scored_in_full_where_a_rare_word_decides() -> None:
+def test_few_rows_are_scored_in_full_where_a_rare_word_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 rows, and the item's rare word in 3 of them: no other row can be among the 3 best."""
     rows = [f"w{number % 7} common words of all rows" for number in range(1000)]
     for place in (10, 500, 900):
         rows[place] += " quetzalcoatlus pterodactyl archaeopteryx"
     ranking = Ranking([item("1", "quetzalcoatlus pterodactyl archaeopteryx w3")])
     ranking.add(rows, [[] for _ in rows])
-    index = ranking._words
-    index._index()
-    assert index._hopeful(index._terms(0), 3, None).tolist() == [10, 500, 900]
+    monkeypatch.setattr(retrieval, "LOOK", 1)
+    assert ranking._words.asked(0).hopeful(3, None).tolist() == [10, 500, 900]
     assert [each.row for each in ranking.best(0, 3)] == [10, 500, 900]
 
 

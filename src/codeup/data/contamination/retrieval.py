@@ -8,9 +8,10 @@
 Only terms that occur in some item are kept of a row; rows are seen once. Memory: 7 bytes for each such term of a row,
 unless what was counted can be had again (from a file), and 8 bytes for each that less than COMMON of the rows hold.
 
-Ranking does not score every row. The rarest terms of an item are added up first, until no row beyond a few can still
-reach the best: a row that has none of them yet gets at most the sum of what is left (the idea of MaxScore, Turtle and
-Flood 1995). Those few are scored in full, so that the outcome is that of scoring all rows, to the bit.
+Ranking does not score every row (the idea of MaxScore, Turtle and Flood 1995). The rarest terms of an item are added up
+first; the few rows that lead by then are scored in full, which says how much the best score at `least`. As soon as all
+terms that are `left` are worth less than that, no new row can be among the best, and of the rows that were reached only
+those stay that can still get there. So the outcome is that of scoring all rows, to the bit.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ COMMON = 0.25
 """Terms in more than this share of the rows say nothing and cost most of the time."""
 FEW_ROWS = 100
 """Of fewer rows no term counts as common."""
-FEW = 256
-"""Rows that are scored in full when no other can be among the best."""
-MANY = 1 << 18
-"""Postings of an item from which on not all of them are added up."""
+FEW = 64
+"""Rows that are scored in full where no other can be among the best, and to learn how much the best score at least."""
+LOOK = 1 << 14
+"""Postings after which the leading rows are first scored in full; then each time that there are four times as many."""
+FAR = 8
+"""A list of so many times the rows that are left is not added up: each row is looked for in it."""
 SLACK = 1e-4
 """Share by which a bound is widened: sums of 32-bit floats depend on the order of their terms."""
 
@@ -83,11 +86,11 @@ class Ranking:
 
     def best(self, item: int, count: int, among: NDArray[np.bool_] | None = None) -> list[Ranked]:
         """The `count` best rows, best first, of those that `among` marks."""
-        lists = [index.best(item, count, among) for index in (self._words, self._shapes)]
+        asked = [index.asked(item) for index in (self._words, self._shapes)]
+        lists = [each.best(count, among) for each in asked]
         turns = [row for pair in zip(*(row + [-1] * (count - len(row)) for row in lists), strict=True) for row in pair]
         chosen = list(dict.fromkeys(row for row in turns if row >= 0))[:count]
-        rows = np.array(chosen, dtype=np.int64)
-        scores = (index.scores(item, rows).tolist() for index in (self._words, self._shapes))
+        scores = (each.scores(np.array(chosen, dtype=np.int32)).tolist() for each in asked)
         return [Ranked(*each) for each in zip(chosen, *scores, strict=True)]
 
 
@@ -120,17 +123,23 @@ Both = tuple[Counted, Counted]
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A term of an item: where its postings lie, its weight and how often the item holds it, and the `most` it adds."""
+    """A term of an item: the rows that hold it, rising, what it adds to each, and the `most` of that."""
 
-    begin: int
-    end: int
-    idf: np.float32
+    rows: NDArray[np.int32]
+    weights: NDArray[np.float32]
     times: float
     most: float
 
+    def added(self) -> NDArray[np.float32]:
+        """What is added to each of its rows."""
+        return self.weights if self.times == 1 else self.weights * np.float32(self.times)
 
-def _postings(terms: Sequence[_Term]) -> int:
-    return sum(each.end - each.begin for each in terms)
+    def added_to(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What is added to any rows: 0 to those that do not hold it."""
+        if not len(self.rows):
+            return np.zeros(len(rows), np.float32)
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return np.where(self.rows[at] == rows, self.weights[at] * np.float32(self.times), np.float32(0))
 
 
 class _Bm25:
@@ -144,7 +153,6 @@ class _Bm25:
         self._holders = np.zeros(len(self.vocabulary.hashes), np.int64)
         self._rows = 0
         self.lengths = np.zeros(0, np.int32)
-        self._last = -1, np.zeros(0, np.float32)
 
     def count(self, documents: words.Words) -> Counted:
         """The known terms of each document; at most 65,536 documents."""
@@ -167,91 +175,23 @@ class _Bm25:
             self._holders += np.bincount(part.terms, minlength=len(self._holders))
             self._rows += len(part.lengths)
 
-    def best(self, item: int, count: int, among: NDArray[np.bool_] | None) -> list[int]:
-        """Rows of the highest scores above 0; of equals, the earlier row."""
+    def asked(self, item: int) -> _Asked:
+        """What an item asks of the rows, of which no more may come."""
         self._index()
-        terms = self._terms(item)
-        rows = self._hopeful(terms, count, among) if _postings(terms) > MANY else np.arange(self._rows)
-        scores = self.scores(item, rows)
-        if among is not None:
-            scores = np.where(among[rows], scores, 0)
-        some = np.flatnonzero(scores)
-        if len(some) > count:
-            least = np.partition(scores[some], len(some) - count)[len(some) - count]
-            some = some[scores[some] >= least]
-        order = np.argsort(-scores[some], kind="stable")[:count]
-        return [int(row) for row in rows[some[order]]]
-
-    def scores(self, item: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """BM25 of these rows, in rising order or not, for an item, divided by the item's own."""
-        self._index()
-        terms, own = self._terms(item), self._own(item)
-        if not own:
-            return np.zeros(len(rows), dtype=np.float32)
-        if _postings(terms) <= MANY:
-            return self._sums(item, terms)[rows] / own
-        found = np.zeros(len(rows), dtype=np.float32)
-        for each in terms if len(rows) else ():
-            at = np.minimum(each.begin + np.searchsorted(self.rows[each.begin : each.end], rows), each.end - 1)
-            holds = np.flatnonzero(self.rows[at] == rows) if each.end > each.begin else np.zeros(0, np.int64)
-            found[holds] += self.weights[at[holds]] * each.idf * each.times
-        return found / own
-
-    def _sums(self, item: int, terms: list[_Term]) -> NDArray[np.float32]:
-        """(all rows,): what the terms of an item add up to. The last ones are kept: they are asked for twice."""
-        if self._last[0] != item:
-            found = np.zeros(self._rows, dtype=np.float32)
-            for each in terms:
-                found[self.rows[each.begin : each.end]] += self._weights(each)
-            self._last = item, found
-        return self._last[1]
-
-    def _weights(self, term: _Term) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.weights[term.begin : term.end] * term.idf * term.times
-        return found
-
-    def _hopeful(self, terms: list[_Term], count: int, among: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """Rows, rising, that hold all of the `count` best; few others."""
-        sums = np.zeros(self._rows, dtype=np.float32)
-        left, added, next_look = sum(each.most for each in terms), 0, MANY >> 4
-        rows = np.zeros(0, np.int64)
-        for number, each in enumerate(sorted(terms, key=lambda each: each.end - each.begin), 1):
-            sums[self.rows[each.begin : each.end]] += self._weights(each)
-            left, added = left - each.most, added + each.end - each.begin
-            if added < next_look and number < len(terms):
-                continue
-            next_look = 2 * added
-            rows = np.flatnonzero(sums > 0)
-            rows = rows[among[rows]] if among is not None else rows
-            if len(rows) > count:
-                partial = sums[rows]
-                least = np.partition(partial, len(rows) - count)[len(rows) - count] * (1 - SLACK)
-                if left < least:
-                    rows = rows[partial >= least - left]
-                    if len(rows) <= max(FEW, 4 * count):
-                        break
-        return rows
-
-    def _terms(self, item: int) -> list[_Term]:
-        """Each term of an item that is not common."""
         terms, counts = self.items[item]
-        places = self.vocabulary.places(terms)
-        places, times = places[~self.common[places]], np.sqrt(np.minimum(counts, 4))[~self.common[places]]
-        begins, ends = self.starts[places].tolist(), self.starts[places + 1].tolist()
-        most = (self.most[places] * self.idf[places] * times).tolist()
-        return [_Term(*each) for each in zip(begins, ends, self.idf[places], times.tolist(), most, strict=True)]
-
-    def _own(self, item: int) -> float:
-        """What an item's own text scores."""
-        terms, counts = self.items[item]
+        places, times = self.vocabulary.places(terms), np.sqrt(np.minimum(counts, 4))
         own = 0.0
-        times = np.sqrt(np.minimum(counts, 4)).tolist()
-        for place, count in zip(self.vocabulary.places(terms).tolist(), times, strict=True):
+        for place, count in zip(places.tolist(), times.tolist(), strict=True):
             own += float(self.idf[place]) * count * count * (K1 + 1) / (count + K1)
-        return own
+        rare = ~self.common[places]
+        found = []
+        for place, count in zip(places[rare].tolist(), times[rare].tolist(), strict=True):
+            of = slice(self.starts[place], self.starts[place + 1])
+            found.append(_Term(self.rows[of], self.weights[of], count, float(self.most[place]) * count))
+        return _Asked(found, own, self._rows)
 
     def _index(self) -> None:
-        """Postings by term, with each row's share of BM25."""
+        """Postings by term, with what each adds to its row."""
         if len(self.lengths) == self._rows:
             return
         self.lengths, holders = np.concatenate(self._lengths), self._holders
@@ -266,7 +206,7 @@ class _Bm25:
         """Every part's postings to their places."""
         usual = max(float(self.lengths[self.lengths > 0].mean()) if self.lengths.any() else 1.0, 1.0)
         free, first_row = self.starts[:-1].copy(), 0
-        for part in itertools.chain.from_iterable(again() for again in self._parts):
+        for part in itertools.chain.from_iterable(again() for again in self._parts if len(self.rows)):
             rare = np.flatnonzero(~self.common[part.terms])
             terms, rows = part.terms[rare], first_row + part.rows[rare].astype(np.int32)
             counts = part.counts[rare].astype(np.float32)
@@ -274,7 +214,8 @@ class _Bm25:
             first = np.cumsum(many) - many
             at = np.arange(len(terms)) + (free - first)[terms]
             self.rows[at] = rows
-            self.weights[at] = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
+            weights = counts * (K1 + 1) / (counts + K1 * (1 - B + B * self.lengths[rows] / usual))
+            self.weights[at] = weights.astype(np.float32) * self.idf[terms]
             free += many
             first_row += len(part.lengths)
         self._parts.clear()
@@ -282,3 +223,65 @@ class _Bm25:
         there = np.flatnonzero(self.starts[1:] > self.starts[:-1])
         if len(there):
             self.most[there] = np.maximum.reduceat(self.weights, self.starts[there])
+
+
+class _Asked:
+    """The terms of an item that are not common, and what its `own` text would score; `count` rows there are."""
+
+    def __init__(self, terms: Sequence[_Term], own: float, count: int) -> None:
+        self.terms, self.own, self.count = terms, own, count
+
+    def best(self, count: int, among: NDArray[np.bool_] | None) -> list[int]:
+        """Rows of the highest scores above 0; of equals, the earlier row."""
+        if not self.terms:
+            return []
+        rows = np.sort(self.hopeful(count, among))
+        scores = self.scores(rows)
+        order = np.argsort(-scores, kind="stable")[:count]
+        return [int(row) for row in rows[order[scores[order] > 0]]]
+
+    def scores(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        """BM25 of these rows, in rising order or not, divided by the item's own."""
+        found = self._full(rows)
+        return found / self.own if self.own else found
+
+    def _full(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+        found = np.zeros(len(rows), dtype=np.float32)
+        for each in self.terms if len(rows) else ():
+            found += each.added_to(rows)
+        return found
+
+    def hopeful(self, count: int, among: NDArray[np.bool_] | None) -> NDArray[np.int32]:
+        """Rows that hold all of the `count` best; few others."""
+        sums = np.zeros(self.count, dtype=np.float32)
+        terms = sorted(self.terms, key=lambda each: -len(each.rows))
+        left, least, added, look = sum(each.most for each in terms), 0.0, 0, LOOK
+        rows = np.zeros(0, np.int32)
+        while terms:
+            if left < least:
+                rows = rows[sums[rows] >= least - left]
+                if FAR * len(rows) < len(terms[-1].rows):
+                    break
+            term = terms.pop()
+            before = sums[term.rows]
+            sums[term.rows] = before + term.added()
+            if left >= least:
+                new = term.rows[before == 0]
+                rows = np.concatenate([rows, new if among is None else new[among[new]]])
+            left, added = left - term.most, added + len(term.rows)
+            if added >= look and len(rows) >= count:
+                least, look = max(least, self._least(rows, sums, count)), 4 * added
+        partial = sums[rows]
+        while terms and len(rows) > FEW:
+            term = terms.pop()
+            partial, left = partial + term.added_to(rows), left - term.most
+            still = partial >= least - left
+            rows, partial = rows[still], partial[still]
+        return rows
+
+    def _least(self, rows: NDArray[np.int32], sums: NDArray[np.float32], count: int) -> float:
+        """What the `count` best score at least: those of the rows that lead by now."""
+        many = min(max(FEW, 2 * count), len(rows))
+        leading = rows[np.argpartition(sums[rows], len(rows) - many)[len(rows) - many :]]
+        scores = np.partition(self._full(leading), many - count)
+        return float(scores[many - count]) * (1 - SLACK)
