@@ -20,6 +20,8 @@ _FENCE = re.compile(r"(?ms)^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:
 _BEGINS = re.compile(
     r"([ \t]*)(?:@\w|(?:async[ \t]+)?def[ \t]|class[ \t]+\w|import[ \t]+\w|from[ \t]+[\w.]+[ \t]+import\b)"
 )
+_BEGIN_WORDS = ("def", "import", "class", "@")
+"""One of these is in every line that begins a definition."""
 _PYTHON = frozenset({"", "python", "py", "python3", "py3", "python2", "ipython", "pycon", "sage"})
 _LAST_CODE = re.compile(r"(?ms)^(?:(?:from|import)[ \t][^\n]*\n\s*)*(?:async +)?def[ \t](?:(?!^[ \t]*(?:`{3}|~{3})).)*")
 """Imports and a function at the left margin, up to a fence or the end."""
@@ -115,6 +117,8 @@ def _definitions(text: str) -> list[str]:
 
     Joined, because they belong together: an import and the function that uses it.
     """
+    if not any(word in text for word in _BEGIN_WORDS):
+        return []
     lines = text.expandtabs(4).splitlines()
     kept: list[str] = []
     number = 0

@@ -261,8 +261,8 @@ def candidates(bands: NDArray[np.uint32], least: int = 1) -> NDArray[np.int64]:
     found: list[NDArray[np.int64]] = []
     waiting = 0
     for band in bands.T:
-        order = np.argsort(band, kind="stable").astype(np.int64)
-        ordered = band[order]
+        both = np.sort((band.astype(np.uint64) << np.uint64(32)) | np.arange(count, dtype=np.uint64))
+        ordered, order = both >> np.uint64(32), (both & np.uint64(0xFFFFFFFF)).astype(np.int64)
         for lag in range(1, min(NEIGHBOURS, count - 1) + 1):
             same = np.flatnonzero(ordered[lag:] == ordered[:-lag])
             if not len(same):

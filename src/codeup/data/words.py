@@ -122,13 +122,17 @@ def _table(base: int, bits: int) -> U64:
 
 def distinct(found: Words) -> Words:
     """The same without repetitions inside a text; each text's hashes sorted."""
-    text = np.repeat(np.arange(len(found.offsets) - 1), found.counts())
-    order = np.lexsort((found.hashes, text))
-    hashes, text = found.hashes[order], text[order]
-    new = np.ones(len(hashes), dtype=bool)
-    new[1:] = (hashes[1:] != hashes[:-1]) | (text[1:] != text[:-1])
-    counts = np.bincount(text[new], minlength=len(found.offsets) - 1)
-    return Words(hashes[new], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    each = [_once(found.of(text)) for text in range(len(found.offsets) - 1)]
+    offsets = np.cumsum([0, *map(len, each)]).astype(np.int64)
+    return Words(np.concatenate([np.zeros(0, np.uint64), *each]), offsets)
+
+
+def _once(hashes: U64) -> U64:
+    """Sorted, each once. Many times faster than `np.unique`, which looks the values up in a table."""
+    ordered = np.sort(hashes)
+    new = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return ordered[new]
 
 
 class Known:
