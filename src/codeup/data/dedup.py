@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from codeup.data import words
 from codeup.data.code import parses
 from codeup.data.spool import Spool
+from codeup.data.white import squeezed
 from codeup.types import Conversation, Emit, Event, ignore_event
 
 Method = Literal["none", "exact", "near"]
@@ -132,11 +133,12 @@ class Signed:
 def sign(conversations: Sequence[Conversation], method: Method, threshold: float) -> Signed:
     """Signatures of some rows. A row's do not depend on the others, so they can be made as rows pass by."""
     texts = [text_of(each) for each in conversations]
-    keys = _keys(texts)
-    if method != "near" or not texts:
-        return Signed(keys, np.zeros((len(texts), band_count(method, threshold)), np.uint32))
-    parts = (texts[begin : begin + BLOCK] for begin in range(0, len(texts), BLOCK))
-    return Signed(keys, np.concatenate([_fold(signatures(_shingles(part)), band_rows(threshold)) for part in parts]))
+    parts = [texts[begin : begin + BLOCK] for begin in range(0, len(texts), BLOCK)]
+    keys = [np.zeros((0, 2), np.uint64), *map(_keys, parts)]
+    bands = [np.zeros((0, band_count(method, threshold)), np.uint32)]
+    if method == "near":
+        bands += [_fold(signatures(_shingles(part)), band_rows(threshold)) for part in parts]
+    return Signed(np.concatenate(keys), np.concatenate(bands))
 
 
 def band_count(method: Method, threshold: float) -> int:
@@ -162,32 +164,13 @@ def text_of(conversation: Conversation) -> str:
 
 
 def _keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """(texts, 2): 16 bytes each, equal for texts that are equal but for white space and Unicode composition.
-
-    "a  b\\n", "c"   ->   " a  b\\n  c "   every white sign a space, one before and after each text
-                    ->   "a b ", "c "      without those that follow another: a text and the space that ends it
-    """
-    pieces = [text.encode() if text.isascii() else _composed(text) for text in texts]
-    joined = b" ".join([b"", *pieces, b""]).translate(_WHITE)
-    ends = np.cumsum([1, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
-    signs = np.frombuffer(joined, dtype=np.uint8)
-    space = signs == ord(" ")
-    again = np.flatnonzero(space[1:] & space[:-1]) + 1
-    kept = np.ones(len(signs), dtype=bool)
-    kept[again] = False
-    short = signs[kept].tobytes()
-    places = (ends - np.searchsorted(again, ends)).tolist()
-    hashes = [hashlib.blake2b(short[a:b], digest_size=16).digest() for a, b in itertools.pairwise(places)]
+    """(texts, 2): 16 bytes each, equal for texts that are equal but for white space and Unicode composition."""
+    hashes = [hashlib.blake2b(text, digest_size=16).digest() for text in squeezed([_composed(text) for text in texts])]
     return np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(-1, 2)
 
 
 def _composed(text: str) -> bytes:
-    """A text beyond ASCII in its composed form, every run of white space one space."""
-    return " ".join(unicodedata.normalize("NFC", text).split()).encode("utf-8", "surrogatepass")
-
-
-_WHITE = bytes(ord(" ") if chr(byte).isspace() and byte < 128 else byte for byte in range(256))
-"""ASCII's white signs as spaces, as a table for bytes.translate."""
+    return text.encode() if text.isascii() else unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
 def _equal_rows(keys: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from codeup.data.white import squeezed
 from codeup.errors import UserError
 from codeup.types import Conversation
 
@@ -29,13 +30,23 @@ class Split:
     validation: list[Conversation]
 
 
+def group_keys(conversations: Sequence[Conversation]) -> list[bytes]:
+    """For each, 16 bytes that are equal for conversations that must stay on one side."""
+    texts = squeezed([_asked(each).encode() for each in conversations])
+    return [hashlib.blake2b(text, digest_size=KEY_BYTES).digest() for text in texts]
+
+
 def group_key(conversation: Conversation) -> bytes:
-    """16 bytes that are equal for conversations that must stay on one side."""
-    text = conversation.group
-    if not text.strip():
-        question = next(message for message in conversation.messages if message.role == "user")
-        text = f"{question.content}\n{question.input}"
-    return hashlib.blake2b(" ".join(text.split()).encode(), digest_size=KEY_BYTES).digest()
+    """The key of one."""
+    return group_keys([conversation])[0]
+
+
+def _asked(conversation: Conversation) -> str:
+    """What its group is told by."""
+    if conversation.group.strip():
+        return conversation.group
+    question = next(message for message in conversation.messages if message.role == "user")
+    return f"{question.content}\n{question.input}"
 
 
 def choose_validation(
@@ -81,7 +92,7 @@ def split(
 ) -> Split:
     """Divide conversations that are held in memory; for a stream, use `group_key` and `choose_validation`."""
     items = list(conversations)
-    keys = [group_key(item) for item in items]
+    keys = group_keys(items)
     held_out = choose_validation(keys, rows=validation_rows, fraction=fraction, seed=seed)
     result = Split([], [])
     for item, key in zip(items, keys, strict=True):
