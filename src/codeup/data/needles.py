@@ -79,19 +79,21 @@ class Needles:
 
     def _look(self, codes: Sequence[bytes], texts: Sequence[str], found: NDArray[np.bool_]) -> None:
         joined = b"\0".join([*codes, bytes(8)])
-        signs = np.frombuffer(joined, dtype=np.uint8).astype(np.uint32)
-        places = self._table.take(signs[:-2] | (signs[1:-1] << np.uint32(8)) | (signs[2:] << np.uint32(16)))
-        where = np.flatnonzero(places)
-        places = places[where]
-        text_of = np.searchsorted(np.cumsum([len(code) + 1 for code in codes]), where, "right")
         eights = np.ndarray(len(joined) - 7, np.dtype("<u8"), joined, strides=(1,))  # at every byte, unaligned
+        threes = np.ndarray(len(eights), np.dtype("<u4"), joined, strides=(1,)) & np.uint32(0xFFFFFF)
+        places = self._table.take(threes)
+        where = np.flatnonzero(places)
+        order = np.argsort(places[where], kind="stable")
+        where, places = where[order], places[where[order]]
+        text_of = np.searchsorted(np.cumsum([len(code) + 1 for code in codes]), where, "right")
+        of_place = np.searchsorted(places, np.arange(256 + 1, dtype=np.uint16)).tolist()
         for each in self._longer:
-            some = np.flatnonzero(places == each.place)
+            some = slice(of_place[each.place], of_place[each.place + 1])
             begins = where[some] - each.offset
             same = (eights[np.maximum(begins, 0)] & each.mask) == each.begin
-            own = np.unique(text_of[some[same & (begins >= 0)]])
+            own = text_of[some][same & (begins >= 0)]
             if len(each.text) > 8:
-                own = np.array([text for text in own.tolist() if each.text in texts[text]], dtype=np.int64)
+                own = np.array([text for text in set(own.tolist()) if each.text in texts[text]], dtype=np.int64)
             found[own, each.number] = True
         for number, needle in self._single:
             found[:, number] = [needle in text for text in texts]

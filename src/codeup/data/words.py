@@ -27,6 +27,7 @@ CODE: Kind = "code"
 PROSE: Kind = "prose"
 U64 = NDArray[np.uint64]
 
+_SPACE, _WORD, _SIGN = 0, 1, 2
 _EIGHTS = 64  # times eight bytes of a word after which its factors repeat
 
 
@@ -50,40 +51,28 @@ def words(texts: Sequence[str], kind: Kind) -> Words:
     """The words of each text. Shapes: `hashes` (words in all,), `offsets` (texts + 1,).
 
     A word is hashed by the eight bytes from where it begins, those behind its end set to 0, and the next eight of the
-    longer ones: work per word, not per letter. A sign is one word, and in `letters` it is a 0 that ends the one before.
+    longer ones: work per word, not per letter.
     """
     pieces = [_bytes(text) for text in texts]
     ends = np.cumsum([0, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
-    joined = b" ".join([*pieces, bytes(8)])  # a space after each text: no word spans two
-    letters = np.frombuffer(joined.translate(_LETTERS[kind]), dtype=np.uint8)
-    signs = np.frombuffer(joined.translate(_SIGNS), dtype=np.uint8) if kind == CODE else np.zeros(0, np.uint8)
-    inside = letters != 0
-    begins = inside.copy()
-    begins[1:] &= ~inside[:-1]
-    if len(signs):
-        begins |= signs != 0
-    starts = np.flatnonzero(begins)
+    joined = b" ".join([*pieces, b""])  # a space after each text: no word spans two
+    classes = np.frombuffer(joined.translate(_CLASSES[kind]), dtype=np.uint8)
+    inside, edge = classes == _WORD, np.zeros(1, dtype=bool)
+    sign = classes == _SIGN
+    starts = np.flatnonzero(sign | (inside & ~np.concatenate([edge, inside[:-1]])))
+    if not len(starts):
+        return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
+    lengths = np.flatnonzero(sign | (inside & ~np.concatenate([inside[1:], edge]))) - starts + 1
+    letters = np.frombuffer(joined.translate(_LETTERS[kind]) + bytes(8), dtype=np.uint8)
     eights = np.ndarray(len(letters) - 7, np.dtype("<u8"), letters.data, strides=(1,))  # at every byte, unaligned
-    sums, filled = _until_zero(eights.take(starts))
-    if len(signs):
-        sums |= signs.take(starts)
-    sums *= _EIGHT[0]
-    longer, place = np.flatnonzero(filled), 1
+    sums = (eights[starts] & _FIRST[np.minimum(lengths, 8)]) * _EIGHT[0]
+    longer, place = np.flatnonzero(lengths > 8), 1
     while len(longer):
-        part, filled = _until_zero(eights.take(starts[longer] + 8 * place))
+        part = eights[starts[longer] + 8 * place] & _FIRST[np.minimum(lengths[longer] - 8 * place, 8)]
         sums[longer] += part * _EIGHT[place % len(_EIGHT)]
-        longer, place = longer[filled], place + 1
+        place += 1
+        longer = longer[lengths[longer] > 8 * place]
     return Words(_mixed(sums), np.searchsorted(starts, ends).astype(np.int64))
-
-
-def _until_zero(eights: U64) -> tuple[U64, NDArray[np.bool_]]:
-    """Eight bytes each, all from their first 0 on set to 0; and which have none.
-
-    The lowest bit that is set in `zeros` is the highest of the first byte that is 0 (Warren, Hacker's Delight, 6-1).
-    """
-    zeros = (eights - _ONES) & ~eights & _HIGHEST
-    before = ((zeros & -zeros) >> np.uint64(7)) - np.uint64(1)
-    return eights & before, zeros == 0
 
 
 def windows(found: Words, size: int, *, whole: bool = True) -> Words:
@@ -205,11 +194,21 @@ def _mixed(values: U64) -> U64:
     return values
 
 
+def _classes(kind: Kind) -> bytes:
+    """What each byte is, as a table for bytes.translate."""
+    table = bytearray([_SIGN if kind == CODE else _SPACE]) * 256
+    for space in (*range(33), 127):
+        table[space] = _SPACE
+    for letter in b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + bytes(range(128, 256)):
+        table[letter] = _WORD
+    if kind == CODE:
+        table[ord("_")] = _WORD
+    return bytes(table)
+
+
 def _letters(kind: Kind) -> bytes:
-    """Each byte of a word in lower case, 0 for all that are in none, as a table for bytes.translate."""
-    inside = {*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", *range(128, 256)}
-    inside |= {ord("_")} if kind == CODE else set()
-    return bytes(bytes([byte]).lower()[0] if byte in inside else 0 for byte in range(256))
+    """Each byte in lower case, 0 for what is in no word, as a table for bytes.translate."""
+    return bytes(0 if _CLASSES[kind][byte] == _SPACE else bytes([byte]).lower()[0] for byte in range(256))
 
 
 def _odd_powers(base: int, count: int) -> U64:
@@ -217,12 +216,11 @@ def _odd_powers(base: int, count: int) -> U64:
 
 
 _ASCII = bytes(range(128))
+_CLASSES = {kind: _classes(kind) for kind in (CODE, PROSE)}
 _LETTERS = {kind: _letters(kind) for kind in (CODE, PROSE)}
-_SIGNS = bytes(0 if byte < 33 or byte == 127 or _LETTERS[CODE][byte] else byte for byte in range(256))
-"""Each byte that is a word of its own in CODE, 0 for all others."""
 _EIGHT = _odd_powers(0x9E3779B97F4A7C15, _EIGHTS + 1)[1:]
-_ONES, _HIGHEST = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
-"""The lowest and the highest bit of each of eight bytes."""
+_FIRST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
+"""Masks of the first bytes of eight, by their number."""
 _STEP = 0xD1B54A32D192ED03
 _STEP_BACK = pow(_STEP, -1, 1 << 64)
 """What a word is multiplied by for each word before it in a run, and what undoes that."""

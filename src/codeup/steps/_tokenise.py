@@ -187,7 +187,7 @@ class Tokeniser:
         from codeup.chat.rendered import join
         from codeup.data.fit import shorten
         from codeup.data.rows import NOTHING_TO_LEARN, TOO_LONG
-        from codeup.data.split import group_key
+        from codeup.data.split import group_keys
         from codeup.data.store import from_json, to_json
 
         changes: list[Change] = []
@@ -208,7 +208,7 @@ class Tokeniser:
         tokens = self.renderer.render_batch(conversations)
         lengths, learned = tokens.lengths, tokens.trained > 0
         if (lengths <= self.cutoff).all() and learned.all():
-            groups = b"".join(map(group_key, conversations))
+            groups = b"".join(group_keys(conversations))
             return Chunk(numbers, lines, groups, tokens, lengths, changes)
         batches, chosen, of = [tokens], [], []
         for place, conversation in enumerate(conversations):
@@ -235,7 +235,7 @@ class Tokeniser:
         return Chunk(
             [numbers[place] for place in of],
             [lines[at] if at < len(lines) else to_json(part) + b"\n" for part, at in chosen],
-            b"".join(group_key(part) for part, _ in chosen),
+            b"".join(group_keys([part for part, _ in chosen])),
             join(batches).take(np.array([at for _, at in chosen], np.int64)),
             lengths,
             changes,

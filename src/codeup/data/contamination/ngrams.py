@@ -23,7 +23,8 @@ FIELDS = {"prompt": 13, "solution": 10, "tests": 13}
 SHORTEST = 8
 BOILERPLATE = 3
 """A gram in so many items of one benchmark belongs to none of them ("write a python function to find the ...")."""
-FILTER_BITS = 22
+MOST_BITS = 22
+"""Of a table of first bits, by which most grams of a row are told to be none of the items'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +48,23 @@ class Grams:
     """The grams of all items, ready to be looked up."""
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self._fields = {name: _Field(items, name, size) for name, size in FIELDS.items()}
+        fields = [_Field(items, name, size) for name, size in FIELDS.items()]
+        self._fields = [field for field in fields if len(field.hashes)]
 
     def overlaps(
         self, texts: Sequence[str], first_row: int = 0, found: words.Words | None = None
     ) -> list[Overlap]:  # fmt: skip
         """What each text shares with each item. Texts are numbered from `first_row`; `found` are their PROSE words."""
         found = found or words.words(texts, words.PROSE)
-        grams = {size: words.windows(found, size, whole=False) for size in set(FIELDS.values())}
-        return [
-            each for name, size in FIELDS.items() for each in self._fields[name].overlaps(grams[size], found, first_row)
-        ]
+        grams = {size: words.windows(found, size, whole=False) for size in {field.size for field in self._fields}}
+        return [each for field in self._fields for each in field.overlaps(grams[field.size], first_row)]
 
 
 class _Field:
     """One field of all items: its grams in one sorted array, and to which item each belongs."""
 
     def __init__(self, items: Sequence[Item], name: str, size: int) -> None:
-        self.name = name
+        self.name, self.size = name, size
         found = words.words([getattr(item, name) for item in items], words.PROSE)
         grams = words.distinct(words.windows(found, size, whole=False))
         owner = np.repeat(np.arange(len(items)), grams.counts())
@@ -72,14 +72,17 @@ class _Field:
         order = np.lexsort((owner, hashes))
         self.hashes, self.owner = hashes[order], owner[order]
         self.totals = np.bincount(owner, minlength=len(items))
-        self.filter = np.zeros(1 << FILTER_BITS, dtype=bool)
-        self.filter[self.hashes >> np.uint64(64 - FILTER_BITS)] = True
+        bits = min((32 * len(self.hashes)).bit_length(), MOST_BITS)
+        self._shift = np.uint64(64 - bits)
+        self._filter = np.zeros(1 << bits, dtype=bool)
+        self._filter[self.hashes >> self._shift] = True
 
-    def overlaps(self, grams: words.Words, found: words.Words, first_row: int) -> list[Overlap]:
-        maybe = np.flatnonzero(self.filter[grams.hashes >> np.uint64(64 - FILTER_BITS)])
-        begin = np.searchsorted(self.hashes, grams.hashes[maybe], "left")
+    def overlaps(self, grams: words.Words, first_row: int) -> list[Overlap]:
+        maybe = np.flatnonzero(self._filter.take(grams.hashes >> self._shift))
+        begin = np.searchsorted(self.hashes, grams.hashes[maybe])
+        same = self.hashes[np.minimum(begin, len(self.hashes) - 1)] == grams.hashes[maybe]
+        maybe, begin = maybe[same], begin[same]
         count = np.searchsorted(self.hashes, grams.hashes[maybe], "right") - begin
-        maybe, begin, count = maybe[count > 0], begin[count > 0], count[count > 0]
         rows = np.searchsorted(grams.offsets, maybe, "right") - 1
         hits: dict[tuple[int, int], tuple[set[int], int]] = {}
         for place, row, start, many in zip(maybe.tolist(), rows.tolist(), begin.tolist(), count.tolist(), strict=True):

@@ -158,7 +158,7 @@ class _Bm25:
         """The known terms of each document; at most 65,536 documents."""
         counts = documents.counts()
         where, place = self.vocabulary.find(documents.hashes)
-        row = np.searchsorted(documents.offsets, where, "right") - 1
+        row = np.repeat(np.arange(len(counts)), np.diff(np.searchsorted(where, documents.offsets)))
         code, count = np.unique(place * len(counts) + row, return_counts=True)
         term = code // max(len(counts), 1)
         rows = (code - term * len(counts)).astype(np.uint16)
