@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from codeup.errors import UserError
 from codeup.types import Message
@@ -47,6 +47,12 @@ class Template:
     jinja: str
 
 
+@lru_cache(maxsize=256)
+def _own(text: str, trained: bool = False) -> Segment:
+    """A segment of the template's own, of which there are few."""
+    return Segment(text, fixed=True, trained=trained)
+
+
 def _alpaca_segments(messages: Sequence[Message], end: str, open_answer: bool) -> list[Segment]:
     system = messages[0].content if messages[0].role == "system" else ""
     segments: list[Segment] = []
@@ -57,7 +63,7 @@ def _alpaca_segments(messages: Sequence[Message], end: str, open_answer: bool) -
             ask = f"{preamble}\n\n### Instruction:\n{message.content}\n\n{second}### Response:\n"
             segments.append(Segment(ask, opens=True))
         else:
-            segments += [Segment(message.content, trained=True), Segment(end, fixed=True, trained=True)]
+            segments += [Segment(message.content, trained=True), _own(end, True)]
     prefilled = open_answer and messages[-1].role == "assistant"
     return segments[:-1] if prefilled else segments
 
@@ -70,14 +76,14 @@ def _headed_segments(
         if message.role == "system" and not message.content:
             continue
         trained = message.role == "assistant"
-        text = "\n\n".join(part for part in (message.content, message.input) if part)
+        both = message.content and message.input
+        text = f"{message.content}\n\n{message.input}" if both else message.content or message.input
         before = (separator if segments else "") + header.format(role=message.role)
-        segments += [Segment(before, fixed=True), Segment(text, trained=trained)]
-        segments.append(Segment(end, fixed=True, trained=trained))
+        segments += [_own(before), Segment(text, trained=trained), _own(end, trained)]
     if open_answer and messages[-1].role == "assistant":
         return segments[:-1]
     if open_answer:
-        segments.append(Segment(separator + header.format(role="assistant"), fixed=True))
+        segments.append(_own(separator + header.format(role="assistant")))
     return segments
 
 

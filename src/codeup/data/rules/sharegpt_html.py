@@ -54,9 +54,7 @@ MOST_ROUNDS = 6
 
 def apply(conversation: Conversation) -> Conversation:
     """The conversation with every turn clean; the same object if they were."""
-    if not any(_may_need_it(turn.content) for turn in conversation.messages):
-        return conversation
-    messages = tuple(_clean(turn) for turn in conversation.messages)
+    messages = tuple(_clean(turn) if _may_need_it(turn.content) else turn for turn in conversation.messages)
     if all(new is old for new, old in zip(messages, conversation.messages, strict=True)):
         return conversation
     return repaired(conversation, messages, REPAIRED)
@@ -65,11 +63,12 @@ def apply(conversation: Conversation) -> Conversation:
 def _may_need_it(text: str) -> bool:
     """Whether one of the page's signs is in a text; those that begin alike are not looked for one by one."""
     return (
-        "Copy" in text
-        or " / " in text
-        or ("<" in text and any(map(text.__contains__, _TAGS)))
-        or (not text.isascii() and any(map(text.__contains__, _WIDTHLESS_SIGNS)))
+        "Copy" in text or " / " in text or ("<" in text and any(map(text.__contains__, _TAGS))) or _has_widthless(text)
     )
+
+
+def _has_widthless(text: str) -> bool:
+    return not text.isascii() and any(map(text.__contains__, _WIDTHLESS_SIGNS))
 
 
 def _clean(turn: Message) -> Message:
@@ -104,7 +103,7 @@ def _prose(text: str) -> str:
         text = _CHARS.sub("", _GLUED.sub("", text))
     if "<span" in text:
         text = _SPAN.sub(r"\1", text)
-    return text if text.isascii() else _WIDTHLESS.sub("", text)
+    return _WIDTHLESS.sub("", text) if _has_widthless(text) else text
 
 
 def _fence(block: str, code: str) -> str:
