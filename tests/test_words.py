@@ -32,6 +32,17 @@ def test_unicode_forms_of_one_text_are_the_same_words() -> None:
     assert not same("café", "cafe", PROSE)
 
 
+def test_case_does_not_count_beyond_ascii_either() -> None:
+    assert same("ÉTÉ Straße", "été straße", PROSE) and same("’A’ é", "’a’ é", CODE)
+    assert same("ΣΑΣ", "σας", PROSE)  # which small sigma, the place in the word decides
+
+
+def test_distinct_words_are_sorted_and_each_text_keeps_its_own() -> None:
+    found = words.distinct(words.words(["b a b a", "", "a"], PROSE))
+    a, b = words.words(["a", "b"], PROSE).hashes.tolist()
+    assert [found.of(text).tolist() for text in range(3)] == [sorted([a, b]), [], [a]]
+
+
 def test_each_text_has_its_own_words_also_empty_ones() -> None:
     found = words.words(["one two", "", "...", "three"], PROSE)
     assert found.counts().tolist() == [2, 0, 0, 1]
