@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,32 @@ def test_what_cannot_work_is_refused_with_the_mend(engine: Any, folder: Path, tm
         Engine(alone, tokenizer=other)
     with pytest.raises(UserError, match="adapters as GGUF files"):
         parse_adapters([f"a={tmp_path}"], files=True)
+
+
+def test_a_file_of_an_architecture_that_llama_cpp_does_not_know_is_refused(folder: Path, tmp_path: Path) -> None:
+    from codeup.engines.llamacpp import Engine
+
+    known = (folder / "m.gguf").read_bytes()
+    name, other = b"general.architecture", b"zzama"
+    at = known.index(name) + len(name) + 4 + 8  # after the key: the kind of value, its length
+    assert known[at : at + 5] == b"llama"
+    (tmp_path / "m.gguf").write_bytes(known[:at] + other + known[at + 5 :])
+    with pytest.raises(
+        UserError, match=r"(?s)m\.gguf: llama\.cpp cannot load this.*an architecture.*codeup export gguf"
+    ):
+        Engine(tmp_path / "m.gguf", tokenizer=folder)
+
+
+def test_a_missing_package_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from codeup.engines._constrained import JsonGrammars
+    from codeup.engines._llama_server import LlamaServer
+
+    for package in ("xllamacpp", "llguidance", "llguidance.hf"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=r"(?s)xllamacpp is not installed.*codeup\[cpu\]"):
+        LlamaServer(folder / "m.gguf")
+    with pytest.raises(UserError, match=r"(?s)need the package llguidance.*codeup\[json\]"):
+        JsonGrammars(None, 8)
 
 
 def test_the_server_answers_from_a_gguf_file(folder: Path) -> None:

@@ -62,7 +62,10 @@ class LlamaServer:
             self._server = xllamacpp.Server(given)
         except RuntimeError as error:
             files = ", ".join(str(path) for path in (model, *loras))
-            raise UserError(f"llama.cpp cannot load this ({error})", where=files) from None
+            raise UserError(
+                f"llama.cpp cannot load this ({error})", where=files,
+                mend="name a whole file of an architecture that llama.cpp knows; make one: codeup export gguf MODEL",
+            ) from None  # fmt: skip
         if huge:
             _huge_pages.collapse()
         self.address = self._server.listening_address
