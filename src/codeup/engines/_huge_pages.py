@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from pathlib import Path
 
 PAGE = 2 << 20
@@ -18,6 +19,8 @@ SMALLEST = 32 << 20
 """Bytes of a mapping worth looking at, and of a file worth not mapping."""
 HUGEPAGE, COLLAPSE = 14, 25
 """Advice of madvise(2): Linux's include/uapi/asm-generic/mman-common.h."""
+PATIENCE_S = 10.0
+"""Where memory is in pieces the system must first make room: 4 s for a gigabyte on a busy machine."""
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -31,13 +34,17 @@ def worth_it(size: int) -> bool:
     return SMALLEST <= size <= psutil.virtual_memory().available // 2
 
 
-def collapse() -> None:
-    """Put what this process holds in large private mappings into huge pages. What cannot be moved stays as it was."""
+def collapse(patience_s: float = PATIENCE_S) -> None:
+    """Put what this process holds in large private mappings into huge pages. What cannot be moved stays as it was, and
+    so does what is left after `patience_s`."""
+    ends = time.monotonic() + patience_s
     library = ctypes.CDLL(None, use_errno=True)
     library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for begin, end in _mappings(Path("/proc/self/maps").read_text()):
         library.madvise(begin, end - begin, HUGEPAGE)
         for page in range(begin, end, PAGE):  # one by one: a call ends at the first page that cannot be moved
+            if time.monotonic() > ends:
+                return
             library.madvise(page, PAGE, COLLAPSE)
 
 
