@@ -141,3 +141,23 @@ def test_a_go_test_of_testifys_http_functions_is_linked_with_them_and_others_are
         found = [verdict for each in (http, plain) for verdict in judge(opened, each, codes)]
     assert [verdict.outcome for verdict in found] == [Outcome.PASSED, Outcome.FAILED] * 2, found
     assert found[3].detail.startswith("Error Trace: /scratch/main.go"), found[3]
+
+
+@pytest.mark.parametrize(
+    ("standard", "before", "body"),
+    [
+        ("c++11", "", 'return stoi("1") + stol("2") + (int)(stod("0") + stof("0")) + (to_wstring(1.5f) == L"");'),
+        ("c++11", "#include <future>\n", "return async(launch::deferred, [] { return 3; }).get();"),
+        ("c++17", "#include <bits/stdc++.h>\nusing namespace std;\n", 'return stoi("3") + (to_string(1) == "");'),
+        ("c++17", "#include <bits/stdc++.h>\n", 'return std::filesystem::path("/a/b").string().size() - 1;'),
+    ],
+)
+def test_what_the_lean_header_of_cpp_leaves_out_is_there_for_a_program_that_names_it(
+    standard: str, before: str, body: str
+) -> None:
+    ready("cpp")
+    extra = {"whole": True, "standard": standard}
+    problem = Problem("cpp/1", "", "f", "int main() { assert(f() == 3); }", language="cpp", extra=extra)
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
+        (found,) = judge(opened, problem, [f"{before}int f() {{ {body} }}"])
+    assert (found.outcome, found.checks) == (Outcome.PASSED, 1), found

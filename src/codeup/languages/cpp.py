@@ -7,7 +7,10 @@
 
 A program cannot pass by ending early, by `exit` handlers, by redefining assert or __assert_fail, or by printing. It
 could by searching the memory of its own process, or by overloading the operators that the tests use.
-The precompiled header holds exactly the headers that HumanEval-X's runner adds to every program.
+The precompiled header holds exactly the headers that HumanEval-X's runner adds to every program, or all of them. At the
+end of each program g++ instantiates what functions of the headers use, half of its time for a short program. So there
+is a lean header too: templates of string conversions come from an object compiled once, and what takes longest in
+<bits/stdc++.h> is left out, unless a program names something of it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codeup.errors import WorkFailed
 from codeup.languages._tools import NAME as HARNESS
 from codeup.languages._tools import (
     Toolchain,
@@ -53,6 +57,17 @@ MISSING = (
 """What g++ says where a name, a header or the definition of a type is not in the text."""
 MISSING_AT_RUN = r"No such file|cannot open"
 ASKS = r"\bcin\b|\bscanf\b|\bgetline\b|\bgetchar\b|\bargv\b|\bgets\b|\bifstream\b"
+SLOW = {
+    "c++11": (),
+    "c++17": ("FUTURE", "FILESYSTEM", "THREAD", "CONDITION_VARIABLE", "SHARED_MUTEX", "MEMORY_RESOURCE", "EXECUTION"),
+}
+"""Headers that the lean one leaves out, by the names of their guards in libstdc++."""
+
+_SLOW_WORDS = re.compile(
+    "future|promise|async|packaged_task|launch|filesystem|thread|condition_variable|cv_status|notify_all|"
+    "shared_mutex|shared_timed_mutex|shared_lock|memory_resource|pmr|execution"
+)
+"""What a program must not say to be compiled without them; one that does for another reason loses time only."""
 _KEEP = frozenset((
     "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
     "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
@@ -67,19 +82,39 @@ def toolchain() -> Toolchain:
     """g++ and a precompiled header for each standard. Raises UserError where there is no g++."""
     compiler = find(TITLE, ("g++",), INSTALL)
     number = version_of([compiler, "-dumpfullversion"])
-    cache = prepared(
-        NAME, {"version": number, "prelude": 3, "headers": STANDARDS}, lambda at: _precompile(compiler, at)
-    )
+    key = {"version": number, "prelude": 3, "headers": STANDARDS, "slow": SLOW, "once": harness("cpp_once.hpp")}
+    cache = prepared(NAME, key, lambda at: _precompile(compiler, at))
     show = ("/usr/bin", "/usr/include", str(cache))
     gold = shutil.which("ld.gold", path="/usr/bin") or ""  # links in half of ld's time
     return Toolchain(f"g++ {number}", show, {"g++": compiler, "cache": str(cache), "gold": gold})
 
 
 def _precompile(compiler: str, folder: Path) -> None:
+    """For each standard a header with everything, and a lean one with its object where the library has what it names."""
     for standard, headers in STANDARDS.items():
-        header = folder / f"{standard}.h"
-        header.write_text("".join(f"#include <{name}>\n" for name in (*headers, "unistd.h")))
-        call([compiler, f"-std={standard}", "-x", "c++-header", header.name, "-o", f"{header.name}.gch"], cwd=folder)
+        included = "".join(f"#include <{name}>\n" for name in (*headers, "unistd.h"))
+        _header(compiler, standard, folder / f"{standard}.h", included)
+        once, guards = harness("cpp_once.hpp"), "".join(f"#define _GLIBCXX_{name} 1\n" for name in SLOW[standard])
+        (folder / "once.cpp").write_text(included + once.replace("@ONCE@", "template"))
+        try:
+            call([compiler, f"-std={standard}", "-c", "once.cpp", "-o", f"{standard}.o"], cwd=folder)
+            lean = guards + included + once.replace("@ONCE@", "extern template")
+            _header(compiler, standard, folder / f"{standard}-lean.h", lean)
+        except WorkFailed:
+            (folder / f"{standard}.o").unlink(missing_ok=True)
+
+
+def _header(compiler: str, standard: str, path: Path, text: str) -> None:
+    path.write_text(text)
+    call([compiler, f"-std={standard}", "-x", "c++-header", path.name, "-o", f"{path.name}.gch"], cwd=path.parent)
+
+
+def _included(tools: Toolchain, standard: str, text: str) -> tuple[str, list[str]]:
+    """The header before a program, and what it is linked with."""
+    cache = tools.at["cache"]
+    if not Path(f"{cache}/{standard}.o").exists() or (SLOW[standard] and _SLOW_WORDS.search(text)):
+        return f"{cache}/{standard}.h", []
+    return f"{cache}/{standard}-lean.h", [f"{cache}/{standard}.o"]
 
 
 def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
@@ -98,10 +133,10 @@ def wrap(
 ) -> Wrapped:  # fmt: skip
     """The file and its two steps. `extra["standard"]` is c++11 or c++17; with `compat` the tests stay as they are."""
     standard = (extra or {}).get("standard", "c++11")
-    header = f"{tools.at['cache']}/{standard}.h"
+    header, objects = _included(tools, standard, program + tests)
     libraries = ["-lcrypto", "-lssl"] if "openssl/" in program else []
     options = [f"-std={standard}", "-w", *(["-fuse-ld=gold"] if tools.at["gold"] else []), "-include", header]
-    arguments = [tools.at["g++"], *options, "-o", "main", "main.cpp", *libraries]
+    arguments = [tools.at["g++"], *options, "-o", "main", "main.cpp", *objects, *libraries]
     words = ("std::bad_alloc", "std::length_error")
     steps = (
         compile_step(arguments),

@@ -179,7 +179,7 @@ def _compiling(tools: Toolchain) -> dict[str, Any]:
     arguments = [
         tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", cache,
         *externs, "-C", f"linker={tools.at['linker']}", "-C", "debuginfo=0", "-C", "strip=symbols",
-        "-C", "prefer-dynamic", *linking, "-o", "main", "main.rs",
+        "-C", "codegen-units=1", "-C", "prefer-dynamic", *linking, "-o", "main", "main.rs",
     ]  # fmt: skip
     return compile_step(arguments, env=tools.env)
 
