@@ -91,8 +91,13 @@ def opened(problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def imports(problems: Sequence[Problem]) -> tuple[str, ...]:
-    """The packages that programs of these problems may import. Raises UserError where one that they need is missing."""
-    return tuple(dict.fromkeys(("numpy", *libraries.needed(problems)))) if any(map(_asks, problems)) else packages.ONLY
+    """The packages that programs of these problems may import. Raises UserError where one that they need is missing.
+
+    None where no program is in Python: a sandbox starts sooner, and forks sooner, that has not imported numpy.
+    """
+    if any(map(_asks, problems)):
+        return tuple(dict.fromkeys(("numpy", *libraries.needed(problems))))
+    return packages.ONLY if any(problem.language == "python" for problem in problems) else ()
 
 
 def _asks(problem: Problem) -> bool:

@@ -90,7 +90,7 @@ def toolchain() -> Toolchain:
 
 
 def _precompile(compiler: str, folder: Path) -> None:
-    """For each standard a header with everything, and a lean one with its object where the library has what it names."""
+    """For each standard a header with everything, and a lean one with its object where it can be made."""
     for standard, headers in STANDARDS.items():
         included = "".join(f"#include <{name}>\n" for name in (*headers, "unistd.h"))
         _header(compiler, standard, folder / f"{standard}.h", included)

@@ -22,6 +22,8 @@ def located(names: Sequence[str] = ONLY) -> dict[str, str]:
 
     `names` are those of import statements. One that is not installed is left out: who needs it has said so before.
     """
+    if not names:
+        return {}
     found = importlib.util.find_spec(ONLY[0])
     if tuple(names) == ONLY:
         if found is None or not found.submodule_search_locations:
