@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from codeup import recipe as recipes
 from codeup import study
 from codeup.benchmarks import humaneval_x
+from codeup.cli import scoring
 from codeup.cli.app import app
 from codeup.errors import UserError
 from codeup.evaluate import matrix
@@ -94,6 +97,27 @@ RECIPE = (
 def compiled(folder: Path, text: str = RECIPE) -> list[Step]:
     (folder / "rows.json").write_text('[{"instruction": "a", "input": "", "output": "b"}]')
     return study.compile_recipe(recipes.parse(text.replace("ROOT", str(folder))))
+
+
+def test_one_executor_serves_all_files_of_a_matrix(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, answers = folders
+    opened = []
+
+    @contextmanager
+    def once(name: str) -> Iterator[None]:
+        opened.append(name)
+        yield None
+
+    monkeypatch.setattr(scoring.executors, "opened", once)
+    asked = ["evaluate", "--benchmark", "humaneval-x", "--languages", "python", "--data", str(data), "--samples"]
+    for name in ("tuned", "again"):
+        write(answers / name / "Python.jsonl", [{"task_id": "Python/0", "completion": "    return 1\n"}])
+    done = CliRunner().invoke(
+        app, [*asked, str(answers), "--out", str(tmp_path / "o"), "--partial", "--no-calibration"]
+    )
+    assert (done.exit_code, opened) == (0, ["local"]), done.output
 
 
 def test_a_recipe_names_languages_and_each_is_judged_as_a_benchmark_of_its_own(

@@ -34,9 +34,12 @@ class Judging:
     executor: str = executors.LOCAL
 
     def judge(
-        self, module: ModuleType, found: BenchmarkData, samples: Path, out: Path | None
+        self, module: ModuleType, found: BenchmarkData, samples: Path, out: Path | None, on: executors.Executor | None
     ) -> tuple[dict[str, Any], Path]:
-        """The summary of a file of samples, and the folder with its verdicts: `out`, or one beside the file."""
+        """The summary of a file of samples, and the folder with its verdicts: `out`, or one beside the file.
+
+        `on` is what self.executor opens: its connection serves any number of files.
+        """
         from codeup.evaluate import similarity
         from codeup.evaluate.subset import reduced, tag
 
@@ -45,9 +48,11 @@ class Judging:
         folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
         if similarity.compares(problems):
             return similarity.score_samples(samples, module, problems, folder, partial=self.partial), folder
-        return self._run(module, problems, samples, folder), folder
+        return self._run(module, problems, samples, folder, on), folder
 
-    def _run(self, module: ModuleType, problems: BenchmarkData, samples: Path, folder: Path) -> dict[str, Any]:
+    def _run(
+        self, module: ModuleType, problems: BenchmarkData, samples: Path, folder: Path, on: executors.Executor | None
+    ) -> dict[str, Any]:
         """Calibrate, then run the programs."""
         from codeup.evaluate import calibrate
         from codeup.evaluate.judge import judge_samples
@@ -55,7 +60,7 @@ class Judging:
         from codeup.sandbox.limits import Limits
 
         limits = Limits.of(self.timeout_s, self.memory_mb)
-        with executors.opened(self.executor) as executor, display() as emit:
+        with display() as emit:
             problems, more = calibrate.first(
                 problems, samples, exclude=self.exclude, run=self.calibration, partial=self.partial,
                 workers=self.workers, limits=limits, allow_unsafe=self.allow_unsafe, emit=emit,
@@ -74,7 +79,7 @@ class Judging:
                 extraction=self.extraction,
                 other_extractions=self.other_extractions,
                 emit=emit,
-                executor=executor,
+                executor=on,
             )
 
 

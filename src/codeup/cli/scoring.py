@@ -109,7 +109,8 @@ def evaluate(
     if languages:
         _matrix(module, languages, data, samples, out, asked, json=json)
         return
-    summary, folder = asked.judge(module, module.load(data), samples, out)
+    with executors.opened(asked.executor) as on:
+        summary, folder = asked.judge(module, module.load(data), samples, out, on)
     print(jsonlib.dumps({**summary, "out": str(folder)}) if json else told(summary, folder))
 
 
@@ -124,7 +125,8 @@ def _matrix(
         raise UserError("--languages needs the data files", mend="name their folder with --data")
     cells = matrix.cells(matrix.load(module, data, languages), samples)
     folders = [out / f"{cell.row}-{cell.language}" if out else None for cell in cells]
-    done = [asked.judge(module, cell.data, cell.samples, folder) for cell, folder in zip(cells, folders, strict=True)]
+    with executors.opened(asked.executor) as on:
+        done = [asked.judge(module, cell.data, cell.samples, at, on) for cell, at in zip(cells, folders, strict=True)]
     made = matrix.make(languages, [(cell, summary) for cell, (summary, _) in zip(cells, done, strict=True)])
     if json:
         print(jsonlib.dumps({**made, "out": [str(folder) for _, folder in done]}))
