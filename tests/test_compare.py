@@ -167,3 +167,25 @@ def test_different_benchmarks_share_no_problem(tmp_path: Path) -> None:
     other = write(tmp_path / "b", [{"task_id": "U/0", "index": 0, "outcome": "PASSED"}])
     with pytest.raises(UserError, match="no problem has a verdict on both sides"):
         compare(side(tmp_path / "a", single(1, 2)), other)
+
+
+def test_gaps_of_one_problem_are_one_piece_of_evidence(tmp_path: Path) -> None:
+    """Ten gaps each of thirty problems, B lost all of two problems: of gaps 20 to nothing, of problems 2 to nothing."""
+
+    def gaps(name: str, lost: int, about: dict[str, Any]) -> Path:
+        rows = [
+            {"task_id": f"T/{i}/L{j}", "index": 0, "outcome": "FAILED" if i < lost else "PASSED"}
+            for i in range(30)
+            for j in range(10)
+        ]
+        return write(tmp_path / name, rows, about)
+
+    clustered = {"scores": [{"metric": "pass@1", "clusters": 30}]}
+    found = compare(gaps("a", 0, clustered), gaps("b", 2, clustered))
+    assert (found["higher_a"], found["higher_b"], found["equal"]) == (2, 0, 28)
+    assert (found["n"], found["better"], found["p_value"]) == (300, None, None)
+    assert found["difference"] == pytest.approx(20 / 300) and found["low"] == 0.0
+    assert found["standard_error"] == pytest.approx((2 * 28 / 30 / 29) ** 0.5 / 30**0.5)
+    assert found["score_b"]["interval"] == "wilson-95 of clusters" and "30 problems" in found["test"]
+    alone = compare(gaps("c", 0, {}), gaps("d", 2, {}))
+    assert alone["better"] == "a" and alone["p_value"] == pytest.approx(2 * 0.5**20)

@@ -109,6 +109,7 @@ def test_a_published_file_is_read_as_it_is(tmp_path: Path, pool: Pool) -> None:
     file.write_text(json.dumps({**row, "canonical_solution": "    return y\n", "suffix": ""}) + "\n")
     (problem,) = humaneval_infilling.load(file).problems
     assert (problem.task_id, problem.extra["middle"]) == ("SingleLineInfilling/T/0/L4", "    return y\n")
+    assert problem.extra["problem"] == "SingleLineInfilling/T/0"
     assert judge_one(problem, given(problem, "    return y\n"), pool=pool).outcome == Outcome.PASSED
     assert judge_one(problem, given(problem, "    return x\n"), pool=pool).outcome == Outcome.FAILED
 

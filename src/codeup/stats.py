@@ -281,6 +281,29 @@ def compare_rates(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draw
     )
 
 
+def compare_clusters(differences: Sequence[Sequence[float]], *, seed: int = 0, draws: int = DRAWS) -> PairedRates:
+    """Compare two models on values that come in clusters, such as the gaps of one solution: whole clusters are drawn.
+
+    `differences` holds a - b of every value, by cluster. The difference is the mean over values, as in
+    `mean_over_clusters`, its standard error and interval are over clusters, and so is on how many each is ahead.
+
+    >>> found = compare_clusters([[1.0, 1.0], [0.0], [-1.0, 0.0, 0.0]])
+    >>> found.higher_a, found.higher_b, found.equal, round(found.difference, 4)
+    (1, 1, 1, 0.1667)
+    """
+    sums, sizes = [math.fsum(each) for each in differences], [len(each) for each in differences]
+    n, k = sum(sizes), len(differences)
+    if not n or not all(sizes):
+        raise ValueError(f"a comparison over clusters needs a value in each, got {n} values in {k} clusters")
+    mean = math.fsum(sums) / n
+    rest = math.fsum((total - mean * size) ** 2 for total, size in zip(sums, sizes, strict=True))
+    error = math.sqrt(rest * k / (k - 1)) / n if k > 1 else None
+    low, high = _bootstrap_ratio(sums, sizes, seed=seed, draws=draws)
+    ahead, behind = sum(total > 0 for total in sums), sum(total < 0 for total in sums)
+    spread = None if error is None else error * math.sqrt(k)
+    return PairedRates(ahead, behind, k - ahead - behind, mean, error, low, high, spread)
+
+
 def mcnemar_power(n: int, discordance: float, difference: float, *, alpha: float = 0.05) -> float:
     """Chance that the two-sided exact McNemar test on n shared problems finds a difference of pass rates.
 

@@ -73,13 +73,18 @@ def _problem(problem: Problem, gap: Gap) -> Problem:
 
 
 def _published(path: Path, name: str) -> BenchmarkData:
-    """A file of human-eval-infilling: `canonical_solution` is the middle."""
+    """A file of human-eval-infilling: `canonical_solution` is the middle, and the id's last part names the gap."""
     data = shape.read(path, name=name, version={}, more=("suffix",))
     problems = tuple(
         replace(
             each,
             canonical_solution=each.canonical_solution + each.extra["suffix"],
-            extra={**each.extra, "middle": each.canonical_solution, "question": each.prompt, "problem": each.task_id},
+            extra={
+                **each.extra,
+                "middle": each.canonical_solution,
+                "question": each.prompt,
+                "problem": each.task_id.rpartition("/")[0] or each.task_id,
+            },
         )
         for each in data.problems
     )

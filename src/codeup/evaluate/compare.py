@@ -3,6 +3,8 @@
     A/verdicts.jsonl   PASSED FAILED PASSED ...     one sample each: the paired table, exact McNemar
     B/verdicts.jsonl   PASSED PASSED FAILED ...     several: pass rates per problem, bootstrap over problems
 
+    gaps of solutions                              the gaps of one problem together: bootstrap over problems
+
 scores.json beside the verdicts says what was judged; where the two sides differ in benchmark, data, rules or limits, or
 nothing says what they were, the answer carries a warning. Does not cover: pass@k for k above 1, and the luck of
 training, which needs several training runs.
@@ -46,6 +48,12 @@ class Side:
     def rates(self) -> dict[str, float]:
         """Task -> share of its samples that passed."""
         return {task: sum(each) / len(each) for task, each in self.passes.items()}
+
+    @property
+    def clustered(self) -> bool:
+        """Whether its tasks are gaps, several of one problem, which are right or wrong together."""
+        scores = self.about.get("scores")
+        return isinstance(scores, list) and any("clusters" in score for score in scores)
 
     @property
     def samples(self) -> tuple[int, int]:
@@ -164,7 +172,10 @@ def _about(file: Path) -> Mapping[str, Any]:
 def _score(side: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]:
     """pass@1 of one side on the shared problems."""
     rates = side.rates
-    score = asdict(stats.mean_over_problems([rates[task] for task in tasks], seed=seed))
+    if side.clustered:
+        score = asdict(stats.mean_over_clusters(_together(rates, tasks), seed=seed))
+    else:
+        score = asdict(stats.mean_over_problems([rates[task] for task in tasks], seed=seed))
     about = {key: side.about[key] for key in ("model", "benchmark", "data_version") if key in side.about}
     return {"metric": "pass@1", **score, "samples_per_problem": list(side.samples), **about}
 
@@ -174,6 +185,13 @@ def _paired(a: Side, b: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]
     n, rates_a, rates_b = len(tasks), a.rates, b.rates
     lower = min(sum(rates[task] for task in tasks) / n for rates in (rates_a, rates_b))
     detectable: dict[str, Any] = {"alpha": ALPHA, "power": POWER, "unpaired": stats.detectable_unpaired(n, lower)}
+    if a.clustered or b.clustered:
+        together = _together({task: rates_a[task] - rates_b[task] for task in tasks}, tasks)
+        gaps = stats.compare_clusters(together, seed=seed)
+        detectable["paired"] = stats.detectable_rates(len(together), gaps.spread) if gaps.spread else None
+        detectable["unpaired"] = stats.detectable_unpaired(len(together), lower)
+        test = f"bootstrap over {len(together)} problems with their gaps"
+        return {**asdict(gaps), "p_value": None, "test": test, "detectable": detectable}
     if a.samples == b.samples == (1, 1):
         pair = stats.compare_paired([a.passes[t][0] for t in tasks], [b.passes[t][0] for t in tasks], seed=seed)
         discordance = (pair.only_a + pair.only_b) / n
@@ -182,6 +200,14 @@ def _paired(a: Side, b: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]
     rates = stats.compare_rates([rates_a[t] for t in tasks], [rates_b[t] for t in tasks], seed=seed)
     detectable["paired"] = stats.detectable_rates(n, rates.spread) if rates.spread else None
     return {**asdict(rates), "p_value": None, "test": "bootstrap over problems", "detectable": detectable}
+
+
+def _together(values: Mapping[str, float], tasks: Sequence[str]) -> list[list[float]]:
+    """Values by the problem whose gap a task is: all of its id but the last part (benchmarks/_infilling.py)."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for task in tasks:
+        found[task.rpartition("/")[0] or task].append(values[task])
+    return list(found.values())
 
 
 def _warnings(a: Side, b: Side, left_out: Sequence[str]) -> list[str]:
