@@ -69,6 +69,7 @@ COMPARISON = "codeup.decontaminate.alike:Alike"
 CODE = (
     "sandbox/values.py",
     "sandbox/suite_judge.py",
+    "sandbox/suite_child.py",
     "sandbox/suite_runner.py",
     "decontaminate/suites.py",
     "decontaminate/varied.py",

@@ -23,7 +23,13 @@ from codeup.sandbox.pool import Judges, SuiteJob
 from codeup.types import Emit, Event, Outcome, Problem, ignore_event
 
 SECONDS = "seconds.json"
-CODE = ("sandbox/digests.py", "sandbox/values.py", "sandbox/suite_judge.py", "sandbox/suite_runner.py")
+CODE = (
+    "sandbox/digests.py",
+    "sandbox/values.py",
+    "sandbox/suite_judge.py",
+    "sandbox/suite_child.py",
+    "sandbox/suite_runner.py",
+)
 """What decides how the files are written; its fingerprint is part of their key."""
 
 

@@ -41,7 +41,8 @@ TITLE = "Java"
 FENCES = ("java",)
 INSTALL = "install a JDK, 17 or newer (Debian: apt-get install openjdk-17-jdk-headless)"
 MEMORY_WORDS = ("OutOfMemoryError", "insufficient memory", "Could not reserve enough space")
-SOURCES = ("CodeupCompiler.java", "CodeupHarness.java")
+SOURCES = ("CodeupCompiler.java", "CodeupHarness.java", "CodeupKotlinCompiler.java")
+"""The harness, with the compilers that stay; Kotlin's names its compiler only when it runs."""
 MISSING = (
     r"cannot find symbol|package [\w.]+ does not exist|cannot access|static import only|cannot be dereferenced|"
     r"does not override|cannot be referenced from a static|is not abstract and does not override"
@@ -123,7 +124,7 @@ def _compile(java: str, folder: Path) -> None:
 def _archive(java: str, jar: Path, folder: Path) -> None:
     """The classes that compiling and running a sample load. Java asks for the jar at the same path."""
     (folder / "program.txt").write_text(SAMPLE, encoding="utf-8")
-    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "program.txt", "Main"]
+    archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-cp", str(jar), "CodeupHarness", "program.txt", "Main", "main"]
     call([java, *FLAGS, *archive], cwd=folder, stdin="secret\n")
 
 
@@ -154,15 +155,16 @@ def wrap(
     limits: dict[str, Any] = {"cpu_s": cpu_s, "memory_mb": memory_mb + 1024, "memory_words": MEMORY_WORDS}
     machine = [f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp", tools.at["jar"]]
     harness_ = [tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", *machine, "CodeupHarness"]
-    runs = [
-        run_step([*harness_, name, main_class(whole)], env=tools.env, **limits) for name in ("program.txt", "classes")
-    ]
+    cold, warmed = (
+        run_step([*harness_, name, main_class(whole), "main"], env=tools.env, **limits)
+        for name in ("program.txt", "classes")
+    )
     parts = [["ours", imports], ["program", whole]]
     warm = {
         "step": companion_step([tools.at["java"], *FLAGS, "-Xmx512m", *machine, "CodeupCompiler"], env=tools.env),
-        "ask": parts, "path": "classes", "steps": [runs[1]],
+        "ask": parts, "path": "classes", "steps": [warmed],
     }  # fmt: skip
-    return Wrapped({"program.txt": parts}, (runs[0],), compat, warm)
+    return Wrapped({"program.txt": parts}, (cold,), compat, warm)
 
 
 def main_class(text: str) -> str:

@@ -2,8 +2,9 @@
 
     Main.kt    program, tests; `assert(`, `check(` and `require(` of the tests become a function of ours that throws,
                and their main the method that the harness calls
-    harness    reads the secret into a local variable, loads MainKt in a class loader that does not know the harness,
-               calls that method, prints the secret when it comes back
+    harness    Java's: reads the secret into a local variable, loads MainKt in a class loader that does not know the
+               harness, calls that method, prints the secret when it comes back
+    compiler   cold for the first program; then one that stays in a sandbox of its own, as Java's (java.py)
 
 A program cannot pass by exitProcess, Runtime.halt, printing, or functions of its own named assert or check. It could by
 searching the memory of its process (sun.misc.Unsafe). The compiler's classes come from a shared archive.
@@ -22,7 +23,16 @@ from codeup import artifacts
 from codeup.errors import UserError
 from codeup.languages import java
 from codeup.languages._tools import NAME as HARNESS
-from codeup.languages._tools import Toolchain, Wrapped, alone_step, call, compile_step, harness, prepared, run_step
+from codeup.languages._tools import (
+    Toolchain,
+    Wrapped,
+    alone_step,
+    call,
+    companion_step,
+    compile_step,
+    prepared,
+    run_step,
+)
 
 NAME = "kotlin"
 TITLE = "Kotlin"
@@ -54,9 +64,9 @@ def toolchain() -> Toolchain:
     found = java.toolchain()
     home = _compiler()
     name = f"kotlin {_version(home)} on {found.version}"
-    key = {"version": name, "harness": harness("CodeupKotlin.java"), "flags": FLAGS, "home": str(home)}
-    cache = prepared(NAME, key, lambda at: _prepare(found.at["java"], home, at))
-    at = {"java": found.at["java"], "cache": str(cache), "home": str(home)}
+    key = {"version": name, "jar": found.at["jar"], "flags": FLAGS, "home": str(home)}
+    cache = prepared(NAME, key, lambda at: _prepare(found.at, home, at))
+    at = {**found.at, "cache": str(cache), "home": str(home)}
     return Toolchain(name, (*found.show, str(home), str(cache)), at, found.env)
 
 
@@ -82,26 +92,28 @@ def _version(home: Path) -> str:
     return found[0] if found else "unknown"
 
 
-def _prepare(runtime: str, home: Path, folder: Path) -> None:
-    """The harness as a jar, and the compiler's classes as an archive, by compiling a sample once."""
-    tools = os.path.dirname(runtime)
-    (folder / "CodeupKotlin.java").write_text(harness("CodeupKotlin.java"), encoding="utf-8")
+def _prepare(java_at: Mapping[str, str], home: Path, folder: Path) -> None:
+    """The compiler's classes as an archive, by compiling a sample once."""
     (folder / "Main.kt").write_text(SAMPLE, encoding="utf-8")
-    call([f"{tools}/javac", "CodeupKotlin.java"], cwd=folder)
-    call([f"{tools}/jar", "cf", "harness.jar", "CodeupKotlin.class"], cwd=folder)
-    call([runtime, *FLAGS, "-XX:ArchiveClassesAtExit=kotlin.jsa", *_compile(home)], cwd=folder)
+    archive = "-XX:ArchiveClassesAtExit=kotlin.jsa"
+    call([java_at["java"], *FLAGS, archive, *_classes(java_at, home), *_compile(home)], cwd=folder)
     shutil.rmtree(folder / "out", ignore_errors=True)
 
 
-def _compile(home: Path, out: str = "out") -> list[str]:
-    jars = ":".join(str(home / "lib" / f"{name}.jar") for name in JARS)
-    stdlib = str(home / "lib" / "kotlin-stdlib.jar")
-    return ["-cp", jars, MAIN, "-kotlin-home", str(home), *OPTIONS, "-d", out, "-cp", stdlib, "Main.kt"]
+def _classes(at: Mapping[str, str], home: Path) -> list[str]:
+    """Where the compiler's classes and ours are; the same for every start, as the archive asks."""
+    return ["-cp", ":".join([*(str(home / "lib" / f"{name}.jar") for name in JARS), at["jar"]])]
 
 
-def _compiler_call(tools: Toolchain, out: str) -> list[str]:
+def _machine(tools: Toolchain) -> list[str]:
+    """The virtual machine that compiles."""
     archive = f"-XX:SharedArchiveFile={tools.at['cache']}/kotlin.jsa"
-    return [tools.at["java"], *FLAGS, "-Xmx1g", archive, *_compile(Path(tools.at["home"]), out)]
+    return [tools.at["java"], *FLAGS, "-Xmx1g", archive, *_classes(tools.at, Path(tools.at["home"]))]
+
+
+def _compile(home: Path, out: str = "out") -> list[str]:
+    stdlib = str(home / "lib" / "kotlin-stdlib.jar")
+    return [MAIN, "-kotlin-home", str(home), *OPTIONS, "-d", out, "-cp", stdlib, "Main.kt"]
 
 
 def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
@@ -112,7 +124,7 @@ def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapp
         [tools.at["java"], *java.FLAGS, f"-Xmx{memory_mb}m", "-cp", classes, "MainKt"], cpu_s=cpu_s,
         memory_mb=memory_mb + 1024, memory_words=java.MEMORY_WORDS, env=tools.env,
     )  # fmt: skip
-    compiling = compile_step(_compiler_call(tools, ".out"), env=tools.env)
+    compiling = compile_step([*_machine(tools), *_compile(Path(tools.at["home"]), ".out")], env=tools.env)
     return Wrapped({"Main.kt": [["program", code]]}, (compiling, step))
 
 
@@ -120,18 +132,20 @@ def wrap(
     program: str, tests: str, *, tools: Toolchain, cpu_s: float, memory_mb: int, extra: Mapping[str, Any] | None = None,
     compat: str = "",
 ) -> Wrapped:  # fmt: skip
-    """One file, two steps: compile, run."""
+    """One file, two steps: compile, run; or classes from the compiler that stays."""
     program = re.sub(r"(?m)^[ \t]*package\s+[\w.]+\s*;?", "", program)
     checked = re.sub(r"(?<![\w.])(?:assert|check|require)\s*\(", f"{HARNESS}_check(", tests)
     checked = re.sub(r"\bfun\s+main\s*\(", "fun codeupMainOfTests(", checked, count=1)
-    home, cache = Path(tools.at["home"]), tools.at["cache"]
-    arguments = [
-        tools.at["java"], *java.FLAGS, f"-Xmx{memory_mb}m", "-cp", f"{cache}/harness.jar", "CodeupKotlin", "out/",
-        str(home / "lib" / "kotlin-stdlib.jar"), "codeupMainOfTests",
-    ]  # fmt: skip
-    steps = (
-        compile_step(_compiler_call(tools, "out"), env=tools.env),
-        run_step(arguments, cpu_s=cpu_s, memory_mb=memory_mb + 1024, memory_words=java.MEMORY_WORDS, env=tools.env),
-    )
+    home, memory = Path(tools.at["home"]), f"-Xmx{memory_mb}m"
+    machine = _machine(tools)
+    harness_ = [tools.at["java"], *java.FLAGS, memory, "-cp", tools.at["jar"], "CodeupHarness"]
+    called = ["MainKt", "codeupMainOfTests", str(home / "lib" / "kotlin-stdlib.jar")]
+    limits: dict[str, Any] = {"cpu_s": cpu_s, "memory_mb": memory_mb + 1024, "memory_words": java.MEMORY_WORDS}
+    cold, warmed = (run_step([*harness_, name, *called], env=tools.env, **limits) for name in ("out/", "classes"))
     parts = [["program", program], ["ours", f"\n{checked}{CHECKS}"]]
-    return Wrapped({"Main.kt": parts}, steps, compat)
+    warm = {
+        "step": companion_step([*machine, "CodeupKotlinCompiler", *_compile(home)], env=tools.env),
+        "ask": parts, "path": "classes", "steps": [warmed],
+    }  # fmt: skip
+    steps = (compile_step([*machine, *_compile(home)], env=tools.env), cold)
+    return Wrapped({"Main.kt": parts}, steps, compat, warm)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HAD_A_CORE = 0.9
+"""The share of the time that passed for which a program must have computed, for its time limit to count at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

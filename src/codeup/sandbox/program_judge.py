@@ -23,7 +23,7 @@ from typing import Any
 
 from codeup.sandbox import wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
-from codeup.sandbox.suite_judge import HAD_A_CORE
+from codeup.sandbox.limits import HAD_A_CORE
 from codeup.sandbox.warm import WarmCompilers
 
 NAME = "CODEUP_NAME"

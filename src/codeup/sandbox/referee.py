@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 
 from codeup.sandbox import program_judge, stdin_judge, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
-from codeup.sandbox.suite_judge import HAD_A_CORE, SuiteJudge
+from codeup.sandbox.limits import HAD_A_CORE
+from codeup.sandbox.suite_judge import SuiteJudge
 from codeup.sandbox.warm import WarmCompilers
 
 TESTS = "<tests>"

@@ -18,7 +18,7 @@ from typing import Any
 
 from codeup.sandbox import program_judge
 from codeup.sandbox.handle import Zygote
-from codeup.sandbox.suite_judge import HAD_A_CORE
+from codeup.sandbox.limits import HAD_A_CORE
 
 ROOM = 1 << 16
 """Bytes that a program may print beyond twice what is expected, so that the difference can be told."""

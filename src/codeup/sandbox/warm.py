@@ -17,8 +17,9 @@ from typing import Any
 from codeup.sandbox import wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
 
-CPU_S, WALL_S, START_S = 3.0, 30.0, 60.0
-"""What one answer may take. Honest programs take a tenth; what takes longer is compiled cold, with the usual limits."""
+CPU_S, WALL_S, START = 3.0, 60.0, 4
+"""What one answer may take. Honest programs take a tenth; what takes longer is compiled cold, with the usual limits.
+The first answer, before which the compiler has to load itself, may take START times as long."""
 
 MOST_STARTS = 8
 """How often a compiler is started again that programs have ended."""
@@ -54,14 +55,16 @@ class WarmCompilers:
         compiler.wanted += 1
         if compiler.wanted == 1:
             return None
+        times = 1
         try:
             if compiler.channel is None:
+                times = START
                 if compiler.starts == MOST_STARTS:
                     return None
                 compiler.starts += 1
                 self._start(compiler, warm["step"])
             assert compiler.channel is not None
-            wire.send(compiler.channel, {"ask": text, "cpu_s": CPU_S, "wall_s": WALL_S})
+            wire.send(compiler.channel, {"ask": text, "cpu_s": times * CPU_S, "wall_s": times * WALL_S})
             reply = wire.receive(compiler.channel, wire.TRUSTED - 1)
         except (wire.Closed, wire.TooLarge, TimeoutError, SandboxBroken):
             compiler.stop()
@@ -75,7 +78,7 @@ class WarmCompilers:
         """A sandbox with the tool in it. Raises SandboxBroken, wire.Closed, TimeoutError."""
         compiler.zygote = Zygote(self.config, self.source)
         compiler.channel = compiler.zygote.begin(b"c")
-        compiler.channel.settimeout(WALL_S + START_S)
+        compiler.channel.settimeout(2 * START * WALL_S)
         if (first := wire.receive(compiler.channel)) != ["isolated"]:
             raise SandboxBroken(f"a companion could not be isolated: {first}")
         wire.send(compiler.channel, {"step": step})

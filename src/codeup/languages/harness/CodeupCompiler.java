@@ -9,9 +9,12 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
 import javax.tools.FileObject;
@@ -22,19 +25,28 @@ import javax.tools.JavaFileObject;
 import javax.tools.SimpleJavaFileObject;
 import javax.tools.ToolProvider;
 
-/** Compiles programs in memory: one for CodeupHarness, or as a process that stays, one after another (languages/java.py). */
+/** Compiles programs in memory: one for CodeupHarness, or as a process that stays, one after another (languages/java.py, kotlin.py). */
 public final class CodeupCompiler {
   private static final List<String> OPTIONS =
       List.of("-proc:none", "-nowarn", "-Xlint:none", "-g:none", "-XDuseUnsharedTable=true");
 
   private CodeupCompiler() {}
 
-  /** Reads sources and writes classes, each behind four bytes of length; a refused program is answered with nothing. */
+  /** One language's compiler: source to classes, or null where the program is refused. */
+  interface Compiler {
+    Map<String, byte[]> compile(String source) throws Exception;
+  }
+
   public static void main(String[] arguments) throws Exception {
+    PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
+    serve(source -> compile(source, nowhere));
+  }
+
+  /** Reads sources and writes classes, each behind four bytes of length; a refused program is answered with nothing. */
+  static void serve(Compiler compiler) throws IOException {
     DataInputStream in = new DataInputStream(System.in);
     DataOutputStream out = new DataOutputStream(new BufferedOutputStream(System.out, 1 << 16));
-    PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream());
-    System.setOut(nowhere);
+    System.setOut(new PrintStream(OutputStream.nullOutputStream()));
     while (true) {
       int size;
       try {
@@ -45,7 +57,7 @@ public final class CodeupCompiler {
       String source = new String(in.readNBytes(size), StandardCharsets.UTF_8);
       byte[] answer;
       try {
-        Map<String, byte[]> classes = compile(source, nowhere);
+        Map<String, byte[]> classes = compiler.compile(source);
         answer = classes == null ? new byte[0] : packed(classes);
       } catch (Throwable error) { // the compiler itself: nothing of it is used again
         Runtime.getRuntime().halt(1);
@@ -55,6 +67,19 @@ public final class CodeupCompiler {
       out.write(answer);
       out.flush();
     }
+  }
+
+  /** The classes below a folder, by name. */
+  static Map<String, byte[]> within(Path folder) throws IOException {
+    Map<String, byte[]> classes = new HashMap<>();
+    try (Stream<Path> files = Files.walk(folder)) {
+      for (Path file : (Iterable<Path>) files::iterator) {
+        String name = folder.relativize(file).toString();
+        if (name.endsWith(".class"))
+          classes.put(name.substring(0, name.length() - 6).replace('/', '.'), Files.readAllBytes(file));
+      }
+    }
+    return classes;
   }
 
   static byte[] packed(Map<String, byte[]> classes) throws IOException {
