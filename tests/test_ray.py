@@ -28,6 +28,7 @@ from codeup import executors, study
 from codeup import recipe as recipes
 from codeup import run as engine
 from codeup.benchmarks import humaneval
+from codeup.decontaminate import look
 from codeup.engines._replicas import Replica, Replicas
 from codeup.errors import UserError, WorkFailed
 from codeup.evaluate import elsewhere, whole
@@ -39,6 +40,9 @@ from codeup.sandbox.limits import Limits
 from codeup.steps import _read
 from codeup.types import Emit, Event, ignore_event
 
+LEAK = (
+    "Count the apples in seven baskets where each basket holds three more of them than the one that stands before it."
+)
 LIMITS = Limits(cpu_s=1, wall_s=4, memory_mb=512)
 NODE = socket.gethostname()
 pytestmark = pytest.mark.skipif(
@@ -287,33 +291,50 @@ def test_a_node_with_other_tools_is_refused() -> None:
 # -------------------------------------------------------------------------------------------------------------- data
 
 
-def test_prepared_data_is_the_same_although_a_worker_is_killed(
+def test_prepared_data_is_the_same_although_workers_are_killed(
     cluster: Executor, head: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One while rows are read, one while benchmark problems are looked for, one while rows are tokenised."""
     monkeypatch.setattr(_read, "CHUNK", 8)
-    turns = [(f"Question {n}?", "answer " * (n % 40)) for n in range(120)]  # some empty, some too long, some repeated
-    rows = [{"instruction": asked, "input": "", "output": told} for asked, told in [*turns, *turns[:9]]]
+    monkeypatch.setattr(look, "SHARD", 8)
+    words = "some words of an answer that is not like the others at all, number"
+    turns = [(f"Question {n}?", f"{n} {words} " * (n % 40)) for n in range(120)]  # some empty, some too long
+    turns += [
+        *turns[:9],
+        ("Leaked?", LEAK),
+        ("Mail?", "Write to bob.smith@acme-tools.io for more."),
+        ("Hi", "x" * 3000),
+    ]
+    rows = [{"instruction": asked, "input": "", "output": told} for asked, told in turns]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "more.json").write_text(json.dumps(rows[20:50]))
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"task_id": "B/0", "prompt": LEAK, "test": ""}))
     recipe = recipes.parse(
-        "{name: d, model: {base: nano-base}, data: {d: {sources: [{source: alpaca, path: rows.json}], cutoff: 64, "
+        "{name: d, model: {base: nano-base}, data: {d: {sources: [{source: alpaca, path: rows.json}, "
+        "{source: alpaca, path: more.json, rows: 20}], cutoff: 512, dedup: near, "
+        "filters: {personal: mask, length: {max_characters: 2900}}, "
+        "decontaminate: [{name: bench, path: bench.jsonl, columns: {prompt: prompt}}], "
         f"validation_rows: 10}}}}, data_root: '{tmp_path}'}}"
     )
-    killed: list[int] = []
+    killed: dict[str, int] = {}
 
     def listen(event: Event) -> None:
-        if event.unit == "rows" and not killed:
-            killed.append(kill_a_worker(head.pid))
+        part = f"{event.unit} of {bool(event.total)}" if event.unit in ("rows", "rows read") else ""
+        if part and part not in killed:
+            killed[part] = kill_a_worker(head.pid)
 
     steps = study.compile_recipe(recipe)
     here = Path(engine.run(steps, tmp_path / "here", only="data-d")["data-d"].folder)
     there = Path(engine.run(steps, tmp_path / "there", only="data-d", executor=cluster, emit=listen)["data-d"].folder)
-    assert killed and not psutil.pid_exists(killed[0])
+    assert set(killed) == {"rows read of False", "rows read of True", "rows of True"}
+    assert not any(map(psutil.pid_exists, killed.values()))
     files = sorted(path.relative_to(here) for path in here.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(there) for path in there.rglob("*") if path.is_file())
     other = [str(f) for f in files if (here / f).read_bytes() != (there / f).read_bytes()]
     assert other == ["artifact.json"]  # which holds when it was made
-    dropped = json.loads((there / "funnel.json").read_text())["dropped"]
-    assert {"exact duplicate", "too long"} <= dropped.keys()
+    funnel = json.loads((there / "funnel.json").read_text())
+    reasons = {"exact duplicate", "too long", "contamination", "beyond limit", "filter: length", "empty answer"}
+    assert reasons <= funnel["dropped"].keys() and funnel["repaired"] == {"addresses masked": 1}
 
 
 # ------------------------------------------------------------------------------------------------------------ errors

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,8 @@ from codeup.errors import UserError
 from codeup.types import Conversation
 
 COLUMN_PEEK_ROWS = 64
+Spread = Callable[[str, Mapping[str, str], Iterable[Row]], Iterator[Conversation | Drop]]
+"""Converts and mends the rows of a file elsewhere: (source, columns, rows) -> what became of each, in order."""
 MOST_CHARACTERS = 4_000_000
 """A conversation of more is no training example: about a million tokens, and rules would take minutes over it."""
 EXAMPLES = 5
@@ -194,14 +196,16 @@ def load_mix(
     seed: int = 0,
     shuffle: bool = False,
     mend: Mend | None = None,
+    spread: Spread | None = None,
 ) -> Iterator[Conversation | Drop]:
     """Several sources, one after another; with `shuffle`, conversations come last, in an order drawn from the seed."""
     files = [source_files(spec, data_root) for spec in specs]  # every missing file is found before the first is read
     kept: list[Conversation] = []
     for entry, (spec, paths) in enumerate(zip(specs, files, strict=True)):
         read = load_source(
-            spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel, mend=mend, entry=entry
-        )
+            spec.source, paths, columns=spec.columns, limit=spec.rows, seed=seed, funnel=funnel, mend=mend, entry=entry,
+            spread=spread,
+        )  # fmt: skip
         for item in read:
             if shuffle and isinstance(item, Conversation):
                 kept.append(item)
@@ -231,14 +235,16 @@ def load_source(
     funnel: Funnel | None = None,
     mend: Mend | None = None,
     entry: int = 0,
+    spread: Spread | None = None,
 ) -> Iterator[Conversation | Drop]:
     """Every row of the files, as a conversation or as a drop; `funnel` counts along, `mend` applies rules and filters.
 
     `columns` maps a name the source knows to the name in the file. With `limit`, that many of the usable rows are kept,
     drawn evenly over all files by the hash of (seed, file, row), in file order; the others are dropped as "beyond
     limit". A larger limit keeps a superset. The files are then read twice. Rows that the funnel has counted already
-    (in a run that was interrupted) are passed over. Raises `UserError` for a column that the file does not have, for
-    damaged files, and for files in which not one row is usable.
+    (in a run that was interrupted) are passed over. With `spread`, rows are converted and mended by it. Raises
+    `UserError` for a column that the file does not have, for damaged files, and for files in which not one row is
+    usable.
     """
     module = _source(name)
     mapping = _checked_mapping(name, module, columns or {})
@@ -247,12 +253,12 @@ def load_source(
     draws = (
         None
         if limit is None
-        else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed, mend)
+        else _draw(name, module, mapping, list(zip(labels, paths, strict=True)), limit, seed, mend, spread)
     )
     usable = sum(funnel.counts[label].usable for label in labels)
     for label, path in zip(labels, paths, strict=True):
         count = funnel.counts[label]
-        for item in _convert_file(name, module, mapping, label, path, mend, skip=count.rows_in):
+        for item in _convert_file(name, module, mapping, label, path, mend, spread, skip=count.rows_in):
             result: Conversation | Drop = item
             if isinstance(item, Conversation):
                 usable += 1
@@ -277,11 +283,12 @@ def _draw(
     limit: int,
     seed: int,
     mend: Mend | None,
+    spread: Spread | None,
 ) -> np.ndarray | None:
     """For each usable row, in order, whether it is among the `limit` with the smallest hashes; None for all."""
     hashes: list[int] = []
     for label, path in files:
-        for item in _convert_file(name, module, mapping, label, path, mend):
+        for item in _convert_file(name, module, mapping, label, path, mend, spread):
             if isinstance(item, Conversation):
                 hashes.append(_hash(f"{seed}:{label}:{item.row}"))
     if len(hashes) <= limit:
@@ -302,6 +309,7 @@ def _convert_file(
     label: str,
     path: Path,
     mend: Mend | None = None,
+    spread: Spread | None = None,
     *,
     skip: int = 0,
 ) -> Iterator[Conversation | Drop]:
@@ -309,14 +317,34 @@ def _convert_file(
     stream = module.read(path, mapping) if "read" in vars(module) else read_rows(path)
     peeked = list(itertools.islice(stream, COLUMN_PEEK_ROWS))
     _check_columns(module, mapping, [row.value for row in peeked if row.value is not None], path)
-    for row in itertools.islice(itertools.chain(peeked, stream), skip, None):
-        item = _convert_row(name, module, mapping, row)
-        if mend is not None and isinstance(item, Conversation):
-            item = mend(name, item)
-        if type(item) is Conversation:
-            yield rows.plain(item, source=label, row=row.number)
-        else:
-            yield replace(item, source=label, row=row.number)  # a Pair stays one, a Repaired with what was mended
+    wanted = itertools.islice(itertools.chain(peeked, stream), skip, None)
+    if spread is None:
+        for row in wanted:
+            yield _labelled(_mended(name, module, mapping, row, mend), label, row.number)
+    else:
+        for item in spread(name, mapping, wanted):
+            yield _labelled(item, label, item.row)
+
+
+def convert_rows(
+    name: str, mapping: Mapping[str, str], some: Iterable[Row], mend: Mend | None
+) -> list[Conversation | Drop]:  # fmt: skip
+    """Rows of a file of source `name`, converted and mended, with their numbers: what a `Spread` does with them."""
+    module = _source(name)
+    return [_labelled(_mended(name, module, mapping, row, mend), "", row.number) for row in some]
+
+
+def _mended(
+    name: str, module: ModuleType, mapping: Mapping[str, str], row: Row, mend: Mend | None
+) -> Conversation | Drop:  # fmt: skip
+    item = _convert_row(name, module, mapping, row)
+    return mend(name, item) if mend is not None and isinstance(item, Conversation) else item
+
+
+def _labelled(item: Conversation | Drop, label: str, number: int) -> Conversation | Drop:
+    if type(item) is Conversation:
+        return rows.plain(item, source=label, row=number)
+    return replace(item, source=label, row=number)  # a Pair stays one, a Repaired with what was mended
 
 
 def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row: Row) -> Conversation | Drop:

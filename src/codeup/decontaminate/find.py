@@ -39,6 +39,7 @@ from codeup.data.spool import Spool
 from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look, texts_of
 from codeup.decontaminate.suites import Problem, called_with, problems
 from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
+from codeup.executors import Executor
 from codeup.sandbox.pool import Pool
 from codeup.types import Conversation, Emit, ignore_event
 
@@ -106,16 +107,18 @@ class Findings:
 def find(
     spool: Spool, items: Sequence[Item], known: Path, *, run: Run = "auto", textbook: int = TEXTBOOK,
     workers: int = 1, allow_unsafe: bool = False, shards: Path | None = None, emit: Emit = ignore_event, step: str = "",
+    executor: Executor | None = None, crew_size: int | None = None,
 ) -> Findings:  # fmt: skip
     """Look for the items in all rows of a spool. `known` is the file in which results of running are kept, `shards` the
     folder in which what was found in the rows' texts is, for a call that goes on after this one was killed.
+    Texts are looked at by `crew_size` workers of the executor, if there is one; functions are run by `workers` of here.
 
     Raises UserError where the machine cannot isolate programs (and `run` is not "none"), WorkFailed where the sandbox
     breaks.
     """
     ranking = Ranking(items)
     runs = run != "none" and any(item.runnable for item in items)
-    seen = look(spool, Looking(items, ranking, programs=runs), shards, emit, step)
+    seen = look(spool, Looking(items, ranking, programs=runs), shards, emit, step, executor, crew_size)
     has_code = np.zeros(seen.rows, dtype=bool)
     has_code[list(seen.functions)] = True
     groups: list[Problem] = []

@@ -14,8 +14,8 @@ import hashlib
 import io
 import itertools
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from codeup.data.contamination.retrieval import Both, Counted, Ranking
 from codeup.data.spool import Spool
 from codeup.data.store import from_json
 from codeup.errors import WorkFailed
+from codeup.executors import Executor, crew_of
 from codeup.types import Conversation, Emit, Event, ignore_event
 
 SHARD = 4096
@@ -92,7 +93,7 @@ class Looking:
 
     def __init__(self, items: Sequence[Item], ranking: Ranking, *, programs: bool) -> None:
         """Without `programs`, functions are not collected to be run."""
-        self.ranking, self.programs, self.grams = ranking, programs, Grams(items)
+        self.items, self.ranking, self.programs, self.grams = items, ranking, programs, Grams(items)
         self.shaped = any(item.program for item in items)
         self.key = artifacts.fingerprint([[asdict(item) for item in items], programs, artifacts.code_version(CODE)])
         self._wanted: dict[int, list[int]] = defaultdict(list)
@@ -128,27 +129,62 @@ class Looking:
 
 
 def look(
-    spool: Spool, looking: Looking, folder: Path | None, emit: Emit = ignore_event, step: str = ""
+    spool: Spool, looking: Looking, folder: Path | None, emit: Emit = ignore_event, step: str = "",
+    executor: Executor | None = None, crew_size: int | None = None,
 ) -> Seen:  # fmt: skip
-    """All rows of the spool. Finished shards are kept in `folder`, if there is one."""
+    """All rows of the spool, by the executor's workers if there are any. Finished shards are kept in `folder`."""
     seen = Seen(spool)
     if folder is not None:
         folder.mkdir(exist_ok=True)
+    begun: deque[tuple[int, Path | None]] = deque()  # what was given to workers: rows, and the file to be
+    arguments = {"items": looking.items, "programs": looking.programs}
+    with crew_of(executor, Looker(looking), "codeup.decontaminate.look:worker", arguments, count=crew_size) as crew:
+        for made in crew.in_order(_pieces_of(spool, looking, folder, begun)):
+            rows, path = begun.popleft()
+            shard: Shard | None = made
+            if path is not None and shard is None:
+                shard = read_shard(path)
+            elif path is not None and shard is not None:
+                artifacts.write_bytes(path, shard_bytes(shard))
+            if shard is None:
+                raise WorkFailed(f"{path} was changed while it was in use")
+            looking.ranking.take(shard.counted, functools.partial(_counted_in, path) if path is not None else None)
+            seen.add(shard, rows)
+            emit(Event("progress", step, seen.rows, len(spool), "rows read"))
+    return seen
+
+
+def _pieces_of(
+    spool: Spool, looking: Looking, folder: Path | None, begun: deque[tuple[int, Path | None]]
+) -> Iterator[list[bytes]]:  # fmt: skip
+    """The lines of each shard; none of one that is on the disk already."""
     for begin in range(0, len(spool), SHARD):
         lines = list(spool.lines(range(begin, min(begin + SHARD, len(spool)))))
         key = hashlib.blake2b(looking.key.encode(), digest_size=16)
         for line in lines:
             key.update(line)
         path = folder / f"{begin:09}-{key.hexdigest()}" if folder is not None else None
-        shard = read_shard(path) if path is not None else None
-        if shard is None:
-            shard = looking.shard(map(from_json, lines))
-            if path is not None:
-                artifacts.write_bytes(path, shard_bytes(shard))
-        looking.ranking.take(shard.counted, functools.partial(_counted_in, path) if path is not None else None)
-        seen.add(shard, len(lines))
-        emit(Event("progress", step, seen.rows, len(spool), "rows read"))
-    return seen
+        begun.append((len(lines), path))
+        yield [] if path is not None and read_shard(path) is not None else lines
+
+
+class Looker:
+    """The worker: from the lines of some rows to what is found in them, None for no rows."""
+
+    def __init__(self, looking: Looking) -> None:
+        self.looking = looking
+        self.about: dict[str, Any] = {}
+
+    def work(self, lines: list[bytes]) -> Shard | None:
+        return self.looking.shard(map(from_json, lines)) if lines else None
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def worker(*, items: Sequence[Item], programs: bool) -> Looker:
+    """A worker on another machine."""
+    return Looker(Looking(items, Ranking(items), programs=programs))
 
 
 def _counted_in(path: Path) -> list[Both]:

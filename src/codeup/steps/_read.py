@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codeup.steps import _elsewhere
 from codeup.types import Context, Conversation, Event
 
 if TYPE_CHECKING:
@@ -73,23 +74,32 @@ def _read(spec: Spec, context: Context, journal: Journal) -> None:
 
     funnel = Funnel(journal.state.get("funnel"))
     root = Path(spec.at["data_root"]) if spec.at["data_root"] else None
-    items = load_mix(
-        _sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mender(spec.rules, spec.filters)
-    )
+    mend = mender(spec.rules, spec.filters)
     names = ("dropped.jsonl", ".labels", ".keys", ".bands")
     dropped, labels, keys, bands = (journal.append(name) for name in names)
-    with Spool(context.folder / ".rows", size=journal.state.get("rows_bytes", 0)) as spool:
+    with (
+        Spool(context.folder / ".rows", size=journal.state.get("rows_bytes", 0)) as spool,
+        _elsewhere.spread(spec, context, CHUNK) as spread,
+    ):
+        items = load_mix(
+            _sources(spec, context), funnel=funnel, data_root=root, seed=spec.seed, mend=mend, spread=spread
+        )
 
         def save(stage: str) -> None:
             spool.flush()
             journal.save({"stage": stage, "funnel": funnel.state(), "rows_bytes": spool.size})
 
         waiting: list[Conversation] = []
+        signatures: list[tuple[bytes, bytes]] = []
 
         def work() -> None:
             places = {label: place for place, label in enumerate(funnel.counts)}
             labels.write(np.array([places[each.source] for each in waiting], np.uint16).tobytes())
-            if spec.dedup != "none":
+            if spread is not None:
+                for name, file in enumerate((keys, bands)):
+                    file.write(b"".join(each[name] for each in signatures))
+                signatures.clear()
+            elif spec.dedup != "none":
                 signed = sign(waiting, spec.dedup, spec.near_threshold)
                 keys.write(signed.keys.tobytes())
                 bands.write(signed.bands.tobytes())
@@ -103,6 +113,8 @@ def _read(spec: Spec, context: Context, journal: Journal) -> None:
             else:
                 spool.append(item)
                 waiting.append(item)
+                if spread is not None:
+                    signatures.append(spread.signature)
             if len(waiting) == CHUNK:
                 work()
                 context.emit(Event("progress", context.step, done=funnel.rows_in, unit="rows read"))

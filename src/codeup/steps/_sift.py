@@ -103,6 +103,7 @@ def _contaminated(
     found = find(
         rows.spool, items, context.folder / "run.jsonl", textbook=spec.textbook, workers=workers,
         allow_unsafe=spec.at["allow_unsafe"], shards=context.folder / LOOKED, emit=context.emit, step=context.step,
+        executor=context.executor, crew_size=spec.at["workers"],
     )  # fmt: skip
     report.write_hits(context.folder / "contamination.jsonl", rows.spool, found, spec.contaminated)
     report.write_residue(context.folder / "residue.jsonl", rows.spool, found)
