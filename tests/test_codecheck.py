@@ -97,6 +97,14 @@ def test_sentences_among_code_and_lines_left_out_are_no_errors(tools: Compilers)
     assert [each.status for each in said] == ["fails", "not told", "ok", "fails"]
 
 
+def test_java_may_have_statements_after_its_classes_and_methods(tools: Compilers) -> None:
+    if "java" not in tools.rooms:
+        pytest.skip("no tools for java")
+    uses = "\n\nint y = twice(1);\nSystem.out.println(y);\n"
+    methods = [f'public static int twice(int x) {{\n  String s = "{{";\n  return 2 * {it};\n}}' for it in ("x", "s")]
+    assert list(map(status, tools.read([("java", each + uses) for each in methods]))) == ["ok", "fails"]
+
+
 def test_reading_runs_nothing(tools: Compilers) -> None:
     loops = {"python": "while True: pass\n", "javascript": "while (true) {}\n", "ruby": "loop do\nend\n",
              "perl": "while (1) {}\n", "bash": "while true; do :; done\n", "php": "while (true) {}\n"}  # fmt: skip
@@ -122,6 +130,7 @@ def test_a_program_fails_for_what_it_does_and_not_for_what_it_lacks(
         "open('rows.csv')": "not told",
         "import sys\nsys.exit(3)": "not told",
         "for each in list:\n    print(each)": "not told",
+        "import sqlite3\nsqlite3.connect(':memory:').execute('select 1 from films')": "not told",
         "while True:\n    pass": "not told",
         "return 1": "not told",
         "x = [0] * 10**10": "not told",

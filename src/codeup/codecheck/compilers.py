@@ -183,7 +183,7 @@ def _of_run(room: Any, code: str, verdict: Verdict) -> Said:
     if verdict.detail.startswith("ended with exit code"):
         return Said("not told", "ended by an exit code of its own")
     if re.search(room.ASKS, code):
-        return Said("not told", "asks for input")
+        return Said("not told", "asks for input or a network")
     if OUTSIDE.search(verdict.detail) or re.search(room.MISSING_AT_RUN, verdict.detail):
         return Said("not told", "what it needs stands elsewhere")
     return Said("fails", shortened(verdict.detail))

@@ -179,16 +179,42 @@ def main_class(text: str) -> str:
 
 
 def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
-    """The ways in which code may be whole: a file, members of a class, statements of a method."""
+    """The ways in which code may be whole: a file, members of a class, statements of a method, some of each."""
     outside, rest = lifted(code, r"\s*(?:import|package)\b.*;")
     machine = [tools.at["java"], *FLAGS, "-Xmx512m", f"-XX:SharedArchiveFile={tools.at['archive']}"]
     javac = [*machine, "-cp", tools.at["jar"], "com.sun.tools.javac.Main"]  # the archive is of this class path
     reading = [*javac, "-proc:none", "-Xlint:none", "-nowarn", "-Xmaxerrs", "1", "-d", "out"]
+    members, statements = _members(rest)
     for text in (
         code,
         f"{outside}\nclass Piece {{\n{rest}\n}}\n",
         f"{outside}\nclass Piece {{ void piece() throws Exception {{\n{rest}\n}} }}\n",
+        f"{outside}\nclass Piece {{\n{members}\nvoid piece() throws Exception {{\n{statements}\n}} }}\n",
     ):
         named = re.search(r"(?m)^[ \t]*public\s+(?:\w+\s+)*(?:class|interface|enum|record)\s+(\w+)", text)
         path = f"{named[1] if named else 'Piece'}.java"
         yield piece(path, text, read_step([*reading, path], env=tools.env, processes=True))
+
+
+_MEMBER = re.compile(
+    r"\s*(?:(?:@\w+|public|private|protected|static|abstract|class|interface|enum|record)\b"
+    r"|[\w<>\[\], ?]+\s\w+\s*\([^;]*\)[^;=]*\{)"
+)
+
+
+def _members(code: str) -> tuple[str, str]:
+    """What stands at the outermost level, sorted: classes and methods, and the statements around them.
+
+    >>> _members("int twice(int x) {\\n  return 2 * x;\\n}\\nint y = twice(1);\\n")
+    ('int twice(int x) {\\n  return 2 * x;\\n}\\n', 'int y = twice(1);\\n')
+    """
+    found: tuple[list[str], list[str]] = ([], [])
+    part, depth = "", 0
+    for line in code.splitlines(keepends=True):
+        part += line
+        bare = re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])\'|//.*', "", line)
+        depth += bare.count("{") - bare.count("}")
+        if depth <= 0 and bare.rstrip().endswith((";", "}")):
+            found[0 if _MEMBER.match(part) else 1].append(part)
+            part, depth = "", 0
+    return "".join(found[0]), "".join([*found[1], part])

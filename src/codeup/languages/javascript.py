@@ -43,7 +43,7 @@ MISSING_AT_RUN = (
     r"ReferenceError|Cannot find (?:module|package)|MODULE_NOT_FOUND|ENOENT|EACCES|EPERM|ECONNREFUSED|ENOTFOUND|"
     r"EAI_AGAIN|Cannot use import statement|Unexpected token 'export'|SyntaxError"
 )
-ASKS = r"\breadline\b|\bprocess\.(?:argv|stdin|env)|\bprompt\s*\(|\breadFileSync\(0"
+ASKS = r"\breadline\b|\bprocess\.(?:argv|stdin|env)|\bprompt\s*\(|\breadFileSync\(0|\bfetch\s*\(|\bXMLHttpRequest\b"
 STANDARD = (
     "JSON", "Math", "Object", "Array", "String", "Number", "Boolean", "Set", "Map", "Date", "RegExp", "Symbol",
     "BigInt", "Error", "console", "require", "isNaN", "parseInt", "parseFloat",

@@ -23,7 +23,7 @@ FENCES = ("perl", "pl")
 INSTALL = "install Perl (Debian: apt-get install perl libtest-deep-perl)"
 MISSING = r"Can't locate|requires explicit package name|Bareword|BEGIN failed|Undefined subroutine"
 """What Perl says where a module or a declaration is not in the text."""
-MISSING_AT_RUN = r"Can't locate|Undefined subroutine|No such file|Permission denied|Connection refused"
+MISSING_AT_RUN = r"BEGIN failed|Can't locate|Undefined subroutine|No such file|Permission denied|Connection refused"
 ASKS = r"<STDIN>|<>|@ARGV|\$ARGV|\bshift\s*;|%ENV|\$ENV"
 MEMORY_WORDS = ("Out of memory",)
 LIBRARIES = ("/usr/share/perl", "/usr/share/perl5", "/etc/perl")

@@ -26,8 +26,8 @@ MISSING = ""
 """No complaint of its parser is about what stands elsewhere."""
 MISSING_AT_RUN = (
     r"Call to undefined|Class \"[^\"]*\" not found|Failed opening|Failed to open|failed to open|Undefined constant|"
-    r"Interface \"[^\"]*\" not found|on null|Trait \"[^\"]*\" not found|must be of type \S+, null given|PDOException|"
-    r"could not find driver"
+    r"Interface \"[^\"]*\" not found|on null|Trait \"[^\"]*\" not found|must be of type \S+, (?:null|bool|false) given|"
+    r"PDOException|could not find driver"
 )
 ASKS = r"\breadline\s*\(|\bSTDIN\b|php://(?:stdin|input)|\$argv\b|\$_(?:GET|POST|REQUEST|SERVER|FILES|ENV|SESSION)\b"
 MEMORY_WORDS = ("Allowed memory size", "Out of memory")
