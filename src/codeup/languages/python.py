@@ -29,7 +29,8 @@ MISSING = ""
 
 MISSING_AT_RUN = (
     r"SyntaxError|IndentationError|NameError|ModuleNotFoundError|ImportError|EOFError|FileNotFoundError|PermissionError|ConnectionError|"
-    r"SystemExit|usage:|TclError|OSError|'type' object|type 'type'|OperationalError|no such table|builtin_function_or_method|URLError|gaierror|"
+    r"SystemExit|usage:|TclError|OSError|'type' object|type 'type'|OperationalError|no such table|"
+    r"builtin_function_or_method|URLError|gaierror|"
     r"ConnectionRefusedError|NotADirectoryError|BlockingIOError"
 )
 ASKS = r"\binput\s*\(|\bsys\.(?:argv|stdin)|\bargparse\b|\bos\.environ|\bgetpass\b|\braw_input\b"
