@@ -215,6 +215,6 @@ def _members(code: str) -> tuple[str, str]:
         bare = re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])\'|//.*', "", line)
         depth += bare.count("{") - bare.count("}")
         if depth <= 0 and bare.rstrip().endswith((";", "}")):
-            found[0 if _MEMBER.match(part) else 1].append(part)
+            found[0 if _MEMBER.match(re.sub(r"//[^\n]*", "", part)) else 1].append(part)
             part, depth = "", 0
     return "".join(found[0]), "".join([*found[1], part])
