@@ -101,7 +101,7 @@ def test_java_may_have_statements_after_its_classes_and_methods(tools: Compilers
     if "java" not in tools.rooms:
         pytest.skip("no tools for java")
     uses = "\n\nint y = twice(1);\nSystem.out.println(y);\n"
-    methods = [f'public static int twice(int x) {{\n  String s = "{{";\n  return 2 * {it};\n}}' for it in ("x", "s")]
+    methods = [f'// Twice\nstatic int twice(int x) {{\n  String s = "{{";\n  return 2 * {it};\n}}' for it in ("x", "s")]
     assert list(map(status, tools.read([("java", each + uses) for each in methods]))) == ["ok", "fails"]
 
 

@@ -140,14 +140,14 @@ def _groups(rows: Iterator[tuple[int, Conversation, list[Block]]], said: _Known)
 def _judge(
     blocks: Sequence[Block], compilers: Compilers, compiles: Sequence[str], runs: Sequence[str]
 ) -> dict[Block, Answers]:
-    """All that is asked of each. What does not compile is not run."""
+    """All that is asked of each. Only what compiles is run."""
     read = dict(zip(blocks, compilers.read(blocks), strict=True))
-    to_run = [block for block in blocks if block[0] in runs and read[block].status != "fails"]
+    to_run = [block for block in blocks if block[0] in runs and read[block].status == "ok"]
     ran = dict(zip(to_run, compilers.run(to_run), strict=True))
     found: dict[Block, Answers] = {}
     for block in blocks:
         answers: Answers = {"compiles": read[block]} if block[0] in compiles else {}
-        if block in ran or (block[0] in runs and not answers):  # counted once where both are asked
+        if block[0] in runs and (read[block].status != "fails" or not answers):  # a failure is counted once
             answers["runs"] = ran.get(block, read[block])
         found[block] = answers
     return found
