@@ -226,8 +226,9 @@ def test_a_sandbox_that_dies_is_an_error_or_replaced_but_no_reward(file: Path) -
         assert server.judge(task_id="T/0", completion="    return x\n").json()["reward"] == 1.0
 
 
-def test_when_no_sandbox_can_be_made_again_nothing_is_judged(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_no_sandbox_can_be_made_again_nothing_is_judged(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeup.judging.workers.RENEW_WAIT_S", 0.0)
+    monkeypatch.setattr("codeup.judging.workers.LOST_WAIT_S", 0.02)
     with judging(settings(file, workers=1)) as server:
         pool = server.court.pools[0]
 
@@ -236,6 +237,7 @@ def test_when_no_sandbox_can_be_made_again_nothing_is_judged(file: Path, monkeyp
 
             raise WorkFailed("no more processes")
 
+        real = pool.judge_on, pool.renew
         monkeypatch.setattr(pool, "judge_on", broken)
         monkeypatch.setattr(pool, "renew", broken)
         first = server.judge(task_id="T/0", completion="    return x\n")
@@ -244,6 +246,9 @@ def test_when_no_sandbox_can_be_made_again_nothing_is_judged(file: Path, monkeyp
         assert server.judge(task_id="T/0", completion="    return x\n").status_code == 503
         with server.client() as client:
             assert (client.get("/health").status_code, client.get("/health").json()["status"]) == (503, "failed")
+        pool.judge_on, pool.renew = real  # type: ignore[method-assign]
+        assert until(lambda: server.court.workers.alive == 1)
+        assert server.judge(task_id="T/0", completion="    return x\n").json()["reward"] == 1.0
 
 
 def test_a_program_that_ran_out_of_time_on_a_busy_machine_is_judged_again_alone(

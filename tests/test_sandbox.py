@@ -174,8 +174,42 @@ def test_a_killed_referee_is_replaced_and_the_sample_judged_again() -> None:
         assert judge(pool, "def add(a, b): return a + b").outcome is Outcome.PASSED
 
 
-def test_a_timed_out_sample_is_judged_once_more_alone(pool: Pool) -> None:
-    job = Job("t/0", 0, "import time\ndef add(a, b): time.sleep(99)", "add", TESTS, "")
+def test_a_sandbox_can_be_renewed_after_a_cleaner_removed_its_folder() -> None:
+    with Pool(1) as pool:
+        shutil.rmtree(pool.home, ignore_errors=True)
+        pool.interrupt(0)
+        pool.renew(0)
+        assert judge(pool, "def add(a, b): return a + b").outcome is Outcome.PASSED
+
+
+def test_a_folder_that_somebody_else_made_in_its_place_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Pool(1) as pool:
+        with monkeypatch.context() as changed:
+            changed.setattr(os, "geteuid", lambda: os.getuid() + 1)
+            with pytest.raises(WorkFailed, match="is not ours any more"):
+                pool.renew(0)
+        pool.renew(0)
+
+
+@pytest.mark.parametrize("error", [EOFError, TimeoutError, OSError])
+def test_a_referee_that_cannot_start_again_is_failed_work(error: type[Exception]) -> None:
+    with Pool(1) as pool:
+        worker = pool.workers[0]
+        worker.process.kill()
+
+        def start() -> None:
+            raise error
+
+        worker.start = start  # type: ignore[method-assign]
+        with pytest.raises(WorkFailed, match="could not start again"):
+            judge(pool, "def add(a, b): return a + b")
+
+
+def test_a_sample_timed_out_on_a_busy_machine_is_judged_once_more_alone(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, real = Job("t/0", 0, "def add(a, b):\n    while True: pass", "add", TESTS, ""), pool.workers[0].judge
+    monkeypatch.setattr(pool.workers[0], "judge", lambda job: {**real(job), "contended": True})
     (verdict,) = pool.judge([job])
     assert verdict.outcome is Outcome.TIMEOUT and "second time alone" in verdict.detail
 

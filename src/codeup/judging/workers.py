@@ -5,6 +5,7 @@
 
 As in `Pool.judge`, a program that ran out of time on a busy machine is judged once more alone: when nothing else waits,
 or after it has waited ALONE_AFTER_S. Requests take turns, so that one program need not wait behind a batch of others.
+A worker whose sandbox cannot be renewed counts as lost, and is tried again every LOST_WAIT_S.
 Not covered: what several servers on one machine do to each other.
 """
 
@@ -22,7 +23,7 @@ from codeup.sandbox.pool import AnyJob, Pool, once_more, verdict_of
 from codeup.types import Verdict
 
 ALONE_AFTER_S = 10.0
-RENEWALS, RENEW_WAIT_S = 3, 1.0
+RENEWALS, RENEW_WAIT_S, LOST_WAIT_S = 3, 1.0, 10.0
 
 
 class QueueFull(Exception):
@@ -131,7 +132,9 @@ class Workers:
             broken = ticket.cancelled or isinstance(heard, WorkFailed)
             if broken and not self._renewed(place, ticket):
                 self._lost()
-                return
+                while not self._renewed(place, ticket):
+                    self._pause(LOST_WAIT_S)
+                self._found()
 
     def _judged(self, place: int, ticket: Ticket) -> Verdict | WorkFailed | None:
         """The verdict or why there is none; None where the ticket is to be judged again, alone."""
@@ -182,8 +185,17 @@ class Workers:
                 self._pools[ticket.pool].renew(place)
                 self.counts["renewed"] += 1
                 return True
-            time.sleep(RENEW_WAIT_S * attempt)
+            self._pause(RENEW_WAIT_S * attempt)
         return False
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not for longer than the server goes on."""
+        with self._change:
+            self._change.wait_for(lambda: self._stopping, seconds)
+
+    def _found(self) -> None:
+        with self._change:
+            self.alive += 1
 
     def _lost(self) -> None:
         """One worker fewer; after the last one, what waits is told."""

@@ -80,6 +80,11 @@ def die_with_parent() -> None:
     check(LIBC.prctl(1, 9, 0, 0, 0), "PR_SET_PDEATHSIG")
 
 
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends."""
+    check(LIBC.prctl(36, 1, 0, 0, 0), "PR_SET_CHILD_SUBREAPER")
+
+
 def no_new_privileges() -> None:
     """No execve may gain privileges from here on; needed by seccomp and Landlock."""
     check(LIBC.prctl(38, 1, 0, 0, 0), "no_new_privs")

@@ -150,42 +150,48 @@ class _Worker:
 
     def start(self) -> None:
         """Start the referee, wait until its sandbox stands. Raises WorkFailed."""
+        _make_home(self.config["home"])
         folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self.config["home"]))
         os.chmod(folder, 0o755)
         read, write = os.pipe()
         boot = handle.BOOT.format(source=SOURCE, module="referee", number=write)
-        self.errors = open(folder.with_suffix(".err"), "w+b")  # noqa: SIM115  kept open as long as the process
-        self.process = subprocess.Popen(
-            [sys.executable, *handle.FLAGS, "-c", boot], env=handle.environment(self.config["marker"]),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,),
-            start_new_session=True,
-        )  # fmt: skip
-        os.close(write)
         self.answers = os.fdopen(read, "rb")
+        self.errors = open(folder.with_suffix(".err"), "w+b")  # noqa: SIM115  kept open as long as the process
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, *handle.FLAGS, "-c", boot], env=handle.environment(self.config["marker"]),
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self.errors, pass_fds=(write,),
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError:
+            self.answers.close()
+            self.errors.close()
+            raise
+        finally:
+            os.close(write)
         self._send({**self.config, "folder": str(folder)})
         self.layers = self._receive(60.0)["layers"]
 
     def judge(self, job: AnyJob) -> dict[str, Any]:
-        """One verdict. A referee that hangs or dies is replaced and asked once more."""
+        """One verdict. A referee that hangs or dies is replaced and asked once more. Raises WorkFailed."""
         for attempt in (1, 2):
             try:
                 self._send(asdict(job))
                 return self._receive(self.patience_s)
             except TimeoutError:
-                self.stop()
-                self.start()
+                self._again()
                 if attempt == 2:
                     return {
                         "outcome": "TIMEOUT",
                         "detail": "the tests did not finish on the answers",
                         "checks": 0,
                         "seconds": self.patience_s,
+                        "contended": False,
                     }
             except EOFError:
                 if self.closed:
                     raise WorkFailed("the sandbox was closed while it worked") from None
-                why = self.stop()
-                self.start()
+                why = self._again()
                 if attempt == 2:
                     raise WorkFailed(f"the referee died twice on {job.task_id} (sample {job.index}): {why}") from None
         raise AssertionError("unreachable")
@@ -220,11 +226,18 @@ class _Worker:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def renew(self) -> None:
-        """A fresh referee in place of one that was interrupted or died. Raises WorkFailed, EOFError, TimeoutError."""
-        if not self.answers.closed:
-            self.stop()
+        """A fresh referee in place of one that was interrupted or died. Raises WorkFailed."""
         self.closed = False
-        self.start()
+        self._again()
+
+    def _again(self) -> str:
+        """A fresh referee in place of this one; what this one had said. Raises WorkFailed."""
+        said = "" if self.answers.closed else self.stop()
+        try:
+            self.start()
+        except (EOFError, TimeoutError, OSError) as error:
+            raise WorkFailed(f"a sandbox could not start again ({type(error).__name__})") from None
+        return said
 
     def stop(self) -> str:
         """Kill the referee and, through it, its sandbox; what it said on standard error."""
@@ -282,7 +295,7 @@ class Pool:
             thread.join()
         for worker in self.workers:
             if not worker.layers:
-                why = worker.stop() if hasattr(worker, "answers") else ""
+                why = worker.stop() if hasattr(worker, "process") else ""
                 raise WorkFailed(f"a sandbox could not start: {why.strip() or 'see codeup doctor'}")
         reached = self.workers[0].layers
         if self.tools and layers.level(reached) != "strong":
@@ -337,10 +350,7 @@ class Pool:
     def renew(self, place: int) -> None:
         """Start a worker again that was interrupted or died. Raises WorkFailed where no such sandbox can be made."""
         worker = self.workers[place]
-        try:
-            worker.renew()
-        except (EOFError, TimeoutError) as error:
-            raise WorkFailed(f"a sandbox could not start again ({type(error).__name__})") from None
+        worker.renew()
         if layers.level(worker.layers) != self.isolated.level:
             raise WorkFailed(f"the sandbox is {layers.level(worker.layers)} now, and was {self.isolated.level}")
 
@@ -403,8 +413,17 @@ def _drain(waiting: queue.SimpleQueue[AnyJob]) -> None:
             waiting.get_nowait()
 
 
+def _make_home(folder: str) -> None:
+    """The folder of a pool, again where a cleaner of /tmp has removed it. Raises WorkFailed where it is not ours."""
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)
+    if os.lstat(folder).st_uid != os.geteuid():
+        raise WorkFailed(f"{folder} is not ours any more")
+
+
 def _quietly(start: Any) -> None:
-    with suppress(WorkFailed, EOFError, TimeoutError):
+    with suppress(WorkFailed, EOFError, OSError):
         start()
 
 

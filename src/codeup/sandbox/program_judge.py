@@ -49,7 +49,7 @@ def judge(zygote: Zygote, compilers: WarmCompilers, job: Mapping[str, Any]) -> d
     return {
         "outcome": found, "detail": detail[:600].replace(name, "harness"), "checks": checks,
         "seconds": round(spent, 4), "cpu_s": used, "memory_mb": max(step["memory_mb"] for step in done),
-        "contended": used < HAD_A_CORE * spent,
+        "contended": not done[-1]["waited"] and used < HAD_A_CORE * spent,
     }  # fmt: skip
 
 

@@ -59,6 +59,8 @@ class Candidate:
         self.wall_s, self.largest = limits["wall_s"], limits["answer_mb"] << 20
         self.calls = 0
         self.ended: Ended | None = None
+        self.waited = False
+        """Whether it ran out of time without computing: then no processor of its own would have helped."""
         self.last = ""
 
     def load(self, program: str) -> None:
@@ -137,7 +139,8 @@ class Candidate:
     def _late(self) -> None:
         """The wall limit passed: end the sample, unless it computes and only lacked the CPU to."""
         before, self.used_s = self.used_s, self.zygote.cpu_s()
-        if self.windows == STARVED or self.used_s - before < 0.01 * self.wall_s:
+        self.waited = self.used_s - before < 0.01 * self.wall_s
+        if self.windows == STARVED or self.waited:
             passed = self.windows * self.wall_s
             self._end(
                 "TIMEOUT", f"{self.last or 'loading'} did not finish in {passed:g} s ({self.used_s:.1f} s of CPU time)"
@@ -196,7 +199,7 @@ class Referee:
         return {
             "outcome": outcome, "detail": detail[:600], "checks": candidate.calls,
             "seconds": round(time.monotonic() - start, 4), "cpu_s": usage["cpu_s"], "memory_mb": usage["memory_mb"],
-            "contended": usage["cpu_s"] < HAD_A_CORE * (time.monotonic() - start),
+            "contended": not candidate.waited and usage["cpu_s"] < HAD_A_CORE * (time.monotonic() - start),
         }  # fmt: skip
 
     def _tests(self, job: Mapping[str, Any]) -> Any:

@@ -23,6 +23,8 @@ from codeup.sandbox.limits import HAD_A_CORE
 ROOM = 1 << 16
 """Bytes that a program may print beyond twice what is expected, so that the difference can be told."""
 WINDOWS = 10
+LEAST_SHARE = 0.01
+"""Of the time that passed: programs that computed less waited, and would wait as long without others beside them."""
 
 
 def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
     for place, (given, expected) in enumerate(job["tests"], 1):
         if time.monotonic() - start > WINDOWS * job["step"]["wall_s"]:
             outcome, detail = "TIMEOUT", f"all inputs together took more than {WINDOWS * job['step']['wall_s']:g} s"
-            contended = True
+            contended = used >= LEAST_SHARE * (time.monotonic() - start)
             break
         step = {**job["step"], "stdin_text": given, "kept": len(expected.encode(errors="replace")) + ROOM}
         request = {"files": {job["path"]: job["program"]}, "steps": [step], "secret": ""}
@@ -43,7 +45,7 @@ def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
         outcome, detail = _one(step, done, expected, same)
         if outcome != "PASSED":
             detail = f"input {place} of {len(job['tests'])}: {detail}"
-            contended = done["cpu_s"] < HAD_A_CORE * done["wall_s"]
+            contended = not done["waited"] and done["cpu_s"] < HAD_A_CORE * done["wall_s"]
             break
         right += 1
     return {

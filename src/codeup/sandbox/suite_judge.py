@@ -175,10 +175,11 @@ class _Run:
         return usage
 
     def _note_load(self, stop: Stopped) -> None:
-        """Whether a program that ran out of time had a processor to itself; if not, it is judged again, alone."""
+        """Whether a program that ran out of time computed and had no processor to itself: it is judged again, alone."""
         if stop.outcome == "TIMEOUT" and self.child is not None:
             had = self.zygote.cpu_s() - self.began_cpu_s
-            self.contended = self.contended or had < HAD_A_CORE * (time.monotonic() - self.began)
+            passed = time.monotonic() - self.began
+            self.contended = self.contended or 0.01 * passed <= had < HAD_A_CORE * passed
 
     def suite(self, name: str, suite: Mapping[str, Any]) -> dict[str, Any]:
         """Status, outcome, and which inputs failed. `checks` is how many results there are, failed ones included."""

@@ -2,7 +2,7 @@
 
     referee -> supervisor   {"files": {"main.cpp": text}, "steps": [step, ...], "secret": "9f3c..."}
     supervisor -> referee   ["isolated"], then {"steps": [{"status", "cpu_s", "wall_s", "timed_out", "flooded", "out",
-                            "err", "proof", "memory_mb"}, ...]}; the last step is the first that failed, or the last one
+                            "err", "proof", "memory_mb", "waited"}, ...]}; the last step is the first that failed, or the last one
 
     step    {"argv": [...], "env": {...}, "stdin": "secret" or "", or instead "stdin_text": a text of its own,
              "processes": bool, "cpu_s", "wall_s",
@@ -13,7 +13,8 @@
 
 The supervisor is ours and sits inside the zygote's namespaces, one per program, in a mount namespace with a scratch of
 its own. Every step is a fork of it that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the
-tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell).
+tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell). One that
+ran out of time `waited` where it used less than 1 % of it: whether it had a processor to itself makes no difference.
 
 `proof` is what stood behind the secret on a line of standard output, or "": the secret goes to the program's harness on
 standard input, so a program that ends before its checks has nothing to print. Whatever a step leaves behind is killed.
@@ -51,6 +52,7 @@ def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[s
     if "pid-namespace" not in isolation.layers or not isolation.scratch_is_private:
         raise OSError("whole programs run only in a pid namespace with a private root")
     prepare(isolation, limits)
+    linux.adopt_orphans()  # their CPU time counts, also where the shell that started them is killed
     wire.send(channel, ["isolated"])
     request = wire.receive(channel)
     for path, text in request["files"].items():
@@ -182,13 +184,14 @@ class Step:
     ) -> None:
         self.step, self.isolation, self.limits = step, isolation, limits
         self.secret = secret if step["stdin"] else ""
+        self.idle = False
 
     def run(self) -> dict[str, Any]:
         """Start it, drain it, end it in time; what the kernel and its outputs say."""
         pipes = [os.pipe() for _ in range(3)]
         (out, out_write), (err, err_write), (broken, broken_write) = pipes
         in_read = _input(self.step.get("stdin_text", self.secret and self.secret + "\n"))
-        start = time.monotonic()
+        start, before_s = time.monotonic(), _children_s()
         child = os.fork()
         if child == 0:
             self.become(in_read, out_write, err_write, broken_write)
@@ -216,6 +219,7 @@ class Step:
             "status": status, "cpu_s": round(usage.ru_utime + usage.ru_stime, 4), "timed_out": late,
             "wall_s": round(time.monotonic() - start, 4), "flooded": flooded, "memory_mb": usage.ru_maxrss >> 10,
             "out": "" if self.step.get("quiet") else streams[0].text(), "err": streams[1].text(),
+            "waited": late and self.idle and not (self.step["processes"] and _computed(before_s, start)),
             "proof": streams[0].proof, "printed": streams[0].size + streams[1].size, "out_bytes": streams[0].size,
         }  # fmt: skip
 
@@ -229,7 +233,8 @@ class Step:
                 left = start + windows * self.step["wall_s"] - time.monotonic()
                 if left <= 0:
                     before, used = used, cpu_s(child)
-                    if self.step["processes"] or windows == STARVED or used - before < 0.01 * self.step["wall_s"]:
+                    self.idle = used - before < 0.01 * self.step["wall_s"]
+                    if self.step["processes"] or windows == STARVED or self.idle:
                         return True, False
                     windows += 1
                     continue
@@ -295,6 +300,17 @@ def _landlock(scratch: str) -> None:
     rules.allow("/dev/null", linux.READ_FILE | linux.WRITE_FILE)
     rules.allow(scratch, rules.handled)
     rules.enforce()
+
+
+def _children_s() -> float:
+    """CPU seconds of all processes that were reaped here."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _computed(before_s: float, start: float) -> bool:
+    """Whether a step's processes together used 1 % of the time since it began; the shell that waits for them does not."""
+    return _children_s() - before_s >= 0.01 * (time.monotonic() - start)
 
 
 def cpu_s(process: int) -> float:
