@@ -1,4 +1,4 @@
-"""Who is judged a second time, alone: programs that computed and had to share their processor. Not those that waited."""
+"""Who is judged a second time, alone: programs that computed on a shared processor, not those that waited."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     referee -> supervisor   {"files": {"main.cpp": text}, "steps": [step, ...], "secret": "9f3c..."}
     supervisor -> referee   ["isolated"], then {"steps": [{"status", "cpu_s", "wall_s", "timed_out", "flooded", "out",
-                            "err", "proof", "memory_mb", "waited"}, ...]}; the last step is the first that failed, or the last one
+                            "err", "proof", "memory_mb", "waited"}, ...]}; the last step is the first that failed
 
     step    {"argv": [...], "env": {...}, "stdin": "secret" or "", or instead "stdin_text": a text of its own,
              "processes": bool, "cpu_s", "wall_s",
@@ -13,8 +13,8 @@
 
 The supervisor is ours and sits inside the zygote's namespaces, one per program, in a mount namespace with a scratch of
 its own. Every step is a fork of it that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the
-tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell). One that
-ran out of time `waited` where it used less than 1 % of it: whether it had a processor to itself makes no difference.
+tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell).
+One that ran out of time `waited` where it used less than 1 % of it: a processor to itself would not have helped.
 
 `proof` is what stood behind the secret on a line of standard output, or "": the secret goes to the program's harness on
 standard input, so a program that ends before its checks has nothing to print. Whatever a step leaves behind is killed.
@@ -309,7 +309,7 @@ def _children_s() -> float:
 
 
 def _computed(before_s: float, start: float) -> bool:
-    """Whether a step's processes together used 1 % of the time since it began; the shell that waits for them does not."""
+    """Whether a step's processes together used 1 % of the time since it began; a shell only waits for them."""
     return _children_s() - before_s >= 0.01 * (time.monotonic() - start)
 
 
