@@ -103,6 +103,7 @@ def test_java_may_have_statements_after_its_classes_and_methods(tools: Compilers
     uses = "\n\nint y = twice(1);\nSystem.out.println(y);\n"
     methods = [f'// Twice\nstatic int twice(int x) {{\n  String s = "{{";\n  return 2 * {it};\n}}' for it in ("x", "s")]
     assert list(map(status, tools.read([("java", each + uses) for each in methods]))) == ["ok", "fails"]
+    assert tools.run([("java", methods[0] + uses)])[0].status == "not told", "a part is no program"
 
 
 def test_reading_runs_nothing(tools: Compilers) -> None:

@@ -49,6 +49,7 @@ MISSING = (
 )
 """What javac says where a class, a package or a variable is not in the text."""
 MISSING_AT_RUN = (
+    r"Main\.java:\d+: error|"
     r"NoSuchElementException|FileNotFoundException|NoSuchFileException|NoClassDefFoundError|ClassNotFoundException|"
     r"ConnectException|UnknownHostException|HeadlessException|no class declared|can't find main|compilation failed|"
     r"AccessDeniedException|SocketException|SQLException|UnsatisfiedLinkError|InputMismatchException"
