@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
+from codeup.evaluate import extract as extraction
 from codeup.evaluate.extract import CAN_PASS, RULES, blocks, extract
 from codeup.languages import python
 
@@ -190,6 +192,50 @@ def test_a_program_that_can_pass_defines_the_function_and_parses() -> None:
 )
 def test_hostile_text_is_read_without_an_exception(text: str) -> None:
     extract(text, "f", python)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "import f\n",
+        "class f:\n  pass\n",
+        "```\n",
+        "```python\nf = 1\n```\n",
+        "````python\n```\n",
+        "~~~\n",
+        "def f(:\n(",
+    ],
+)
+def test_the_effort_for_a_hostile_answer_is_bounded(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = unit * (131_072 // len(unit)) + "f"
+    language, closings, closes = Counting(), list[str](), extraction._closes
+
+    def counted(line: str, *rest: Any, **more: Any) -> bool:
+        closings.append(line)
+        return closes(line, *rest, **more)
+
+    monkeypatch.setattr(extraction, "_closes", counted)
+    extract(text, "f", language)
+    assert sum(language.read) < 4_300_000 and len(language.read) < 3_000
+    assert len(closings) < 1_500_000  # 45,000 lines, read twice, and 100 openings with each of 8,192 later fences
+
+
+class Counting:
+    """Python's room; `read` holds how many characters each parse was given."""
+
+    def __init__(self) -> None:
+        self.read = list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(python, name)
+
+    def parse(self, code: str) -> Any:
+        self.read.append(len(code))
+        return python.parse(code)
+
+    def broken_from(self, code: str) -> int:
+        self.read.append(len(code))
+        return python.broken_from(code)
 
 
 def test_a_fence_is_closed_only_by_its_own_kind() -> None:

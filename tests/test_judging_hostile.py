@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from judge_for_tests import Judging, judging, settings, write_benchmark
 
 from codeup.errors import UserError
 from codeup.judging import app, running
+from codeup.judging.court import Court
 from codeup.judging.requests import MAX_PROGRAM
 
 TOKEN = "a-token-of-this-test-only"
@@ -217,6 +219,51 @@ def test_text_that_is_hard_to_read_is_an_answer_like_any_other(server: Judging) 
         assert reply.status_code == 200, (text[:20], reply.text)
         assert reply.json()["reward"] == 0.0, text[:20]
     assert is_well(server)
+
+
+class SlowReading:
+    """Reading of items that waits to be let go on, at most `seconds`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 30) -> None:
+        self.begun, self.go_on, self.read, wanted = threading.Event(), threading.Event(), list[str](), Court.wanted
+
+        def slowly(court: Court, item: Any, inside: str) -> Any:
+            self.read.append(inside)
+            self.begun.set()
+            self.go_on.wait(seconds)
+            return wanted(court, item, inside)
+
+        monkeypatch.setattr(Court, "wanted", slowly)
+
+
+def test_the_deadline_counts_from_the_arrival_and_ends_the_reading(
+    server: Judging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowReading(monkeypatch, seconds=0.3)
+    with server.client() as client:
+        reply = client.post("/v1/judge/batch", json={"items": [GOOD] * 3, "deadline_s": 0.2, "stream": False})
+    assert [result["error"]["code"] for result in reply.json()["results"]] == ["deadline"] * 3
+    assert slow.read == ["items[0]"]
+
+
+def test_what_a_client_that_hung_up_had_asked_is_not_read_any_more(
+    server: Judging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, before = SlowReading(monkeypatch), server.metric("codeup_judge_cancelled_total")
+    host, port = server.base.removeprefix("http://").split(":")
+    body = json.dumps({"items": [GOOD] * 5})
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        head = f"POST /v1/judge/batch HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert slow.begun.wait(30)
+    for _ in range(600):
+        if server.metric("codeup_judge_cancelled_total") > before:
+            break
+        time.sleep(0.05)
+    slow.go_on.set()
+    assert server.metric("codeup_judge_cancelled_total") == before + 1
+    assert is_well(server)
+    assert slow.read == ["items[0]", ""]
 
 
 def test_a_giant_body_is_refused_before_it_is_whole(server: Judging) -> None:

@@ -16,6 +16,13 @@ from codeup.synth.mutants import mutants
 ADD = "def add(a, b):\n    return a + b\n"
 
 
+def test_names_that_double_in_every_line_are_left_out_and_the_next_check_is_read() -> None:
+    doubling = "x = [1]\n" + "x = [x, x]\n" * 17  # 2 to the power of 17 ones
+    found = checks.read(f"{doubling}assert add(x, 1) == 1\ny = 2\nassert add(y, 1) == 3\n", ADD)
+    assert [check.source for check in found.checks] == ["assert candidate(2, 1) == 3"]
+    assert found.left_out == 1
+
+
 @pytest.mark.parametrize(
     ("test", "check"),
     [

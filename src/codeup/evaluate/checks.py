@@ -35,6 +35,8 @@ _NODES = (
 )  # fmt: skip
 MOST_CHARACTERS = 20_000
 MOST_CHECKS = 50
+MOST_NODES = 100_000
+"""Nodes of syntax that names are replaced by in one test section: each line may double what the one before it holds."""
 LARGEST_INTEGER = 10**30
 CLOSE = 1e-7
 
@@ -92,7 +94,7 @@ def _read(tests: str, program: str) -> Checks:
     if not entry:
         return Checks("", (), _assertions(tree))
     found, left_out = [], 0
-    for check in _statements(tree.body, entry, {}):
+    for check in _statements(tree.body, entry, _Known()):
         if check is None:
             left_out += 1
         elif check not in found:
@@ -114,33 +116,78 @@ def _assertions(tree: ast.AST) -> int:
     return sum(isinstance(node, ast.Assert) for node in ast.walk(tree))
 
 
-def _statements(body: Sequence[ast.stmt], entry: str, known: dict[str, ast.expr]) -> Iterator[Check | None]:
+class _Known:
+    """Values of names, with the number of their nodes; inner scopes share what may still be copied of them."""
+
+    def __init__(self, values: dict[str, tuple[ast.expr, int]] | None = None, left: list[int] | None = None) -> None:
+        self.values, self._left = values or {}, left or [MOST_NODES]
+
+    def inner(self) -> _Known:
+        return _Known(dict(self.values), self._left)
+
+    def forget(self, name: str) -> None:
+        self.values.pop(name, None)
+
+    def keep(self, name: str, value: ast.expr) -> None:
+        self.values[name] = (value, sum(1 for _ in ast.walk(value)))
+
+    def inlined(self, node: ast.expr) -> ast.expr:
+        """A copy with the names of known values replaced by the values. Raises _TooLarge."""
+        values = self.values
+        names = [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in values]
+        nodes = sum(values[name][1] for name in names)
+        if nodes > self._left[0]:
+            raise _TooLarge
+        self._left[0] -= nodes
+
+        class Inline(ast.NodeTransformer):
+            def visit_Name(self, name: ast.Name) -> ast.expr:
+                return copy.deepcopy(values[name.id][0]) if name.id in values else name
+
+        replaced: ast.expr = Inline().visit(copy.deepcopy(node))
+        return replaced
+
+
+class _TooLarge(Exception):
+    """More than MOST_NODES."""
+
+
+def _statements(body: Sequence[ast.stmt], entry: str, known: _Known) -> Iterator[Check | None]:
     """A check, or None where an assertion is left out, for each; assignments of literals are remembered."""
     for node in body:
         if isinstance(node, ast.Assert):
             yield _check(node.test, entry, known)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            name, value = node.targets[0].id, _inlined(node.value, known)
-            known.pop(name, None)
-            if _literal(value) or (_calls(value, entry) and _plain(value, entry)):
-                known[name] = value
+            _remember(node.targets[0].id, node.value, entry, known)
         elif isinstance(node, ast.ClassDef) or _is_test(node):
-            yield from _statements(node.body, entry, dict(known))
+            yield from _statements(node.body, entry, known.inner())
         elif isinstance(node, ast.With):
             yield _raising(node, entry, known)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             yield from _unittest(node.value, entry, known)
         elif not isinstance(node, ast.Import | ast.ImportFrom | ast.Pass | ast.Expr):
             for name in python.defined(ast.Module([node], [])):
-                known.pop(name, None)
+                known.forget(name)
             yield from [None] * _assertions(node)
+
+
+def _remember(name: str, assigned: ast.expr, entry: str, known: _Known) -> None:
+    """A name has a known value from now on, or none any more."""
+    try:
+        value = known.inlined(assigned)
+    except _TooLarge:
+        known.forget(name)
+        return
+    known.forget(name)
+    if _literal(value) or (_calls(value, entry) and _plain(value, entry)):
+        known.keep(name, value)
 
 
 def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name.startswith(("test", "check"))
 
 
-def _unittest(call: ast.Call, entry: str, known: dict[str, ast.expr]) -> Iterator[Check | None]:
+def _unittest(call: ast.Call, entry: str, known: _Known) -> Iterator[Check | None]:
     """`self.assertEqual(a, b)` and its like; other calls are no assertions."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if not name.startswith("assert"):
@@ -159,8 +206,11 @@ def _unittest(call: ast.Call, entry: str, known: dict[str, ast.expr]) -> Iterato
         yield None
 
 
-def _check(test: ast.expr, entry: str, known: dict[str, ast.expr]) -> Check | None:
-    test = _inlined(test, known)
+def _check(test: ast.expr, entry: str, known: _Known) -> Check | None:
+    try:
+        test = known.inlined(test)
+    except _TooLarge:
+        return None
     if not _calls(test, entry) or not _plain(test, entry) or not _sendable(test, entry):
         return None
     return Check(f"assert {ast.unparse(_renamed(test, entry))}", tuple(dict.fromkeys(_expected(test, entry))))
@@ -179,7 +229,7 @@ def _expected(test: ast.expr, entry: str) -> Iterator[str]:
         yield "False"
 
 
-def _raising(node: ast.With, entry: str, known: dict[str, ast.expr]) -> Check | None:
+def _raising(node: ast.With, entry: str, known: _Known) -> Check | None:
     """`with pytest.raises(ValueError): f(-1)`."""
     context = node.items[0].context_expr
     names = ("raises", "assertRaises")
@@ -191,21 +241,13 @@ def _raising(node: ast.With, entry: str, known: dict[str, ast.expr]) -> Check | 
     error = context.args[0] if context.args else None
     if not isinstance(inner, ast.Expr) or not isinstance(error, ast.Name) or context.keywords:
         return None
-    value = _inlined(inner.value, known)
+    try:
+        value = known.inlined(inner.value)
+    except _TooLarge:
+        return None
     if not _calls(value, entry) or not _plain(value, entry) or not _sendable(value, entry):
         return None
     return Check(f"assert raises({error.id!r}, lambda: {ast.unparse(_renamed(value, entry))})", (), raises=True)
-
-
-def _inlined(node: ast.expr, known: dict[str, ast.expr]) -> ast.expr:
-    """A copy with names of known values replaced by the values."""
-
-    class Inline(ast.NodeTransformer):
-        def visit_Name(self, name: ast.Name) -> ast.expr:
-            return copy.deepcopy(known[name.id]) if name.id in known else name
-
-    replaced: ast.expr = Inline().visit(copy.deepcopy(node))
-    return replaced
 
 
 def _renamed(node: ast.expr, entry: str) -> ast.expr:

@@ -53,9 +53,9 @@ _OPEN = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`
 _OPEN_BEHIND_TEXT = re.compile(r"^(?P<indent>).*[^`](?P<fence>`{3,})[ \t]*(?P<info>\w+)[ \t]*$")
 _THOUGHT = re.compile(r"</(?:think|thinking)>|<\|channel\|>final(?:[ \t]\w+)?<\|message\|>")
 _THINKING = re.compile(r"\s*(?:<think>|<thinking>|<\|channel\|>analysis)")
-_MOST_NESTED, _MOST_STARTS = 8, 100  # ends tried for one block, starts tried in bare text: bounds on hostile text
-_MOST_READ = 24_000_000
-"""Characters given to the parser for one answer, all attempts together: one of 32,768 tokens about 180 times."""
+_MOST_NESTED, _MOST_STARTS = 8, 100  # ends tried for one block, starts tried in text: bounds on hostile text
+_MOST_READ = 4_000_000
+"""Characters given to the parser for one answer, all attempts together: one of 32,768 tokens about 30 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,23 @@ class Extracted:
 
 
 class _Patient:
-    """A language room whose parser refuses once it has read _MOST_READ characters: then nothing parses any more."""
+    """A language room whose parser refuses once it has read _MOST_READ characters: then nothing parses any more.
+
+    What was read last is known still.
+    """
 
     def __init__(self, language: ModuleType) -> None:
         self._language, self._left = language, _MOST_READ
+        self._last: tuple[str, Any] = ("", None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._language, name)
 
     def parse(self, code: str) -> Any:
-        self._left -= len(code)
-        return self._language.parse(code) if self._left > 0 else None
+        if code != self._last[0]:
+            self._left -= len(code)
+            self._last = (code, self._language.parse(code) if self._left > 0 else None)
+        return self._last[1]
 
     def broken_from(self, code: str) -> int:
         self._left -= len(code)
@@ -178,10 +184,10 @@ def _from_nested(text: str, entry_point: str, language: Any) -> Extracted | None
     fences = [
         place for place, line in enumerate(lines) if line.strip()[:1] in ("`", "~") and len(set(line.strip())) == 1
     ]
-    for start, line in enumerate(lines):
-        opened = _OPEN.match(line)
-        if opened is None or _block(opened, [], closed=True).word not in ("", *language.FENCES):
-            continue
+    found = ((start, opened) for start, line in enumerate(lines) if (opened := _OPEN.match(line)))
+    words = ("", *language.FENCES)
+    ours = (each for each in found if _block(each[1], [], closed=True).word in words)
+    for start, opened in itertools.islice(ours, _MOST_STARTS):
         later = range(bisect_right(fences, start), len(fences))
         ends = (fences[place] for place in later if _closes(lines[fences[place]], opened))
         for end in itertools.islice(ends, 1, _MOST_NESTED):
@@ -223,6 +229,8 @@ def _needed(earlier: list[Block], tree: ast.Module, entry_point: str, language: 
 def _from_text(text: str, entry_point: str, language: Any) -> Extracted:
     """An answer without blocks: whole, or from its first line of code."""
     for candidate in _beginnings(text, language):
+        if entry_point not in candidate:
+            break  # nor is it in what begins later
         code, rule = _readable(candidate, language, trim=True)
         tree = language.parse(code)
         if tree is not None and entry_point in language.defined(tree):
@@ -248,6 +256,7 @@ def _readable(text: str, language: Any, *, trim: bool) -> tuple[str, str]:
     if "\xa0" in text:
         plain = re.sub(r"(?m)^[ \t\xa0]+", lambda margin: margin[0].replace("\xa0", " "), text)
         versions.append((plain, "dedented"))  # no-break spaces, as web pages have them
+    versions = [each for place, each in enumerate(versions) if each[0] not in [code for code, _ in versions[:place]]]
     for code, rule in versions:
         if language.parse(code) is not None:
             return code, rule

@@ -1,11 +1,12 @@
-"""One request from its jobs to the last byte of its reply: one verdict, a stream of them, or all in order.
+"""One request from its items to the last byte of its reply: one verdict, a stream of them, or all in order.
 
     stream   {"id": 1, "outcome": "PASSED", ..., "reward": 1.0}      one line per verdict, in the order they are reached
              {"id": 0, "error": {...}, "reward": null}               the sandbox failed, or the deadline came
              {"done": true, "verdicts": 1, "errors": 1}              without this line the stream was cut
 
-A client that hangs up is noticed at once: what it waited for is taken out of the line or killed. A line that is empty
-keeps a quiet connection alive.
+The deadline counts from the request's arrival: items are read only until then. A client that hangs up is noticed at
+once: what it waited for is not read any more, taken out of the line, or killed. An empty line keeps a quiet connection
+alive.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -31,7 +32,7 @@ from codeup.serve.answering import send_part, unless_left
 from codeup.serve.guard import send_json
 from codeup.serve.metrics import Metrics
 from codeup.serve.refusal import Refusal
-from codeup.types import Outcome, Verdict
+from codeup.types import Outcome, Program, Verdict
 
 KEEP_ALIVE_S = 15.0
 LINES = [
@@ -40,16 +41,30 @@ LINES = [
 ]  # fmt: skip
 
 
+UNREAD = Wanted(None, None, 0, None, Program("", 0, "", ""), None)
+
+
 class Late(WorkFailed):
     """The deadline came before the verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a request that has arrived (time.monotonic) `seconds` before is to be answered."""
+
+    seconds: float
+    arrived: float
+
+    def left(self) -> float:
+        """Seconds, negative when it is over."""
+        return self.arrived + self.seconds - time.monotonic()
 
 
 class Asking:
     """A request's jobs on their way; leaving the `with` block ends what is unfinished."""
 
-    def __init__(self, court: Court, wanted: Sequence[Wanted], deadline_s: float, metrics: Metrics) -> None:
-        self._court, self._metrics = court, metrics
-        self._deadline_s, self._ends = deadline_s, time.monotonic() + deadline_s
+    def __init__(self, court: Court, wanted: Sequence[Wanted], deadline: Deadline, metrics: Metrics) -> None:
+        self._court, self._metrics, self._deadline = court, metrics, deadline
         self._heard: asyncio.Queue[tuple[int, Verdict | WorkFailed]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.going = set(range(len(wanted)))
@@ -94,7 +109,7 @@ class Asking:
 
         At the deadline, everything that is unfinished.
         """
-        left = self._ends - time.monotonic()
+        left = self._deadline.left()
         try:
             async with asyncio.timeout(max(0.0, min(patience_s, left))):
                 got = [await self._heard.get()]
@@ -104,7 +119,8 @@ class Asking:
             self._give_up()
             unfinished, self.going = sorted(self.going), set()
             return [
-                (place, Late(f"not finished within the deadline of {self._deadline_s:g} s")) for place in unfinished
+                (place, Late(f"not finished within the deadline of {self._deadline.seconds:g} s"))
+                for place in unfinished
             ]
         while not self._heard.empty():
             got.append(self._heard.get_nowait())
@@ -114,30 +130,38 @@ class Asking:
 
 @dataclass(slots=True)
 class Answering:
-    """An ASGI reply to `items`, each as it is `wanted`."""
+    """An ASGI reply to `items`. `read` says how one is judged; it takes the item and its place, for messages."""
 
     court: Court
     metrics: Metrics
     items: Sequence[Item]
-    wanted: Sequence[Wanted]
-    deadline_s: float
+    places: Sequence[str]
+    read: Callable[[Item, str], Awaitable[Wanted]]
+    deadline: Deadline
     form: Literal["one", "stream", "whole"]
     route: str
+    wanted: list[Wanted] = field(default_factory=list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer, unless the client leaves before."""
         await unless_left(self._answer(send), receive, lambda: self.metrics.count("codeup_judge_cancelled_total"))
 
     async def _answer(self, send: Any) -> None:
-        started, status = time.monotonic(), 200
+        status = 200
         try:
-            with Asking(self.court, self.wanted, self.deadline_s, self.metrics) as asking:
+            await self._read()
+            with Asking(self.court, self.wanted, self.deadline, self.metrics) as asking:
                 await (self._streamed(send, asking) if self.form == "stream" else self._whole(send, asking))
         except Refusal as refusal:
             status = refusal.status
             await send_json(send, refusal.status, refusal.body(), refusal.headers)
-        self.metrics.observe("codeup_judge_request_seconds", time.monotonic() - started)
+        self.metrics.observe("codeup_judge_request_seconds", time.monotonic() - self.deadline.arrived)
         self.metrics.count("codeup_judge_requests_total", route=self.route, status=str(status))
+
+    async def _read(self) -> None:
+        """One item after the other; those that the deadline comes before have no job, and so are late."""
+        for item, place in zip(self.items, self.places, strict=True):
+            self.wanted.append(await self.read(item, place) if self.deadline.left() > 0 else UNREAD)
 
     async def _streamed(self, send: Any, asking: Asking) -> None:
         errors = 0

@@ -11,7 +11,9 @@ shape of serve/'s.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -26,7 +28,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from codeup.judging import requests
-from codeup.judging.answering import Answering
+from codeup.judging.answering import Answering, Deadline
 from codeup.judging.court import Court
 from codeup.judging.requests import Item
 from codeup.serve.app import as_refusal, json_reply, read_body
@@ -138,28 +140,32 @@ class Api:
         return json_reply({**self.desk.court.about(), **limits})
 
     async def one(self, request: HttpRequest) -> Answering:
+        arrived = time.monotonic()
         item, deadline_s = await self._off_loop(requests.one, await read_body(request))
-        return await self._answering([item], [""], deadline_s, "one", "/v1/judge")
+        return self._answering([item], [""], self._deadline(deadline_s, arrived), "one", "/v1/judge")
 
     async def batch(self, request: HttpRequest) -> Answering:
+        arrived = time.monotonic()
         body = await read_body(request, BATCH_BODY_BYTES)
         asked, items = await self._off_loop(requests.batch, body, self.limits.max_batch)
         places = [f"items[{place}]" for place in range(len(items))]
         form: Literal["stream", "whole"] = "stream" if asked.stream else "whole"
-        return await self._answering(items, places, asked.deadline_s, form, "/v1/judge/batch")
+        return self._answering(items, places, self._deadline(asked.deadline_s, arrived), form, "/v1/judge/batch")
 
-    async def _answering(
-        self, items: Sequence[Item], places: Sequence[str], deadline_s: float | None,
+    def _deadline(self, wanted_s: float | None, arrived: float) -> Deadline:
+        """Raises Refusal where more is wanted than the server gives."""
+        most = self.limits.deadline_s
+        if wanted_s is not None and wanted_s > most:
+            raise Refusal(400, f"deadline_s: {wanted_s:g} s, at most {most:g} here", param="deadline_s")
+        return Deadline(wanted_s or most, arrived)
+
+    def _answering(
+        self, items: Sequence[Item], places: Sequence[str], deadline: Deadline,
         form: Literal["one", "stream", "whole"], route: str,
     ) -> Answering:  # fmt: skip
-        most = self.limits.deadline_s
-        if deadline_s is not None and deadline_s > most:
-            raise Refusal(400, f"deadline_s: {deadline_s:g} s, at most {most:g} here", param="deadline_s")
         court = self.desk.court
-        wanted = [
-            await self._off_loop(court.wanted, item, place) for item, place in zip(items, places, strict=True)
-        ]  # fmt: skip
-        return Answering(court, self.desk.metrics, items, wanted, deadline_s or most, form, route)
+        read = functools.partial(self._off_loop, court.wanted)
+        return Answering(court, self.desk.metrics, items, places, read, deadline, form, route)
 
     async def _off_loop(self, what: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._reading, what, *values)
