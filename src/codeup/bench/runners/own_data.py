@@ -62,7 +62,7 @@ def spec(order: dict[str, Any]) -> dict[str, Any]:
     plain = data.model_dump(exclude={"sources", "pairs", "decontaminate"})
     return {
         "dataset": "bench", "sources": sources, **plain, "decontaminate": against, "base": "bench",
-        "template": recipe.model.template, "seed": recipe.seed, "at": at,
+        "template": recipe.model.template, "seed": recipe.seed, "tools": {}, "at": at,
     }  # fmt: skip
 
 
