@@ -22,7 +22,7 @@ from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Outcome, Problem, Sample
 
-pytest.importorskip("pandas", reason="pandas is not installed (pip install 'codeup[ds1000]')")
+pytest.importorskip("pandas", reason="pandas is not installed (pip install -c constraints.txt '.[ds1000]')")
 FORGERIES = {
     "ends early": "import os\nos._exit(0)",
     "ends politely": "raise SystemExit(0)",
@@ -134,7 +134,7 @@ def test_the_command_calibrates_scores_and_refuses_what_it_cannot_run(
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ("--data", str(path), "--samples", str(samples))
     code, _, said = evaluate(*given)
-    assert code == 2 and "no_such_library_of_codeup" in said and "codeup[ds1000]" in said
+    assert code == 2 and "no_such_library_of_codeup" in said and ".[ds1000]" in said
     code, found, _ = evaluate(*given, "--exclude", "missing-libraries")
     assert (code, found["outcomes"]) == (0, {"FAILED": 1, "PASSED": 1})
     assert found["scores"][0]["n"] == 2 and list(found["excluded"]) == ["DS-1000/700"]

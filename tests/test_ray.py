@@ -46,7 +46,7 @@ LEAK = (
 LIMITS = Limits(cpu_s=1, wall_s=4, memory_mb=512)
 NODE = socket.gethostname()
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'codeup[cluster]'"
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -c constraints.txt '.[cluster]'"
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import optimize
 from scipy import stats as oracle
 
 from codeup import stats
@@ -25,6 +26,7 @@ from codeup.stats import (
     mean_over_problems,
     pass_at_k,
     pass_at_k_over_problems,
+    tango,
     wilson,
 )
 
@@ -68,8 +70,39 @@ def test_a_paired_comparison_counts_the_table_and_brackets_the_difference() -> N
 
 
 def test_models_that_agree_everywhere_cannot_be_told_apart() -> None:
-    pair = compare_paired([True, False], [True, False])
-    assert (pair.p_value, pair.difference, pair.low, pair.high) == (1.0, 0.0, 0.0, 0.0)
+    pair = compare_paired([True] * 6 + [False] * 6, [True] * 6 + [False] * 6)
+    assert (pair.p_value, pair.difference) == (1.0, 0.0)
+    end = 1.959964**2 / (12 + 1.959964**2)  # Tango's equation for no difference on 12 problems
+    assert (pair.low, pair.high) == pytest.approx((-end, end), abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "gained"), [(164, 100), (100, 60)])
+def test_a_large_gain_without_losses_has_wilsons_interval(n: int, gained: int) -> None:
+    assert tango(n, gained, 0) == pytest.approx(wilson(gained, n), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "only_a", "only_b"), [(20, 3, 1), (44, 1, 3), (12, 2, 2)])
+def test_the_ends_of_tangos_interval_are_what_the_score_test_just_allows(n: int, only_a: int, only_b: int) -> None:
+    for end in tango(n, only_a, only_b):
+
+        def unlikeliness(b: float, end: float = end) -> float:
+            """Of shares a = b + end and b of problems on which only one of the two passes."""
+            rest = 1 - 2 * b - end
+            return -(only_a * math.log(b + end) + only_b * math.log(b) + (n - only_a - only_b) * math.log(rest))
+
+        edges = (max(1e-9, -end + 1e-9), (1 - end) / 2 - 1e-9)
+        b = optimize.minimize_scalar(unlikeliness, bounds=edges, method="bounded", options={"xatol": 1e-12}).x
+        z = (only_a - only_b - n * end) / math.sqrt(n * (2 * b + end - end**2))
+        assert abs(z) == pytest.approx(1.959964, abs=1e-4)
+
+
+@pytest.mark.parametrize(("plus", "minus"), [(60, 20), (5, 2), (100, 0)])
+def test_exchanging_the_models_exchanges_the_signs_of_the_interval(plus: int, minus: int) -> None:
+    a = [True] * plus + [False] * (200 - plus)
+    b = [False] * plus + [True] * minus + [False] * (200 - plus - minus)
+    one, other = compare_paired(a, b), compare_paired(b, a)
+    assert (one.low, one.high) == (-other.high, -other.low)
+    assert one.low < one.difference < one.high
 
 
 def test_the_standard_error_is_that_of_the_problems() -> None:

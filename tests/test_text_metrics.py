@@ -20,7 +20,7 @@ from codeup.evaluate import text_metrics
 from codeup.evaluate.samples import program_of
 from codeup.types import Sample
 
-pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install 'codeup[text]')")
+pytest.importorskip("sacrebleu", reason="sacrebleu is not installed (pip install -c constraints.txt '.[text]')")
 CODEBLEU = importlib.util.find_spec("codebleu") is not None
 NL = "check if parsed . concode_field_sep boolean isParsed concode_elem_sep int count concode_field_sep void parse"
 CONCODE = [

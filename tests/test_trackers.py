@@ -148,7 +148,7 @@ def test_a_missing_package_is_named_before_anything_runs(monkeypatch: pytest.Mon
     recipe = recipes.parse("{name: x, model: {base: nano-base}, report_to: trackio}")
     with pytest.raises(UserError, match="package trackio is not installed") as refused:
         study.compile_recipe(recipe)
-    assert "pip install 'codeup[track]'" in str(refused.value)
+    assert "pip install -c constraints.txt '.[track]'" in str(refused.value)
 
 
 def test_an_unknown_tracker_is_named() -> None:

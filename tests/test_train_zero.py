@@ -20,7 +20,7 @@ ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
 SLOWER = {"learning_rate": 1e-3}
 FULL = {"method": "full", "lora": {}, "neftune_alpha": 0.0, "epochs": 1, **SLOWER}
 MISSING = importlib.util.find_spec("deepspeed") is None
-REASON = "DeepSpeed is not installed (pip install 'codeup[deepspeed]')"
+REASON = "DeepSpeed is not installed (pip install -c constraints.txt '.[deepspeed]')"
 
 
 def installed(test: Callable[..., None]) -> Callable[..., None]:
@@ -140,7 +140,7 @@ def test_a_missing_or_another_deepspeed_is_one_message(monkeypatch: pytest.Monke
     strategies.require("fsdp2")
     with pytest.raises(UserError, match="deepspeed-zero2 needs DeepSpeed, which is not installed") as refused:
         strategies.require(ZERO2)
-    assert "pip install 'codeup[deepspeed]'" in str(refused.value)
+    assert "pip install -c constraints.txt '.[deepspeed]'" in str(refused.value)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.16.3")
     with pytest.raises(
         UserError, match=r"DeepSpeed 0\.16\.3 is installed, and deepspeed-zero3 was made for 0\.19"

@@ -24,3 +24,12 @@ class UserError(CodeUpError):
 
 class WorkFailed(CodeUpError):
     """The work was asked for correctly and failed; nothing finished before it is lost."""
+
+
+def installs(extra: str) -> str:
+    """How an extra is installed: from a clone, since on PyPI the name belongs to another project.
+
+    >>> installs("json")
+    "pip install -c constraints.txt '.[json]', in the folder that CodeUp was cloned to"
+    """
+    return f"pip install -c constraints.txt '.[{extra}]', in the folder that CodeUp was cloned to"

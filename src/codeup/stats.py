@@ -203,9 +203,11 @@ class Paired:
 
 
 def compare_paired(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, draws: int = DRAWS) -> Paired:
-    """Compare two models problem by problem: exact McNemar, and a percentile bootstrap of the difference (95 %).
+    """Compare two models problem by problem: exact McNemar, and the difference with a 95 % interval.
 
-    `a[i]` and `b[i]` are the results of one sample each on the same problem i; `compare_rates` takes several.
+    `a[i]` and `b[i]` are the results of one sample each on the same problem i; `compare_rates` takes several. The
+    interval is a percentile bootstrap, and where the models differ on fewer than FEWEST_MIXED problems Tango's: drawing
+    from problems on which nothing differs would give no width at all. Exchanging a and b exchanges its signs.
     """
     if len(a) != len(b) or not a:
         raise ValueError(f"a paired comparison needs the same problems on both sides, got {len(a)} and {len(b)}")
@@ -213,7 +215,13 @@ def compare_paired(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, draws
     both = sum(x and y for x, y in zip(a, b, strict=True))
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    low, high = _bootstrap_difference(n, only_a, only_b, seed=seed, draws=draws)
+    if only_a + only_b < FEWEST_MIXED:
+        low, high = tango(n, only_a, only_b)
+    elif only_a >= only_b:
+        low, high = _bootstrap_difference(n, only_a, only_b, seed=seed, draws=draws)
+    else:
+        below, above = _bootstrap_difference(n, only_b, only_a, seed=seed, draws=draws)
+        low, high = -above, -below
     return Paired(
         both=both,
         only_a=only_a,
@@ -224,6 +232,34 @@ def compare_paired(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, draws
         high=high,
         p_value=mcnemar_exact(only_a, only_b),
     )
+
+
+def tango(n: int, only_a: int, only_b: int, z: float = Z95) -> tuple[float, float]:
+    """Score interval of a paired difference (only_a - only_b) / n (Tango 1998, Statistics in Medicine 17, 891-908).
+
+    Its ends are the differences that the score test, with the other proportion at its likeliest, just does not reject.
+
+    >>> low, high = tango(12, 0, 0)  # z^2 / (n + z^2)
+    >>> round(low, 4), round(high, 4)
+    (-0.2425, 0.2425)
+    """
+
+    def score(d: float) -> float:
+        linear = (2 * n - only_a + only_b) * d - only_a - only_b
+        likeliest = (math.sqrt(max(0.0, linear**2 + 8 * n * only_b * d * (1 - d))) - linear) / (4 * n)
+        variance = n * (2 * likeliest + d * (1 - d))
+        return (only_a - only_b - n * d) / math.sqrt(variance) if variance > 0 else 0.0
+
+    middle = (only_a - only_b) / n
+    return _where(lambda d: score(d) > z, -1.0, middle), _where(lambda d: score(d) >= -z, middle, 1.0)
+
+
+def _where(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Where a condition that holds from `low` on ends, to within 1e-12; `high` if it never does."""
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return (low + high) / 2
 
 
 def _bootstrap_difference(n: int, plus: int, minus: int, *, seed: int, draws: int) -> tuple[float, float]:

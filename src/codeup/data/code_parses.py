@@ -4,8 +4,8 @@
     parses("cobol", "...")                          None: no grammar, nothing is said
 
 A grammar accepts what its authors wrote down; a program that parses may still be wrong. Console sessions (`>>> x`) are
-read by their input lines. Grammars other than Python's come with `pip install 'codeup[code]'`, one wheel each; nothing
-is fetched when they are used. Nothing is compiled or run here.
+read by their input lines. Grammars other than Python's come with the extra `code`, one wheel each; nothing is fetched
+when they are used. Nothing is compiled or run here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from codeup.data.code import parse
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 
 # language: (module, the function in it that gives the grammar)
 GRAMMARS = {
@@ -78,7 +78,5 @@ def _parser(language: str) -> Any:
         grammar = getattr(importlib.import_module(module), function)()
     except ImportError:
         package = module.replace("_", "-")
-        raise UserError(
-            f"the grammar of {language} is not installed ({package})", mend="pip install 'codeup[code]'"
-        ) from None
+        raise UserError(f"the grammar of {language} is not installed ({package})", mend=installs("code")) from None
     return tree_sitter.Parser(tree_sitter.Language(grammar))

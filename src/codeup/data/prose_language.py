@@ -3,7 +3,7 @@
     "Schreibe eine Funktion.\\n```python\\nx = 1\\n```"   ->   "de"
     "for i in range(3): print(i)"                        ->   ""     too little prose to tell
 
-Uses py3langid (`pip install 'codeup[code]'`), whose model comes with the package. Too little prose, and a guess that is
+Uses py3langid (the extra `code`), whose model comes with the package. Too little prose, and a guess that is
 not sure, say nothing ("") rather than something wrong: a filter leaves such rows alone.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from codeup.data.code_languages import looks_like
 from codeup.data.fences import has_fence, prose
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 from codeup.types import Conversation
 
 LEAST_LETTERS = 40
@@ -61,5 +61,5 @@ def _identifier() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
-        raise UserError("py3langid is not installed", mend="pip install 'codeup[code]'") from None
+        raise UserError("py3langid is not installed", mend=installs("code")) from None
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

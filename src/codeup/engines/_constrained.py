@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 
 WHITESPACE = r"[ \n\t]{0,12}"
 """Between JSON's own signs: a model that has nothing to say would otherwise say spaces up to its limit."""
@@ -57,7 +57,7 @@ class JsonGrammars:
         try:
             import llguidance.hf
         except ImportError:
-            raise UserError("JSON answers need the package llguidance", mend="pip install 'codeup[json]'") from None
+            raise UserError("JSON answers need the package llguidance", mend=installs("json")) from None
         self._matcher = llguidance.LLMatcher
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._wrap = llguidance.hf.from_tokenizer

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from codeup.engines import _huge_pages
-from codeup.errors import UserError, WorkFailed
+from codeup.errors import UserError, WorkFailed, installs
 
 TIMEOUT_S = 600.0
 
@@ -40,7 +40,7 @@ class LlamaServer:
         try:
             import xllamacpp
         except ImportError:
-            raise UserError("the package xllamacpp is not installed", mend="pip install 'codeup[cpu]'") from None
+            raise UserError("the package xllamacpp is not installed", mend=installs("cpu")) from None
         if not model.is_file():
             raise UserError("there is no such file", where=str(model))
         self._key = secrets.token_urlsafe(24)

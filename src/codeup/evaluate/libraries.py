@@ -16,10 +16,8 @@ import importlib.util
 from collections import Counter
 from collections.abc import Sequence
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 from codeup.types import Problem
-
-EXTRAS = {"ds1000": "pip install 'codeup[ds1000]'"}
 
 
 def needed(problems: Sequence[Problem]) -> tuple[str, ...]:
@@ -30,7 +28,7 @@ def needed(problems: Sequence[Problem]) -> tuple[str, ...]:
         each = ", ".join(f"{name} ({count} problems)" for name, count in sorted(lacking.items()))
         raise UserError(
             f"libraries of this benchmark are not installed: {each}",
-            mend=f"{EXTRAS['ds1000']}, or leave these problems out with --exclude missing-libraries",
+            mend=f"{installs('ds1000')}, or leave these problems out with --exclude missing-libraries",
         )
     return names
 

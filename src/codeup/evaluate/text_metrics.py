@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from codeup import stats
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 from codeup.repeats import student_t
 
 Pairs = Sequence[tuple[str, str]]
 ORDERS = 4
 GROUPS = 20
 DRAWS = 2_000
-INSTALL = "pip install 'codeup[text]'"
+INSTALL = installs("text")
 INSTALL_CODEBLEU = "pip install --no-deps codebleu==0.7.0 tree-sitter-java"
 """Without its dependencies: it asks for tree-sitter below 0.23 and computes the same with 0.26 (docs/evaluation.md)."""
 

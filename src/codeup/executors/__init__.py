@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 
 LOCAL = "local"
 
@@ -103,7 +103,7 @@ def opened(name: str, replicas: int | None = None) -> Iterator[Executor | None]:
     if importlib.util.find_spec("ray") is None:
         raise UserError(
             f"executor: {name} needs Ray, which is not installed here",
-            mend="pip install 'codeup[cluster]', on every node",
+            mend=f"{installs('cluster')}, on every node",
         )
     from codeup.executors.ray import RayExecutor
 

@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 
 QUANTS = ("f32", "bf16", "f16", "q8_0", "q4_0", "q4_k_m")
 QUANTISER = "llama-quantize"
@@ -15,7 +15,7 @@ QUANTISER = "llama-quantize"
 def check(quant: str, out: Path | None = None) -> None:
     """Raise UserError for a quantisation that is unknown or cannot be made here, and for a file that cannot be one."""
     if importlib.util.find_spec("gguf") is None:
-        raise UserError("the package gguf is not installed", mend="pip install 'codeup[cpu]'")
+        raise UserError("the package gguf is not installed", mend=installs("cpu"))
     if quant not in QUANTS:
         raise UserError(f"unknown quantisation {quant!r}", mend=f"choose from: {', '.join(QUANTS)}")
     if quant == "q4_k_m":

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.utils import logging
 
 from codeup.artifacts import weight_files
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 QUANTIZATIONS = ("nf4", "int8")
@@ -160,9 +160,7 @@ def _quantized(name: str, compute: torch.dtype) -> Any:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
-        raise UserError(
-            f"quantization {name} needs the package bitsandbytes", mend="pip install 'codeup[qlora]'"
-        ) from None
+        raise UserError(f"quantization {name} needs the package bitsandbytes", mend=installs("qlora")) from None
     from transformers import BitsAndBytesConfig
 
     if name == "int8":

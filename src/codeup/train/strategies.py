@@ -12,7 +12,7 @@ import importlib.metadata
 
 from packaging.version import Version
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 from codeup.recipe_checks import SHARING_THE_BASE
 
 ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
@@ -38,7 +38,7 @@ def require(strategy: str) -> None:
         raise UserError(
             f"{strategy} needs DeepSpeed, which is not installed",
             where="strategy",
-            mend="pip install 'codeup[deepspeed]', or take ddp or fsdp2",
+            mend=f"{installs('deepspeed')}, or take ddp or fsdp2",
         ) from None
     if not Version(OLDEST) <= Version(found) < Version(TOO_NEW):
         raise UserError(

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codeup.errors import UserError
+from codeup.errors import UserError, installs
 from codeup.train.metrics import read_metrics
 from codeup.types import Emit, Event
 
@@ -42,9 +42,7 @@ def check(names: Iterable[str]) -> None:
         if name not in OPENERS:
             raise UserError(f"unknown tracker {name!r}", where="report_to", mend=f"choose from: {', '.join(OPENERS)}")
         if importlib.util.find_spec(name) is None:
-            raise UserError(
-                f"the package {name} is not installed", where="report_to", mend="pip install 'codeup[track]'"
-            )
+            raise UserError(f"the package {name} is not installed", where="report_to", mend=installs("track"))
 
 
 class Trackers:
