@@ -21,7 +21,7 @@ from codeup.train import needs
 ROOT = Path(__file__).parent.parent
 LLAMA = needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
 QUIET = Cluster(nodes=1, per_node=4, flops=100.0, inside=1000.0, between=10.0, latency_s=0.0, jitter=0.0)
-WORK = Load(batch_tokens=800, unit=100, micro_batch=100, operations=10.0, trainable=500, weights=4000)
+WORK = Load(batch_tokens=800, unit=100, micro_batch=100, operations=10.0, trainable=500, layers=4000)
 
 
 def test_a_ring_sends_everything_but_its_own_share_twice() -> None:

@@ -17,8 +17,8 @@ from codeup import run, study
 from codeup.chat import load_renderer
 from codeup.errors import UserError
 from codeup.nano import base_folder
-from codeup.steps.sft import token_ids
 from codeup.train.sft import train_sft
+from codeup.train.token_rows import token_ids
 from codeup.train.tokens import write_tokens
 from codeup.types import Artifact, Message
 

@@ -70,7 +70,8 @@ def as_json(result: StudyPlan) -> dict[str, object]:
     record = asdict(result)
     record["parameters"] = result.shape.parameters
     for stage, plain in zip(result.stages, record["stages"], strict=True):
-        plain["gpu"]["total"], plain["cpu"]["total"] = stage.gpu.total, stage.cpu.total
+        for of, memory in (("gpu", stage.gpu), ("alone", stage.alone), ("cpu", stage.cpu)):
+            plain[of]["total"] = memory.total
     if result.measurement is not None:
         record["measurement"]["predicted"]["total"] = result.measurement.predicted.total
     return record
@@ -144,8 +145,14 @@ def _total_lines(result: StudyPlan) -> Iterator[str]:
         whole = result.study_hours[machine]
         here = machine.startswith("here")
         cost = f", cost {whole * price * devices:,.2f}" if price is not None and not here else ""
-        cards = f" ({whole * devices:,.2f} of one card)" if devices > 1 and not here else ""
+        cards = f" ({whole * devices:,.2f} card-hours)" if devices > 1 and not here else ""
         yield f"{machine}: {each}; all trainings of the study {whole:,.2f} h{cards}{cost}"
+
+
+def _idle_line(stage: str, units: int, gpus: int) -> Iterator[str]:
+    if units < gpus:
+        mend = "raise batch_tokens, or lower micro_batch_tokens"
+        yield f"{stage}: a step has {units} pieces for {gpus} GPUs, the others are idle; {mend}"
 
 
 def _work_lines(result: StudyPlan) -> Iterator[str]:
@@ -155,8 +162,10 @@ def _work_lines(result: StudyPlan) -> Iterator[str]:
         mfu = share * useful / executed
         yield f"{stage.name}: {useful / 1e9:.3g} GFLOP a token, {executed / 1e9:.3g} executed; MFU {mfu:.0%}"
     yield f"hours on a named GPU assume that {share:.0%} of its bf16 peak is reached by what is executed"
-    if result.assumed["devices"] > 1:
-        yield "several cards: memory is that of each; they share the steps without loss (not measured on GPUs)"
+    if (devices := result.assumed["devices"]) > 1:
+        yield f"several cards: memory is that of each; hours as by --cluster 1x{devices}xNAME (not measured on GPUs)"
+        for stage in result.stages:
+            yield from _idle_line(stage.name, stage.load.units, devices)
 
 
 def _measured_line(measurement: Measurement) -> str:
@@ -180,12 +189,8 @@ def cluster_lines(found: ClusterPlan) -> Iterator[str]:
         hours = "" if one.hours is None else f"{one.hours:>8,.2f}{one.alone_hours:>9,.2f}"
         row = f"{one.units:>7}{parts}{step.busy:>7.0%}{one.needs / GIB:>7.1f}  {one.verdict:<6}{hours}"
         yield f"{one.stage:<14}{one.strategy:<16}{row}".rstrip()
-    idle = [one for one in found.stages if one.units < found.cluster.ranks and one.strategy == "ddp"]
-    for one in idle:
-        yield (
-            f"{one.stage}: a step has {one.units} pieces for {found.cluster.ranks} GPUs, the others are idle; raise "
-            "batch_tokens, or lower micro_batch_tokens"
-        )
+    for stage, units in {one.stage: one.units for one in found.stages}.items():
+        yield from _idle_line(stage, units, found.cluster.ranks)
     rates, assumed = found.rates, found.assumed
     yield (
         f"around it: {rates.rows_per_s:,.0f} rows/s prepared by {rates.cores} cores; {rates.answers_per_s:,.1f} "

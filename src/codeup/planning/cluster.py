@@ -1,14 +1,14 @@
 """A training step on nodes x GPUs, by arithmetic: compute, traffic, waiting for the slowest. Nothing is measured here.
 
     8 nodes of 8 H100, Llama-3-8B, r 32, a step of 524,288 tokens in micro-batches of 8,192: 64 of them, one a GPU
-    compute 0.942 s + sum of 336 MB of gradients 0.019 s + waiting for the slowest of 64 (2 % jitter) 0.044 s
+    compute 0.574 s + sum of 336 MB of gradients 0.019 s + waiting for the slowest of 64 (2 % jitter) 0.027 s
 
     compute   the busiest rank's micro-batches, ceil(units / ranks), times their operations, over peak x utilisation
     ddp       ring all-reduce of the adapter's gradients, 2 (n-1)/n S / bandwidth + 2 (n-1) latency: Patarasuk and Yuan
               2009 (J. Parallel Distrib. Comput. 69); once a step and not hidden, as train/ranks.py does it
     zero2     a reduce-scatter of the gradients for each micro-batch, half of ddp's sum each, and an all-gather of the
               new weights once a step (ZeRO, section 7)
-    fsdp2     all-gather of the frozen weights for each forward and each backward pass of a micro-batch, (n-1)/n S each
+    fsdp2     all-gather of the frozen layers for each forward and each backward pass of a micro-batch, (n-1)/n S each
               (ZeRO, arXiv 1910.02054, section 7, without the gradients' share); fetched ahead, so only what is longer
               than the computation is waited for; the gradients as in ddp. deepspeed-zero3 is taken as the same
     waiting   the slowest of n equal ranks is z(n) standard deviations late, z(n) = Phi^-1((n - 0.375) / (n + 0.25))
@@ -21,6 +21,7 @@ switches that sum on the way, tensor and pipeline parallelism, two jobs on one n
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -71,14 +72,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Load:
-    """What a step is made of. `unit`: tokens that stay together, dealt to one rank; `weights`: bytes of the base."""
+    """What a step is made of. `unit`: tokens that stay together, dealt to one rank. `layers`: bytes of the base's
+    layers, which travel where it is shared out; embedding, norm and head are whole everywhere."""
 
     batch_tokens: int
     unit: int
     micro_batch: int
     operations: float
     trainable: int
-    weights: int
+    layers: int
 
     @property
     def units(self) -> int:
@@ -117,7 +119,7 @@ def step(cluster: Cluster, load: Load, strategy: Strategy = "ddp") -> Step:
     if strategy == strategies.ZERO2:
         exchange_s *= (passes + 1) / 2
     elif strategies.shares_base(strategy):
-        gather_s = 2 * all_gather_s(load.weights, cluster)
+        gather_s = 2 * all_gather_s(load.layers, cluster)
         exchange_s += passes * max(0.0, gather_s - min(load.micro_batch, most * load.unit) * token_s)
     working = min(n, load.units)
     waiting_s = compute_s * cluster.jitter * slowest(working)
@@ -158,10 +160,24 @@ def find_cluster(
     text: str, *, utilisation: float, network_gbit: float = NETWORK_GBIT, jitter: float = JITTER
 ) -> tuple[str, Cluster]:
     """The key in needs.GPUS and the cluster that `8x8xH100` means: nodes x GPUs of a node x kind. Raises UserError."""
-    parts = text.lower().replace("×", "x").split("x", 2)
-    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) for part in parts[:2]):
+    found = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*[xX×](.+)", text)
+    if found is None or not int(found[1]) * int(found[2]):
         raise UserError(f"{text!r} is no cluster", where="--cluster", mend="nodes x GPUs x kind, for example 8x8xH100")
-    name = needs.find_gpu(parts[2])
-    flops = needs.GPUS[name].flops * utilisation
+    name = needs.find_gpu(found[3])
+    nodes, per_node = int(found[1]), int(found[2])
+    return name, make_cluster(name, nodes, per_node, utilisation=utilisation, network_gbit=network_gbit, jitter=jitter)
+
+
+def make_cluster(
+    name: str, nodes: int, per_node: int, *, utilisation: float, network_gbit: float = NETWORK_GBIT,
+    jitter: float = JITTER,
+) -> Cluster:  # fmt: skip
+    """Of a kind in needs.GPUS, with its data sheet's peak and links."""
     between = network_gbit * 1e9 / 8 * SHARE
-    return name, Cluster(int(parts[0]), int(parts[1]), flops, INSIDE[name] * SHARE, between, jitter=jitter)
+    flops = needs.GPUS[name].flops * utilisation
+    return Cluster(nodes, per_node, flops, INSIDE[name] * SHARE, between, jitter=jitter)
+
+
+def alone(flops: float) -> Cluster:
+    """One device, which waits for nobody."""
+    return Cluster(1, 1, flops, inside=1.0, between=1.0)

@@ -7,12 +7,15 @@ import subprocess
 from collections.abc import Iterator
 
 from codeup import recipe as recipes
+from codeup.planning import cluster as clusters
+from codeup.planning.cluster import Cluster, Strategy
 from codeup.planning.results import Fit, Measurement, StageNeeds
 from codeup.train import needs
 
 
 def fits(
     stage: StageNeeds,
+    strategy: Strategy,
     names: list[str],
     devices: int,
     reached: float | None,
@@ -22,31 +25,33 @@ def fits(
 ) -> Iterator[Fit]:
     """The named GPUs, then what is in this machine. `speed`: operations per second that were measured here.
 
-    Several `devices` share the steps, and what of the memory the recipe's strategy says: it is that of one. No time is
-    counted for passing gradients on. The price is that of one card for an hour.
+    Several `devices` are those of one node (cluster.py); they share the steps and, by the recipe's strategy, what of
+    the memory can be: it is that of one. The price is that of one card for an hour. Here, one device trains alone.
     """
     for name in names:
         card = needs.GPUS[name]
-        hours = None if reached is None else hours_of(stage, card.flops * reached * devices)
+        hours = None
+        if reached is not None:
+            hours = hours_on(stage, clusters.make_cluster(name, 1, devices, utilisation=reached), strategy)
         cost = hours * price * devices if hours is not None and price is not None else None
         needed = stage.gpu.total
         label = card.label if devices == 1 else f"{devices} × {card.label}"
         yield Fit(label, needed, card.memory, needs.verdict(needed, card.memory), hours, cost)
     on_gpu = measurement is not None and measurement.measured.device.startswith("cuda")
+    here = None if speed is None else hours_on(stage, clusters.alone(speed), strategy)
     for name, size in _gpus_here():
-        hours = hours_of(stage, speed) if on_gpu else None
-        yield Fit(f"here: {name}", stage.gpu.total, size, needs.verdict(stage.gpu.total, size), hours)
+        needed = stage.alone.total
+        yield Fit(f"here: {name}", needed, size, needs.verdict(needed, size), here if on_gpu else None)
     needed, free = stage.cpu.total + needs.PROCESS_BYTES, _free_memory()
-    yield Fit(
-        "here: CPU, free RAM", needed, free, needs.verdict(needed, free), None if on_gpu else hours_of(stage, speed)
-    )
+    yield Fit("here: CPU, free RAM", needed, free, needs.verdict(needed, free), None if on_gpu else here)
 
 
-def hours_of(stage: StageNeeds, operations_per_s: float | None) -> float | None:
-    if operations_per_s is None or stage.workload is None:
+def hours_on(stage: StageNeeds, cluster: Cluster, strategy: Strategy) -> float | None:
+    """Its training, at the tokens per second of a step, and its evaluations, which all devices share."""
+    if stage.workload is None:
         return None
-    training = stage.epochs * stage.workload.tokens * stage.work.executed
-    return (training + stage.evaluated_tokens * stage.work.forward) / operations_per_s / 3600
+    training_s = stage.epochs * stage.workload.tokens / clusters.step(cluster, stage.load, strategy).tokens_per_s
+    return (training_s + stage.evaluated_tokens * stage.work.forward / cluster.flops / cluster.ranks) / 3600
 
 
 def _free_memory() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from codeup.planning.cluster import Load
 from codeup.train import needs, probe
 
 
@@ -36,7 +37,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class StageNeeds:
-    """One stage. `trainings`: how often the study trains it (once per different chain that ends in it and per seed)."""
+    """One stage. `trainings`: how often the study trains it (once per different chain that ends in it and per seed).
+
+    `gpu`: memory of each GPU that the plan is for; `alone`: of a GPU that has everything; `cpu`: of one process.
+    """
 
     name: str
     trainings: int
@@ -48,7 +52,9 @@ class StageNeeds:
     work: needs.Work
     evaluated_tokens: int
     micro_batch: int
+    load: Load
     gpu: needs.Memory
+    alone: needs.Memory
     cpu: needs.Memory
     fits: tuple[Fit, ...]
 

@@ -16,7 +16,8 @@ from typing import Any, get_args
 from codeup import recipe as recipes
 from codeup.planning import cluster as clusters
 from codeup.planning import pipeline
-from codeup.planning.cluster import Cluster, Load, Step, Strategy
+from codeup.planning.cluster import Cluster, Step, Strategy
+from codeup.planning.machines import hours_on
 from codeup.planning.results import StageNeeds, StudyPlan
 from codeup.planning.study import memory_of
 from codeup.train import needs
@@ -78,28 +79,17 @@ def plan_cluster(
     return ClusterPlan(label, cluster, stages, pipeline.rates(planned.shape, name, cluster.ranks), assumed)
 
 
-def load_of(recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape) -> Load:
-    """The step of a stage, in the pieces that are dealt."""
-    whole = stage.lora.dropout > 0 or stage.neftune_alpha > 0
-    unit = planned.micro_batch if whole else stage.pack_length
-    wide = 4 if recipe.model.dtype == "float32" else 2
-    weights = needs.weight_bytes(shape, wide, recipe.model.quantization)
-    return Load(stage.batch_tokens, unit, planned.micro_batch, planned.work.executed, planned.trainable, weights)
-
-
 def _on_cluster(
     recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape, gpu: str, cluster: Cluster
 ) -> Iterator[OnCluster]:
-    load = load_of(recipe, stage, planned, shape)
+    alone = hours_on(planned, clusters.alone(cluster.flops), "ddp")
     for strategy in STRATEGIES:
-        step = clusters.step(cluster, load, strategy)
+        step = clusters.step(cluster, planned.load, strategy)
         size = memory_of(
             recipe, stage, shape, planned.micro_batch, cuda=True, devices=cluster.ranks, strategy=strategy
         ).total
-        hours = alone = None
-        if planned.steps is not None:
-            evaluated = planned.evaluated_tokens * planned.work.forward / cluster.flops
-            hours = (planned.steps * step.total_s + evaluated / cluster.ranks) / 3600
-            alone = (planned.steps * load.batch_tokens * load.operations / cluster.flops + evaluated) / 3600
+        hours = hours_on(planned, cluster, strategy)
         there = needs.GPUS[gpu].memory
-        yield OnCluster(planned.name, strategy, load.units, size, needs.verdict(size, there), step, hours, alone)
+        yield OnCluster(
+            planned.name, strategy, planned.load.units, size, needs.verdict(size, there), step, hours, alone
+        )

@@ -9,6 +9,7 @@ judging them. Every number that is an assumption is named with the result (`meth
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,12 +17,16 @@ from pathlib import Path
 
 from codeup import models
 from codeup import recipe as recipes
+from codeup.chat import Renderer, load_renderer
+from codeup.chat.templates import TEMPLATE_BY_NAME
 from codeup.errors import UserError
+from codeup.planning.cluster import Load
 from codeup.planning.machines import fits, totals
 from codeup.planning.results import Measurement, StageNeeds, StudyPlan
 from codeup.planning.tokens import Data
 from codeup.train import needs, packing, probe, strategies
 from codeup.train.base import pick_device, pick_dtype
+from codeup.train.token_rows import token_ids
 from codeup.types import Artifact, Emit, Step, ignore_event
 
 UTILISATION = 0.45
@@ -68,7 +73,8 @@ def plan_study(
     speed = _speed(stages[0], measurement)
     reached = None if recipe.model.dtype == "float32" else utilisation  # the peaks are those of bf16
     stages = tuple(
-        replace(stage, fits=tuple(fits(stage, names, devices, reached, price, speed, measurement))) for stage in stages
+        replace(stage, fits=tuple(fits(stage, recipe.strategy, names, devices, reached, price, speed, measurement)))
+        for stage in stages
     )
     assumed = {
         "utilisation": utilisation,
@@ -110,11 +116,12 @@ def _stage(
             mend="count 16 bytes per parameter, and activations as for method: lora",
         )  # fmt: skip
     workload = data.workload(stage)
-    trainable = needs.lora_parameters(shape, stage.lora.r, stage.lora.targets)
+    adapter = needs.lora_parameters(shape, stage.lora.r, stage.lora.targets, stage.lora.rank_pattern)
+    trainable = adapter + needs.token_row_parameters(shape, _token_rows(recipe.model, stage.lora))
     micro = max(stage.micro_batch_tokens, stage.pack_length)
     work = needs.work(
         shape,
-        trainable,
+        adapter,
         attended=workload.attended if workload else stage.pack_length,
         trained_share=workload.trained_share if workload else 1.0,
         checkpointing=stage.activation_checkpointing,
@@ -141,10 +148,43 @@ def _stage(
         work=work,
         evaluated_tokens=evaluated,
         micro_batch=micro,
+        load=_load(recipe, stage, shape, work.executed, trainable, workload.tokens if workload else None),
         gpu=memory_of(recipe, stage, shape, micro, cuda=True, devices=devices, strategy=recipe.strategy),
-        cpu=memory_of(recipe, stage, shape, micro, cuda=False, devices=devices, strategy=recipe.strategy),
+        alone=memory_of(recipe, stage, shape, micro, cuda=True),
+        cpu=memory_of(recipe, stage, shape, micro, cuda=False),
         fits=(),
     )
+
+
+def _load(
+    recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, operations: float, trainable: int,
+    epoch: int | None,
+) -> Load:  # fmt: skip
+    """A step in the pieces that train/packing.py deals: whole micro-batches where something is drawn at random
+    (dropout, NEFTune), else packs. It has at most the tokens of an epoch."""
+    micro = max(stage.micro_batch_tokens, stage.pack_length)
+    drawn = stage.lora.dropout > 0 or stage.neftune_alpha > 0
+    step_tokens = stage.batch_tokens if epoch is None else max(1, min(stage.batch_tokens, epoch))
+    layers = shape.in_layers * (4 if recipe.model.dtype == "float32" else 2)
+    return Load(step_tokens, micro if drawn else stage.pack_length, micro, operations, trainable, layers)
+
+
+def _token_rows(model: recipes.Model, lora: recipes.Lora) -> int:
+    """How many tokens have trained rows. Without the tokenizer: those named, or those the template writes and a BOS."""
+    wanted = lora.trainable_tokens
+    if wanted in ("none", []):
+        return 0
+    if models.is_local(model.base):
+        return len(token_ids(wanted, _renderer(models.locate(model.base, model.revision), model.template)))
+    if isinstance(wanted, list):
+        return len(set(wanted))
+    kind = TEMPLATE_BY_NAME[model.template]
+    return 1 + len({*kind.needs, kind.end})
+
+
+@functools.lru_cache(maxsize=1)
+def _renderer(base: Path, template: str) -> Renderer:
+    return load_renderer(base, template)
 
 
 def memory_of(
@@ -166,6 +206,8 @@ def memory_of(
         shape,
         r=stage.lora.r,
         targets=stage.lora.targets,
+        rank_pattern=stage.lora.rank_pattern,
+        token_rows=_token_rows(recipe.model, stage.lora),
         dropout=stage.lora.dropout,
         tokens=tokens,
         trained=trained,
@@ -190,13 +232,15 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
             f"data {stage.data!r} is not prepared", where="--measure",
             mend=f"run `codeup run RECIPE --only data-{stage.data}` first",
         )  # fmt: skip
+    base = models.locate(recipe.model.base, recipe.model.revision)
     measured = probe.measure(
-        model=models.locate(recipe.model.base, recipe.model.revision),
+        model=base,
         tokens=found[0] / "train",
         lora={
             "r": stage.lora.r, "alpha": stage.lora.alpha, "dropout": stage.lora.dropout,
             "targets": stage.lora.targets, "use_rslora": stage.lora.rslora, "use_dora": stage.lora.dora,
             "rank_pattern": stage.lora.rank_pattern, "alpha_pattern": stage.lora.alpha_pattern,
+            "token_ids": token_ids(stage.lora.trainable_tokens, _renderer(base, recipe.model.template)),
         },
         tokens_per_batch=stage.batch_tokens,
         pack_length=stage.pack_length,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from codeup import models
-from codeup.errors import UserError
 from codeup.recipe import Lora, Stage
 from codeup.steps import _crew
 from codeup.types import Context
@@ -145,6 +143,8 @@ def start_model(context: Context, at: dict[str, Any]) -> Path:
 
 def lora_settings(lora: Lora, renderer: Renderer) -> dict[str, Any]:
     """A stage's adapter settings in the names that training has for them."""
+    from codeup.train.token_rows import token_ids
+
     return {
         "r": lora.r,
         "alpha": lora.alpha,
@@ -159,17 +159,6 @@ def lora_settings(lora: Lora, renderer: Renderer) -> dict[str, Any]:
         "token_ids": token_ids(lora.trainable_tokens, renderer),
         "token_init": lora.token_init,
     }
-
-
-def token_ids(wanted: str | Sequence[str | int], renderer: Renderer) -> list[int]:
-    """Ids of the rows to train. UserError for a token the tokenizer has not as one."""
-    if isinstance(wanted, str):
-        return sorted(renderer.special_tokens.values()) if wanted == "template" else []
-    known = renderer.tokenizer.get_vocab()
-    unknown = [token for token in wanted if isinstance(token, str) and token not in known]
-    if unknown:
-        raise UserError(f"the tokenizer has no token {unknown[0]!r}", where="lora.trainable_tokens")
-    return sorted({known[token] if isinstance(token, str) else token for token in wanted})
 
 
 def origin(context: Context, at: dict[str, Any], start: Path) -> dict[str, Any]:

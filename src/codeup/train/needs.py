@@ -63,6 +63,11 @@ class Linear:
     def weights(self) -> int:
         return self.inputs * self.outputs
 
+    @property
+    def block(self) -> str:
+        """The part of a decoder layer that it belongs to, as its full name has it."""
+        return "self_attn" if self.reads in ("attention", "heads") else "mlp"
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -105,12 +110,16 @@ class Shape:
         return self.vocabulary * self.hidden
 
     @property
-    def parameters(self) -> int:
-        """All parameters, as the published counts have them (tied embeddings once)."""
+    def in_layers(self) -> int:
+        """Parameters of all decoder layers: of a shared-out base, what is divided and travels."""
         biases = sum(linear.outputs for linear in self.linears if linear.bias)
         norms = 2 * self.hidden + (2 * self.head_dim if self.qk_norm else 0)
-        embeddings = self.head_weights * (1 if self.tied else 2)
-        return embeddings + self.linear_weights + self.layers * (biases + norms) + self.hidden
+        return self.linear_weights + self.layers * (biases + norms)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, as the published counts have them (tied embeddings once)."""
+        return self.in_layers + self.head_weights * (1 if self.tied else 2) + self.hidden
 
 
 PUBLISHED = {
@@ -167,9 +176,35 @@ def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
     return tuple(linear for linear in shape.linears if linear.name in wanted)
 
 
-def lora_parameters(shape: Shape, r: int, targets: str | Sequence[str] = "all-linear") -> int:
+def adapter_ranks(
+    shape: Shape, r: int, targets: str | Sequence[str] = "all-linear", rank_pattern: Mapping[str, int] | None = None
+) -> tuple[dict[Linear, int], ...]:
+    """Of each decoder layer, which linear layers have adapters, and of what rank. Patterns are found as PEFT does: each
+    is the end of a layer's name or a regular expression for it, and the first that matches counts.
+
+    r 2, {layers.0.self_attn.q_proj: 8} -> ({q_proj: 8, k_proj: 2, ...}, {q_proj: 2, k_proj: 2, ...}, ...)
+    """
+    patterns = {re.compile(rf"(.*\.)?({pattern})"): rank for pattern, rank in (rank_pattern or {}).items()}
+
+    def rank_of(layer: int, linear: Linear) -> int:
+        name = f"model.layers.{layer}.{linear.block}.{linear.name}"
+        return next((rank for pattern, rank in patterns.items() if pattern.fullmatch(name)), r)
+
+    adapted = targeted(shape, targets)
+    return tuple({linear: rank_of(layer, linear) for linear in adapted} for layer in range(shape.layers))
+
+
+def lora_parameters(
+    shape: Shape, r: int, targets: str | Sequence[str] = "all-linear", rank_pattern: Mapping[str, int] | None = None
+) -> int:
     """A (r, in) and B (out, r) for each target: r (in + out)."""
-    return shape.layers * sum(r * (linear.inputs + linear.outputs) for linear in targeted(shape, targets))
+    by_layer = adapter_ranks(shape, r, targets, rank_pattern)
+    return sum(rank * (linear.inputs + linear.outputs) for ranks in by_layer for linear, rank in ranks.items())
+
+
+def token_row_parameters(shape: Shape, rows: int) -> int:
+    """So many trained rows of the embedding, and of a head that is not tied to it."""
+    return rows * shape.hidden * (1 if shape.tied else 2)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -202,6 +237,8 @@ def memory(
     *,
     r: int,
     targets: str | Sequence[str] = "all-linear",
+    rank_pattern: Mapping[str, int] | None = None,
+    token_rows: int = 0,
     dropout: float = 0.0,
     tokens: int,
     trained: int | None = None,
@@ -217,21 +254,22 @@ def memory(
     `bytes_per_weight` is 2 for bf16 and 4 for fp32. Without `cuda`, `context` is what the heap does not give back, and
     the memory of the Python process before the model is loaded comes on top. With `shards`, so many devices share out
     the base (sharded.py), and this is what each of them needs; the layers are then the library's. With `divided`, so
-    many share out what AdamW has of the adapter (zero.py).
+    many share out what AdamW has of the adapter (zero.py). `token_rows` are trained with the adapter (trained_head.py).
     """
     e, predicted = bytes_per_weight, tokens if trained is None else trained
     library = quantization != "none" or shards > 1
-    adapter = lora_parameters(shape, r, targets)
-    layer = tokens * _saved_by_layer(
-        shape, targeted(shape, targets), r=r, dropout=dropout > 0, e=e, library=library, cuda=cuda
-    )
+    adapter = lora_parameters(shape, r, targets, rank_pattern) + token_row_parameters(shape, token_rows)
+    layers = [
+        tokens * _saved_by_layer(shape, ranks, dropout=dropout > 0, e=e, library=library, cuda=cuda)
+        for ranks in adapter_ranks(shape, r, targets, rank_pattern)
+    ]
     row = tokens * shape.hidden
-    held = shape.layers * row * e if checkpointing else shape.layers * layer
+    held = shape.layers * row * e if checkpointing else sum(layers)
     activations = held + row * 4 + tokens * 2 * shape.head_dim * e  # + final norm, cos and sin
-    logits = _head(shape, predicted, e, cuda=cuda)
+    logits = _head(shape, predicted, e, cuda=cuda, trained=token_rows > 0)
     backward = (
         predicted * shape.hidden * e
-        + (layer if checkpointing else 0)
+        + (max(layers) if checkpointing else 0)
         + _backward(shape, tokens, e, dropout=dropout > 0, library=library)
     )
     working = max(0, backward - logits)
@@ -273,14 +311,13 @@ def sharded_bytes(shape: Shape, bytes_per_weight: int, shards: int) -> int:
 
     Llama-3-70B in bf16 on 8: 136.9 GB of layers / 8 + 4.2 GB embedding and head + 3 layers of 1.7 GB = 26.4 GB
     """
-    whole = shape.head_weights * (1 if shape.tied else 2) + shape.hidden
-    layers = shape.parameters - whole
-    passing = min(PASSING, shape.layers) * layers // shape.layers
-    return (-(-layers // shards) + whole + passing) * bytes_per_weight
+    whole = shape.parameters - shape.in_layers
+    passing = min(PASSING, shape.layers) * shape.in_layers // shape.layers
+    return (-(-shape.in_layers // shards) + whole + passing) * bytes_per_weight
 
 
 def _saved_by_layer(
-    shape: Shape, adapted: Sequence[Linear], *, r: int, dropout: bool, e: int, library: bool, cuda: bool
+    shape: Shape, ranks: Mapping[Linear, int], *, dropout: bool, e: int, library: bool, cuda: bool
 ) -> int:
     """Bytes per token that one decoder layer keeps for its backward pass. e: bytes of an activation.
 
@@ -296,9 +333,9 @@ def _saved_by_layer(
     """
     h, q, kv, i = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim, shape.intermediate
     attention = e * (2 * q + 2 * kv) + 4 * shape.heads + (0 if cuda else e * q)
-    inputs = [linear.inputs for linear in adapted]
-    different = list({linear.reads: linear.inputs for linear in adapted}.values())
-    low = e * r * len(adapted)
+    inputs = [linear.inputs for linear in ranks]
+    different = list({linear.reads: linear.inputs for linear in ranks}.values())
+    low = e * sum(ranks.values())
     if not library:
         adapters = 0 if e == 4 and not dropout else low + (sum(different) if dropout else 0)
         return 2 * (e * h + 4) + attention + 2 * e * i + adapters
@@ -307,15 +344,17 @@ def _saved_by_layer(
     return 2 * (4 * h + 4) + attention + 3 * e * i + adapters
 
 
-def _head(shape: Shape, predicted: int, e: int, *, cuda: bool) -> int:
-    """loss.py: gathered hidden states and their gradient, and the logits of a chunk with what is made of them.
+def _head(shape: Shape, predicted: int, e: int, *, cuda: bool, trained: bool) -> int:
+    """loss.py: gathered hidden states and their gradient (in fp32 where rows of the head are trained: trained_head.py),
+    and the logits of a chunk with what is made of them.
 
     Per logit: itself and its log-probability in fp32, 8 bytes, and a 16-bit copy where the head is 16-bit. While the
     second chunk is made, the first is still held: its 8 bytes, and the new logits.
     """
     rows = chunk_rows(shape.vocabulary, cuda=cuda)
     per_logit = 8 + (0 if e == 4 else 2) if predicted <= rows else 8 + 4 + (0 if e == 4 else 2)
-    return 2 * predicted * shape.hidden * e + min(rows, predicted) * shape.vocabulary * per_logit
+    gradient = 4 if trained else e
+    return predicted * shape.hidden * (e + gradient) + min(rows, predicted) * shape.vocabulary * per_logit
 
 
 def _backward(shape: Shape, tokens: int, e: int, *, dropout: bool, library: bool) -> int:

@@ -115,6 +115,8 @@ def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
     return shape, {
         "r": sizes.lora["r"],
         "targets": sizes.lora["targets"],
+        "rank_pattern": sizes.lora.get("rank_pattern"),
+        "token_rows": len(sizes.lora.get("token_ids") or ()),
         "dropout": sizes.lora["dropout"],
         "tokens": max(sizes.micro_batch_tokens, sizes.pack_length),
         "bytes_per_weight": pick_dtype(sizes.dtype, sizes.device, shape.hidden).itemsize,
@@ -127,16 +129,13 @@ def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
 
 
 def _uncounted(sizes: Sizes) -> str:
-    """What of these settings the arithmetic of needs.py, plain LoRA of one rank, leaves out; "" for nothing."""
+    """What of these settings the arithmetic of needs.py, plain LoRA, leaves out; "" for nothing."""
     if sizes.method != "lora":
         return f"method: {sizes.method}"
     if sizes.quantization == "int8":
         return "quantization: int8"
-    names = {"use_dora": "DoRA", "token_ids": "training token rows", "rank_pattern": "rank_pattern"}
-    names["init"] = "the beginning of PiSSA"
-    return next(
-        (words for name, words in names.items() if sizes.lora.get(name) not in (None, "zero", False, {}, [])), ""
-    )
+    names = {"use_dora": "DoRA", "init": "the beginning of PiSSA"}
+    return next((words for name, words in names.items() if sizes.lora.get(name) not in (None, "zero", False)), "")
 
 
 def _without_numbers(why: str, sizes: Sizes) -> str:

@@ -22,6 +22,9 @@ from peft import PeftModel
 from peft.utils.other import TrainableTokensWrapper
 from transformers import PreTrainedModel
 
+from codeup.chat import Renderer
+from codeup.errors import UserError
+
 QUANTILE = 0.05
 SHARE = 0.5
 ROWS = 8192
@@ -31,6 +34,17 @@ REMEDIES = (
     "Remedies: (1) template: alpaca, which is plain text; (2) lora.trainable_tokens: template with token_init: mean, "
     "which trains these rows from the mean of the others; (3) method: full, which trains embedding and head whole."
 )
+
+
+def token_ids(wanted: str | Sequence[str | int], renderer: Renderer) -> list[int]:
+    """Ids of the rows to train. UserError for a token the tokenizer has not as one."""
+    if isinstance(wanted, str):
+        return sorted(renderer.special_tokens.values()) if wanted == "template" else []
+    known = renderer.tokenizer.get_vocab()
+    unknown = [token for token in wanted if isinstance(token, str) and token not in known]
+    if unknown:
+        raise UserError(f"the tokenizer has no token {unknown[0]!r}", where="lora.trainable_tokens")
+    return sorted({known[token] if isinstance(token, str) else token for token in wanted})
 
 
 def spreads(weight: torch.Tensor) -> torch.Tensor:
