@@ -83,7 +83,7 @@ def test_a_cluster_is_read_as_nodes_gpus_and_kind() -> None:
     assert (name, found.nodes, found.per_node, found.ranks) == ("a100-80", 2, 8, 16)
     assert found.flops == pytest.approx(156e12)
     assert found.ring == pytest.approx(100e9 / 8 * clusters.SHARE)
-    for wrong in ("8xh100", "0x8xh100", "8x8", "axbxh100", "8x-8xh100"):
+    for wrong in ("8xh100", "0x8xh100", "8x8", "axbxh100", "8x-8xh100", "²x8xH100", "99999x99999xh100"):
         with pytest.raises(UserError, match="no cluster"):
             clusters.find_cluster(wrong, utilisation=0.5)
     with pytest.raises(UserError, match="no GPU"):
@@ -105,10 +105,18 @@ def test_a_large_batch_multiplies_longer_than_it_reads() -> None:
     assert many > one
 
 
-def scaled(cluster: str, *overrides: str) -> planning.ClusterPlan:
+def plan(gpu: str, *overrides: str) -> tuple[recipes.Recipe, planning.StudyPlan]:
     recipe = recipes.load(ROOT / "recipes" / "codeup-llama3-8b.yaml", list(overrides))
-    planned = planning.plan_study(recipe, study.compile_recipe(recipe), {}, gpu="h100")
+    return recipe, planning.plan_study(recipe, study.compile_recipe(recipe), {}, gpu=gpu)
+
+
+def scaled(cluster: str, *overrides: str) -> planning.ClusterPlan:
+    recipe, planned = plan("h100", *overrides)
     return planning.plan_cluster(recipe, planned, cluster, utilisation=planning.UTILISATION)
+
+
+def of_strategies(found: planning.ClusterPlan) -> dict[str, planning.OnCluster]:
+    return {one.strategy: one for one in found.stages if one.stage == "instruct"}
 
 
 LARGE = ("stages.instruct.batch_tokens=524288",)
@@ -125,6 +133,52 @@ def test_the_pages_figures_are_those_of_the_plan(cluster: str, overrides: tuple[
     lines = [line for line in cluster_lines(scaled(cluster, *overrides)) if line.startswith("instruct  ")]
     for line in lines[:rows]:
         assert line in page, line
+
+
+def test_the_example_of_the_module_is_what_the_plan_says() -> None:
+    step = of_strategies(scaled("8x8xH100", *LARGE))["ddp"].step
+    text = f"compute {step.compute_s:.3f} s + sum of 336 MB of gradients {step.exchange_s:.3f} s"
+    assert f"{text} + waiting for the slowest of 64 (2 % jitter) {step.waiting_s:.3f} s" in (clusters.__doc__ or "")
+
+
+@pytest.mark.parametrize("own", [(), ("strategy=fsdp2", "devices=64")], ids=["ddp", "fsdp2"])
+def test_memory_of_a_strategy_is_the_same_whatever_the_recipe_says(own: tuple[str, ...]) -> None:
+    """70B: 294.6 GiB whole. In 64 shares the layers are the library's, which keep more: 346.7."""
+    found = {
+        name: f"{one.needs / needs.GIB:.1f}" for name, one in of_strategies(scaled("8x8xH100", *BIG, *own)).items()
+    }
+    assert (found["ddp"], found["fsdp2"], found["deepspeed-zero3"]) == ("294.6", "346.7", "346.7")
+
+
+def test_what_more_cards_save_is_their_share_of_the_layers() -> None:
+    """80 layers of 855,654,400 parameters in bf16: an eighth of them on 8 cards, a 64th on 64."""
+    eight, many = (of_strategies(scaled(f"{nodes}x8xH100", *BIG))["fsdp2"].needs for nodes in (1, 8))
+    assert eight - many == 2 * 80 * 855_654_400 // 8 - 2 * 80 * 855_654_400 // 64 == 14_973_952_000
+
+
+def test_only_the_layers_of_a_shared_out_base_travel() -> None:
+    """8B: 32 layers of 218,112,000 parameters are 13.96 GB, of which each GPU gets 63 of 64 parts over 37.5 GB/s, twice
+    for a micro-batch of 8,192 tokens that is computed in 0.574 s; then the sum of the gradients.
+    """
+    _, planned = plan("h100", *LARGE)
+    assert planned.stages[0].load.layers == 2 * 32 * 218_112_000 == 13_959_168_000
+    found = of_strategies(scaled("8x8xH100", *LARGE))
+    gather_s = 63 / 64 * 13.959168e9 / 37.5e9 + 63 * 10e-6
+    waited_s = 2 * gather_s - found["fsdp2"].step.compute_s
+    assert found["fsdp2"].step.exchange_s == pytest.approx(waited_s + found["ddp"].step.exchange_s)
+    assert f"{found['fsdp2'].step.exchange_s:.2f}" == "0.18"
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_eight_cards_take_as_long_by_either_question(strategy: str) -> None:
+    """A step of 32,768 tokens has four pieces of 8,192 where something is drawn, so that four cards are idle: 4.57 h of
+    one card / 4 is 1.14, and 1.17 with exchange and waiting. Else there are eight packs, and 0.57 become 0.59.
+    """
+    for dropout, hours in ((0.05, "1.17"), (0.0, "0.59")):
+        settings = [f"strategy={strategy}", f"stages.instruct.lora.dropout={dropout}"]
+        fit = plan("8xH100", *settings)[1].stages[0].fits[0]
+        assert fit.hours == of_strategies(scaled("1x8xH100", *settings))[strategy].hours
+        assert f"{fit.hours:.2f}" == hours
 
 
 def test_what_is_drawn_at_random_keeps_micro_batches_whole() -> None:

@@ -31,6 +31,46 @@ def test_the_studys_adapter_without_gate_proj() -> None:
     assert needs.lora_parameters(LLAMA, 32, targets) == 65_011_712
 
 
+def test_ranks_of_a_pattern_are_counted() -> None:
+    """q_proj of rank 256 in 32 layers: 83,886,080 - 32 x 32 x 8,192 + 32 x 256 x 8,192, sums and moments of as many."""
+    assert needs.lora_parameters(LLAMA, 32, rank_pattern={"q_proj": 256}) == 142_606_336
+    found = needs.memory(LLAMA, r=32, rank_pattern={"q_proj": 256}, tokens=4096, bytes_per_weight=2)
+    assert (found.gradients, found.optimizer) == (4 * 142_606_336, 8 * 142_606_336)
+
+
+def test_a_pattern_for_one_layer_is_kept_by_that_layer() -> None:
+    """TWO, rank 3 and, in the second layer, 5 for `up_proj` (4 x 6): 2 x 10 parameters more, 2 numbers more a token."""
+    pattern = {"layers.1.mlp.up_proj": 5}
+    assert needs.lora_parameters(TWO, 3, rank_pattern=pattern) == needs.lora_parameters(TWO, 3) + 20
+    plain, other = (
+        needs.memory(TWO, r=3, rank_pattern=found, tokens=7, bytes_per_weight=2).activations for found in ({}, pattern)
+    )
+    assert other == plain + 7 * 2 * 2
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_patterns_and_token_rows_are_counted_as_training_makes_them(tied: bool, tmp_path: Path) -> None:
+    from train_models import tiny_llama
+
+    from codeup.train import lora
+
+    pattern = {"layers.0.self_attn.q_proj": 5, r".*\.1\.mlp\.(up|down)_proj": 3, "k_proj": 1}
+    model = tiny_llama(tie_word_embeddings=tied)
+    shape = needs.shape_of(model.config.to_dict())
+    adapter = lora.attach(model, r=2, alpha=4, rank_pattern=pattern, token_ids=[1, 7, 9])
+    trained = sum(p.numel() for p in {id(p): p for p in adapter.parameters() if p.requires_grad}.values())
+    counted = needs.lora_parameters(shape, 2, rank_pattern=pattern) + needs.token_row_parameters(shape, 3)
+    assert counted == trained
+
+
+def test_token_rows_are_trained_like_the_adapter() -> None:
+    """TWO: 3 rows of 4 in embedding and head; the gradient of 7 hidden states of 4 is then made in fp32."""
+    plain, rows = (needs.memory(TWO, r=3, token_rows=k, tokens=7, bytes_per_weight=2) for k in (0, 3))
+    assert rows.optimizer - plain.optimizer == 8 * 24
+    assert rows.gradients - plain.gradients == 4 * 24
+    assert rows.logits - plain.logits == 7 * 4 * 2
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -237,11 +277,12 @@ def test_a_number_of_cards_is_read_before_or_behind_the_name(said: str, key: str
     assert needs.find_gpus(said) == (key, count)
 
 
-def test_eight_cards_take_an_eighth_of_the_hours_and_cost_the_same(tmp_path: Path) -> None:
+def test_eight_cards_are_paid_though_some_are_idle(tmp_path: Path) -> None:
+    """Hours of several cards: test_cluster.py."""
     one, eight = plan(tmp_path, gpu="h100", price=2.0), plan(tmp_path, gpu="8xh100", price=2.0)
     a, b = one.stages[0].fits[0], eight.stages[0].fits[0]
-    assert a.hours is not None and b.hours is not None and b.machine == "8 × H100 80 GB"
-    assert (b.hours, b.cost, b.needs) == (pytest.approx(a.hours / 8), pytest.approx(a.cost), a.needs)
+    assert b.hours is not None and b.machine == "8 × H100 80 GB"
+    assert (b.cost, b.needs) == (pytest.approx(b.hours * 8 * 2.0), a.needs)
     with pytest.raises(UserError, match="no number of cards"):
         plan(tmp_path, gpu="0xh100")
 
@@ -277,6 +318,53 @@ def test_cards_of_this_machine_are_listed_by_the_drivers_tool(tmp_path: Path, mo
     fits = {fit.machine: fit for fit in plan(tmp_path).stages[0].fits}
     assert fits["here: NVIDIA X"].has == 24 * 2**30
     assert "here: NVIDIA Y" not in fits
+
+
+def test_a_card_of_this_machine_is_alone_whatever_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares are for eight H100; the card here has the whole base."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA X, 24576'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    whole, shared = plan(tmp_path, gpu="h100"), plan(tmp_path, "strategy=fsdp2", gpu="8xh100")
+    needed = [{fit.machine: fit.needs for fit in found.stages[0].fits} for found in (whole, shared)]
+    assert needed[0]["H100 80 GB"] != needed[1]["8 × H100 80 GB"]
+    for here in ("here: NVIDIA X", "here: CPU, free RAM"):
+        assert needed[0][here] == needed[1][here]
+
+
+@pytest.mark.parametrize(
+    ("base", "template", "wanted", "rows"),
+    [("meta-llama/Meta-Llama-3-8B", "llama3", "template", 4), ("meta-llama/Meta-Llama-3-8B", "alpaca", "template", 2),
+     ("meta-llama/Meta-Llama-3-8B", "alpaca", "[a,b,7]", 3), ("nano-base", "llama3", "template", 4),
+     ("nano-base", "alpaca", "['<|eot_id|>',3,5]", 2)],
+)  # fmt: skip
+def test_rows_of_tokens_are_trainable_and_summed(
+    base: str, template: str, wanted: str, rows: int, tmp_path: Path
+) -> None:
+    """llama3 writes a BOS and three markers, alpaca a BOS and the end; in nano-base <|eot_id|> is token 5. Rows are in
+    embedding and head.
+    """
+    settings = [f"model.base={base}", f"model.template={template}"]
+    plain = plan(tmp_path, *settings).stages[0]
+    found = plan(tmp_path, *settings, f"stages.a.lora.trainable_tokens={wanted}").stages[0]
+    numbers = 2 * rows * (4096 if base.startswith("meta") else 192)
+    assert found.trainable - plain.trainable == found.load.trainable - plain.load.trainable == numbers
+    assert found.gpu.optimizer - plain.gpu.optimizer == 8 * numbers
+
+
+def test_a_rank_pattern_reaches_memory_and_exchange(tmp_path: Path) -> None:
+    """8B, rank 32: 142,606,336 with q_proj of 256."""
+    settings = [
+        "model.base=meta-llama/Meta-Llama-3-8B",
+        "stages.a.lora.r=32",
+        "stages.a.lora.rank_pattern={q_proj: 256}",
+    ]
+    found = plan(tmp_path, *settings).stages[0]
+    assert found.trainable == found.load.trainable == 142_606_336
+    assert found.gpu.optimizer == found.cpu.optimizer == 8 * 142_606_336
 
 
 def test_hours_in_fp32_are_not_taken_from_bf16_peaks(tmp_path: Path) -> None:

@@ -399,13 +399,21 @@ def test_a_family_that_the_plan_does_not_know_gets_advice_without_numbers(tmp_pa
     assert "lower micro_batch_tokens" in line and "'opt' model cannot be computed" in line
 
 
+def test_the_advice_counts_token_rows_and_ranks_of_a_pattern(tmp_path: Path) -> None:
+    save_tiny_llama(tmp_path)
+    own: list[dict[str, Any]] = [{}, {"token_ids": [3]}, {"rank_pattern": {"q_proj": 1 << 20}}]
+    lora = {"r": 2, "targets": "all-linear", "dropout": 0.05}
+    plain, rows, wide = (advice(tmp_path, lora=lora | more)[0] for more in own)
+    assert "It needs about" in rows and "Without numbers" not in rows
+    assert "optimizer" in wide and "optimizer" not in plain
+
+
 @pytest.mark.parametrize(
     ("changes", "why", "last"),
     [
         ({"method": "full"}, "method: full", "true, set method: lora. Without"),
         ({"quantization": "int8"}, "quantization: int8", "true, set quantization: nf4. Without"),
         ({"lora": {"use_dora": True}, "quantization": "nf4"}, "DoRA", "true. Without"),
-        ({"lora": {"token_ids": [3]}}, "training token rows", "true, set quantization: nf4. Without"),
         ({"lora": {"init": "pissa"}}, "the beginning of PiSSA", "true. Without"),
     ],
 )
