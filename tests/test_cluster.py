@@ -150,6 +150,12 @@ def test_memory_of_a_strategy_is_the_same_whatever_the_recipe_says(own: tuple[st
     assert (found["ddp"], found["fsdp2"], found["deepspeed-zero3"]) == ("294.6", "346.7", "346.7")
 
 
+def test_a_strategy_that_a_recipe_cannot_have_is_not_planned() -> None:
+    """A base in 4 bits is not shared out, and rows of tokens are not trained beside a base in shares."""
+    for settings in (["model.quantization=nf4"], ["stages.instruct.lora.trainable_tokens=template"]):
+        assert list(of_strategies(scaled("1x8xH100", *settings))) == ["ddp", "deepspeed-zero2"]
+
+
 def test_what_more_cards_save_is_their_share_of_the_layers() -> None:
     """80 layers of 855,654,400 parameters in bf16: an eighth of them on 8 cards, a 64th on 64."""
     eight, many = (of_strategies(scaled(f"{nodes}x8xH100", *BIG))["fsdp2"].needs for nodes in (1, 8))

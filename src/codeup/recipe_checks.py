@@ -17,7 +17,7 @@ from codeup.errors import UserError
 from codeup.recipe_text import Path_, Problem, did_you_mean, section_at
 
 if TYPE_CHECKING:
-    from codeup.recipe import Recipe
+    from codeup.recipe import Recipe, Stage
 
 SHARING_THE_BASE = ("fsdp2", "deepspeed-zero3")
 """Strategies under which no device holds the whole base."""
@@ -280,6 +280,25 @@ def conflicts(
     return found
 
 
+def stage_conflicts(recipe: Recipe, stage: Stage, strategy: str) -> list[tuple[str, str]]:
+    """Settings of a stage that do not work together under this strategy, as (setting, why)."""
+    found = conflicts(
+        method=stage.method,
+        quantization=recipe.model.quantization,
+        dora=stage.lora.dora,
+        init=stage.lora.init,
+        trains_tokens=stage.lora.trainable_tokens not in ("none", []),
+        token_init=stage.lora.token_init,
+        strategy=strategy,
+    )
+    if strategy in SHARING_THE_BASE and stage.select_by == "pass@1":
+        shared = f"pass@1 needs the whole model on one device; strategy {strategy} shares it out"
+        found.append(("select_by", shared))
+    if stage.method == "full" and stage.lora != type(stage.lora)():
+        found.append(("lora", "method: full trains no adapter; leave these settings out"))
+    return found
+
+
 def check_conflicts(recipe: Recipe) -> list[Problem]:
     """Settings of a recipe, valid each by itself, that do not work together."""
     problems = []
@@ -289,20 +308,7 @@ def check_conflicts(recipe: Recipe) -> list[Problem]:
             place = ("data", name, "sources", without[0])
             problems.append(Problem(place, "has no weight, and other sources of this data have one"))
     for at, stage in enumerate(recipe.stages):
-        found = conflicts(
-            method=stage.method,
-            quantization=recipe.model.quantization,
-            dora=stage.lora.dora,
-            init=stage.lora.init,
-            trains_tokens=stage.lora.trainable_tokens not in ("none", []),
-            token_init=stage.lora.token_init,
-            strategy=recipe.strategy,
-        )
-        if recipe.strategy in SHARING_THE_BASE and stage.select_by == "pass@1":
-            shared = f"pass@1 needs the whole model on one device; strategy {recipe.strategy} shares it out"
-            found.append(("select_by", shared))
-        if stage.method == "full" and stage.lora != type(stage.lora)():
-            found.append(("lora", "method: full trains no adapter; leave these settings out"))
+        found = stage_conflicts(recipe, stage, recipe.strategy)
         problems += [Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
     written: dict[str, tuple[str, ...]] = {}
     for chain in recipe.prefixes():

@@ -1,6 +1,6 @@
 """A study's stages on a cluster: one step by part, memory of a GPU, hours; and what goes on around the training.
 
-    recipe, StudyPlan, "8x8xH100" -> for each stage and strategy: Step (cluster.py), memory, hours -> ClusterPlan
+    recipe, StudyPlan, "8x8xH100" -> for each stage and strategy it allows: Step (cluster.py), memory, hours -> ClusterPlan
                                      rows, answers and programs per second (pipeline.py)
 
 Micro-batches are dealt as train/packing.py deals them: where something is drawn at random (dropout, NEFTune) they stay
@@ -20,6 +20,7 @@ from codeup.planning.cluster import Cluster, Step, Strategy
 from codeup.planning.machines import hours_on
 from codeup.planning.results import StageNeeds, StudyPlan
 from codeup.planning.study import memory_of
+from codeup.recipe_checks import stage_conflicts
 from codeup.train import needs
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -83,7 +84,7 @@ def _on_cluster(
     recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape, gpu: str, cluster: Cluster
 ) -> Iterator[OnCluster]:
     alone = hours_on(planned, clusters.alone(cluster.flops), "ddp")
-    for strategy in STRATEGIES:
+    for strategy in (each for each in STRATEGIES if not stage_conflicts(recipe, stage, each)):
         step = clusters.step(cluster, planned.load, strategy)
         size = memory_of(
             recipe, stage, shape, planned.micro_batch, cuda=True, devices=cluster.ranks, strategy=strategy
