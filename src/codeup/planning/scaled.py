@@ -1,6 +1,6 @@
 """A study's stages on a cluster: one step by part, memory of a GPU, hours; and what goes on around the training.
 
-    recipe, StudyPlan, "8x8xH100" -> for each stage and strategy it allows: Step (cluster.py), memory, hours -> ClusterPlan
+    recipe, StudyPlan, "8x8xH100" -> for each stage and strategy: Step (cluster.py), memory, hours -> ClusterPlan
                                      rows, answers and programs per second (pipeline.py)
 
 Micro-batches are dealt as train/packing.py deals them: where something is drawn at random (dropout, NEFTune) they stay
