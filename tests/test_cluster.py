@@ -16,6 +16,7 @@ from codeup.errors import UserError
 from codeup.planning import cluster as clusters
 from codeup.planning import pipeline
 from codeup.planning.cluster import Cluster, Load
+from codeup.planning.scaled import OnCluster
 from codeup.train import needs
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ def scaled(cluster: str, *overrides: str) -> planning.ClusterPlan:
     return planning.plan_cluster(recipe, planned, cluster, utilisation=planning.UTILISATION)
 
 
-def of_strategies(found: planning.ClusterPlan) -> dict[str, planning.OnCluster]:
+def of_strategies(found: planning.ClusterPlan) -> dict[str, OnCluster]:
     return {one.strategy: one for one in found.stages if one.stage == "instruct"}
 
 
