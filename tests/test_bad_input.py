@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from codeup.cli.app import app
+
 ROWS = [
     {
         "task_id": f"T/{n}",
@@ -169,10 +171,42 @@ def test_a_place_that_cannot_be_written_is_found_before_work_begins(tmp_path: Pa
         (["--tasks", ","], "no task is named"),
         (["--limit", "0"], "limit is 0"),
         (["--limit", "1", "--tasks", "T/0"], "give one of --tasks and --limit"),
+        (["--base-only"], "--base-only: this benchmark has one set of tests"),
+        (["--compat", "evalplus-0.3.1"], "--compat: there are no rules 'evalplus-0.3.1' for this benchmark"),
+        (["--executor", "nowhere"], "'nowhere' is no executor"),
+        (["--benchmark", "os.path"], "the module 'os.path' is no benchmark: it has no load"),
     ],
 )
-def test_a_subset_that_cannot_be_is_refused(tmp_path: Path, argv: list[str], message: str) -> None:
+def test_an_option_that_cannot_be_is_refused(tmp_path: Path, argv: list[str], message: str) -> None:
     case = Case(tmp_path)
     done = case.run(*argv)
     assert done.returncode == 2 and message in done.stderr, done.stderr
     assert (case.out / "verdicts.jsonl").read_text() == KEPT
+
+
+def test_a_byte_order_mark_before_the_samples_is_no_part_of_them(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    case.samples.write_bytes(b"\xef\xbb\xbf" + case.samples.read_bytes())
+    assert case.run().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [("s.jsonl/x.html", "s.jsonl: cannot be written to"), ("", "this is a folder"),
+     ("folder", "folder: this is a folder"), ("dangling/x.html", "dangling: cannot be written to")],
+)  # fmt: skip
+def test_a_page_that_cannot_be_written_leaves_no_trace(
+    page: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(tmp_path)
+    rows = [{"task_id": "T/0", "index": 0, "outcome": "PASSED", "checks": 1, "detail": "", "seconds": 0.1}]
+    case.lines(case.out / "verdicts.jsonl", rows)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at all")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as ended:
+        app(["compare", str(case.out), str(case.out), "--html", page])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before

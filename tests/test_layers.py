@@ -19,6 +19,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     ("recipe", "recipe_text"),
+    ("recipe", "executors"),
     ("recipe", "recipe_checks"),
     ("recipe_checks", "recipe_text"),
     ("recipe_checks", "recipe"),

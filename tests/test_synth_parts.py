@@ -138,15 +138,17 @@ def test_a_folder_belongs_to_its_settings_and_to_one_run(tmp_path: Path) -> None
     settings = Settings("evol", tmp_path / "s.jsonl", "m", rows=5)
     out = tmp_path / "out"
     with alone(out):
-        belongs(out, settings)
-        belongs(out, Settings("evol", tmp_path / "s.jsonl", "m", rows=50))
+        belongs(out, settings, answered=1)
+        belongs(out, Settings("evol", tmp_path / "s.jsonl", "m", rows=50), answered=1)
         with pytest.raises(UserError, match=r"other settings \(model, temperature\)"):
-            belongs(out, Settings("evol", tmp_path / "s.jsonl", "n", temperature=0.1))
+            belongs(out, Settings("evol", tmp_path / "s.jsonl", "n", temperature=0.1), answered=1)
         (tmp_path / "s.jsonl").write_text('{"instruction": "y"}\n')
         with pytest.raises(UserError, match=r"other settings \(seeds\)"):
-            belongs(out, settings)
+            belongs(out, settings, answered=1)
         with pytest.raises(UserError, match="another run"), alone(out):
             pass
+        belongs(out, settings, answered=0)  # nothing was asked yet: a run that could not begin leaves no claim
+        belongs(out, settings, answered=1)
     with alone(out):
         pass
 

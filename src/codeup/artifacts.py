@@ -216,7 +216,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file atomically: temporary name, fsync, rename, fsync of the folder."""
+    """Replace a file atomically: temporary name, fsync, rename, fsync of the folder. Raises UserError."""
+    if path.is_dir():
+        raise UserError("this is a folder", where=str(path), mend="name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -227,7 +229,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UserError(
-            f"cannot write ({error.strerror})", where=str(path), mend="free disk space or choose another run_dir"
+            f"cannot write ({error.strerror})", where=str(path), mend="free disk space, or name another place"
         ) from None
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:

@@ -27,6 +27,9 @@ KINDS = {
 }
 """What can be extended by one file, and the package the file lives in."""
 
+NEEDED = {"sources": ("convert",), "benchmarks": ("load",)}
+"""What a module of the user's own must have."""
+
 
 def module_name(name: str) -> str:
     """The Python spelling of a plugin's name.
@@ -71,7 +74,11 @@ def check(kind: str, name: str) -> None:
 def load(kind: str, name: str) -> ModuleType:
     """Import the module behind a name. Raises UserError for an unknown name, listing the known ones."""
     check(kind, name)
-    return importlib.import_module(name if "." in name else f"{KINDS[kind]}.{module_name(name)}")
+    module = importlib.import_module(name if "." in name else f"{KINDS[kind]}.{module_name(name)}")
+    if lacking := [each for each in NEEDED.get(kind, ()) if not hasattr(module, each)]:
+        mend = f"name a module with {', '.join(NEEDED[kind])}, or one of `codeup list {kind}`"
+        raise UserError(f"the module {name!r} is no {kind[:-1]}: it has no {', '.join(lacking)}", mend=mend)
+    return module
 
 
 def _folder(kind: str) -> Path:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from codeup import executors
 from codeup import recipe_checks as checks
 from codeup import recipe_text as text
 from codeup.errors import UserError
@@ -23,7 +24,6 @@ from codeup.errors import UserError
 Template = Literal["alpaca", "llama3", "chatml"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
 """Names become parts of folder names, so they hold letters, digits, `_`, `.` and `-` only."""
-EXECUTOR = r"^(local|ray|(ray://)?[A-Za-z0-9_.\[\]:-]+:[0-9]+)$"
 
 
 class Section(BaseModel):
@@ -346,7 +346,7 @@ class Recipe(Section):
         description="train and evaluate every variant once per seed, as VARIANT@SEED; data is prepared with `seed`",
     )
     run_dir: str | None = Field(None, description="where everything is written; default runs/NAME")
-    executor: Annotated[str, StringConstraints(pattern=EXECUTOR)] = Field(
+    executor: Annotated[str, StringConstraints(pattern=executors.NAMES)] = Field(
         "local",
         description="who prepares data, generates and judges: local (this machine), ray (the cluster of RAY_ADDRESS, "
         "or one started here), or the address of a Ray cluster, ray://HOST:PORT or HOST:PORT",

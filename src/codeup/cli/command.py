@@ -33,6 +33,7 @@ Settings = Annotated[
 
 MISSED, INTERRUPTED = 3, 130
 ELSEWHERE = "name another place, or change who may use this one"
+FULL = "free disk space and run the same command again, or name another place"
 PLACES = {
     errno.EACCES: ELSEWHERE,
     errno.EPERM: ELSEWHERE,
@@ -40,6 +41,10 @@ PLACES = {
     errno.ENOTDIR: "a part of this path is a file: name another place",
     errno.EISDIR: "this is a folder: name a file",
     errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOENT: "a part of this path is missing: make the folder, or name another place",
+    errno.EEXIST: "something else is there: name another place",
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
 }
 """Errors of the file system that a person can mend, with how; BrokenPipeError and bugs are none of them."""
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,12 +71,11 @@ def guarded(command: F) -> F:
                 raise
             raise typer.Exit(0) from None
         except OSError as error:
-            if error.errno not in PLACES or not error.filename:
+            mend = PLACES.get(error.errno or 0)
+            if mend is None or not (error.filename or mend is FULL):
                 raise
-            print(
-                f"error: {error.filename}: {os.strerror(error.errno)}\n  to mend: {PLACES[error.errno]}",
-                file=sys.stderr,
-            )
+            where = f"{error.filename}: " if error.filename else ""  # writing to an open file names none
+            print(f"error: {where}{error.strerror}\n  to mend: {mend}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return wrapped  # type: ignore[return-value]

@@ -30,7 +30,16 @@ from codeup.evaluate import answers as kept
 from codeup.evaluate import elsewhere, evalplus_results, truth, whole
 from codeup.evaluate.generate import meta_path, prompt_text
 from codeup.evaluate.other_extractions import would_pass
-from codeup.evaluate.programs import SuiteRules, any_job, costs, has_suites, judge_programs, limits_for, suite_job
+from codeup.evaluate.programs import (
+    SuiteRules,
+    any_job,
+    check_rules,
+    costs,
+    has_suites,
+    judge_programs,
+    limits_for,
+    suite_job,
+)
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
 from codeup.evaluate.subset import described
 from codeup.executors import Executor
@@ -77,6 +86,7 @@ def judge_samples(
     Raises UserError for a file that does not fit, WorkFailed when the sandbox fails; verdicts reached before are kept.
     """
     rules = rules or SuiteRules()
+    check_rules(data.problems, rules)
     if data.problems and has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
     elif any(map(whole.needs_tools, data.problems)):

@@ -123,6 +123,16 @@ def suite_job(
     )  # fmt: skip
 
 
+def check_rules(problems: Sequence[Problem], rules: SuiteRules) -> None:
+    """Raise UserError for rules that would not be read: of suites where there are none, or that nobody knows."""
+    if not problems or has_suites(problems[0]):
+        return
+    for option, given in (("--base-only", rules.base_only), ("--all-inputs", rules.all_inputs)):
+        if given:
+            raise UserError("this benchmark has one set of tests", where=option, mend="leave it out")
+    whole.rules(problems[0], rules.compat)
+
+
 def limits_for(problems: Sequence[Problem], rules: SuiteRules) -> Limits:
     """Limits of the process: for suites, room for their own limits, which are per call and per suite."""
     if any(map(whole.needs_tools, problems)):

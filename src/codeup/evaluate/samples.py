@@ -45,7 +45,7 @@ def read_lines(path: Path, *, drop_unfinished: bool = False) -> list[dict[str, A
 def numbered_lines(path: Path, *, drop_unfinished: bool = False) -> list[tuple[int, dict[str, Any]]]:
     """`read_lines` with the number of each row's line, counted from 1; empty lines count and hold no row."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UserError("no such file of samples", where=str(path)) from None
     except OSError as error:

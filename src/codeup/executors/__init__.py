@@ -12,6 +12,7 @@ Not covered: training, whose processes speak to each other (train/).
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 from codeup.errors import UserError, installs
 
 LOCAL = "local"
+NAMES = r"^(local|ray|(ray://)?[A-Za-z0-9_.\[\]:-]+:[0-9]+)$"
 
 
 class Crew(Protocol):
@@ -95,8 +97,10 @@ def crew_of(
 def opened(name: str, replicas: int | None = None) -> Iterator[Executor | None]:
     """The executor of a recipe; None for local. Nothing is connected before a crew is asked for.
 
-    `name` is local, ray, ray://HOST:PORT or HOST:PORT. Raises UserError where Ray is not installed.
+    `name` is local, ray, ray://HOST:PORT or HOST:PORT. Raises UserError for others, and where Ray is not installed.
     """
+    if not re.match(NAMES, name):
+        raise UserError(f"{name!r} is no executor", mend="local, ray, ray://HOST:PORT or HOST:PORT")
     if name == LOCAL:
         yield None
         return

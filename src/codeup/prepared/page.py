@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from codeup import artifacts
 from codeup.prepared.flow import flow
 from codeup.report import build, numbers, svg
 from codeup.report.view import visible_controls
@@ -29,7 +30,7 @@ MOST_LANGUAGES = 12
 
 def write(looks: Sequence[Mapping[str, Any]], out: Path, *, title: str) -> None:
     """Write the page of one or more datasets; the file is replaced whole."""
-    build.replace(out, render(looks, title=title).encode("utf-8", "backslashreplace"))
+    artifacts.write_bytes(out, render(looks, title=title).encode("utf-8", "backslashreplace"))
 
 
 def render(looks: Sequence[Mapping[str, Any]], *, title: str) -> str:

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from codeup import artifacts
 from codeup.report import explorer, languages, numbers, png, sections, table_files, view
 
 HERE = Path(__file__).parent
@@ -33,10 +33,10 @@ def build_report(study: Mapping[str, Any], out: Path, answers: Iterable[Mapping[
     page = render(study, answers)
     (out / "charts").mkdir(parents=True, exist_ok=True)
     for name, data in png.charts(study).items():
-        replace(out / "charts" / name, data)
+        artifacts.write_bytes(out / "charts" / name, data)
     text = json.dumps(finite(study), indent=1, allow_nan=False)
-    replace(out / "report.json", text.encode("ascii"))
-    replace(out / "report.html", page.encode("utf-8", "backslashreplace"))
+    artifacts.write_bytes(out / "report.json", text.encode("ascii"))
+    artifacts.write_bytes(out / "report.html", page.encode("utf-8", "backslashreplace"))
     return out / "report.html"
 
 
@@ -107,10 +107,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(data)
-    os.replace(beside, path)

@@ -15,8 +15,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from codeup import artifacts
 from codeup.report import numbers, svg
-from codeup.report.build import digest, environment, read, replace
+from codeup.report.build import digest, environment, read
 
 LONGEST = 20_000
 """Characters of one text on the page; more is cut, and the page says by how much."""
@@ -24,8 +25,8 @@ LONGEST = 20_000
 
 def write_comparison(found: Mapping[str, Any], out: Path) -> Path:
     """Write the page of a comparison to `out` and return its path; a file there is replaced whole."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace(out, render(found).encode("utf-8", "backslashreplace"))
+    artifacts.make_folder(out.parent)
+    artifacts.write_bytes(out, render(found).encode("utf-8", "backslashreplace"))
     return out
 
 

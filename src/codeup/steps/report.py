@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from codeup import __version__, stats
+from codeup import __version__, artifacts, stats
 from codeup.types import Artifact, Context
 
 CODE = ("report", "steps/report.py", "stats.py", "evaluate/answers.py")
@@ -43,13 +43,13 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write report.html, report.json, charts/ and table.json, .csv, .md and .txt."""
-    from codeup.report.build import build_report, replace
+    from codeup.report.build import build_report
     from codeup.report.table_files import written
 
     study = assemble(spec, context)
     build_report(study, context.folder, itertools.islice(_answers(context), MOST_ANSWERS))
     for name, text in written(study).items():
-        replace(context.folder / name, text.encode())
+        artifacts.write_bytes(context.folder / name, text.encode())
     return {"scores": len(study["scores"]), "comparisons": len(study["comparisons"])}
 
 

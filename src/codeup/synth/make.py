@@ -53,7 +53,7 @@ def synthesize(
     """
     if budget.max_requests is None:
         budget.max_requests = REQUESTS_PER_ROW * settings.rows
-    belongs(out, settings)
+    belongs(out, settings, answered=endpoint.cache.answered())
     begun, stopped = time.time(), "failed"
     emit(Event("start", step))
     try:

@@ -79,12 +79,12 @@ class Settings:
         return {name: value for name, value in body.items() if value is not None}
 
 
-def belongs(out: Path, settings: Settings) -> None:
-    """Give a folder to these settings. Raises UserError where it has others."""
+def belongs(out: Path, settings: Settings, *, answered: int) -> None:
+    """Give a folder to these settings. Raises UserError where it has others, and `answered` requests under them."""
     path, now = out / "settings.json", settings.identity()
     before = _read(path)
     other = sorted(name for name in now if before.get(name) != now[name])
-    if before and other:
+    if before and other and answered:
         what = f"holds rows made with other settings ({', '.join(other)})"
         raise UserError(what, where=str(out), mend="name another folder, or the same settings")
     if other:
