@@ -273,6 +273,7 @@ def test_precision_and_quantisation(folder: Path) -> None:
     assert converted(folder, {"bf16": True}).model.dtype == "bfloat16"
     assert converted(folder, {"pure_bf16": True, "fp16": False}).model.dtype == "bfloat16"
     assert converted(folder, {"quantization_bit": 4, "quantization_type": "nf4"}).model.quantization == "nf4"
+    assert converted(folder, {"quantization_bit": 8}).model.quantization == "int8"
 
 
 def test_a_revision_of_the_base_is_kept_and_main_is_none(folder: Path) -> None:
@@ -304,13 +305,13 @@ def test_batch_tokens_are_rows_times_tokens_but_one_pack_at_least(folder: Path) 
         ({"num_train_epochs": 2.5}, "num_train_epochs: 2.5: only whole epochs"),
         ({"max_steps": 100}, "sft.yaml:12: max_steps: 100 would not be the same here"),
         ({"lr_scheduler_type": "polynomial"}, "'polynomial' does not exist here"),
-        ({"quantization_bit": 8}, "quantization_bit: 8 does not exist here"),
+        ({"quantization_bit": 3}, "quantization_bit: 3 does not exist here"),
         ({"optim": "adamw_8bit"}, "optim: 'adamw_8bit' would not be the same here"),
         ({"adam_beta2": 0.95}, "adam_beta2: 0.95 would not be the same here"),
         ({"fp16": True}, "write bf16: true"),
         ({"use_dora": True}, "use_dora: True would not be the same here"),
         ({"train_on_prompt": True}, "only answers are learned here"),
-        ({"load_best_model_at_end": True}, "the adapter of the last step is kept"),
+        ({"load_best_model_at_end": True}, "write stages.select_by: eval_loss"),
         ({"lora_rnak": 8}, "sft.yaml:12: lora_rnak: unknown key; did you mean 'lora_rank'?"),
         ({"learning_rate": "fast"}, "learning_rate: should be a number, not 'fast'"),
         ({"bf16": "yes"}, "bf16: should be true or false, not 'yes'"),

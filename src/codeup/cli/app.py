@@ -153,7 +153,7 @@ def report(
 @app.command()
 @guarded
 def generate(
-    model: Annotated[str, typer.Option(help="run folder, model folder, Hub id, nano-base, or a GGUF file")],
+    model: Annotated[str, typer.Option(help="run folder, model folder, Hub id, nano, nano-base, or a GGUF file")],
     benchmark: Annotated[str, typer.Option(help="a name of `codeup list benchmarks`")],
     out: Annotated[Path, typer.Option(help="samples are appended to this JSONL file")],
     data: Annotated[Path | None, typer.Option(help="the benchmark's data file")] = None,
@@ -316,7 +316,7 @@ def chat(
 @guarded
 def serve(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base, or a GGUF file")
+        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano, nano-base, or a GGUF file")
     ],
     adapter: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="answer as NAME with this adapter; repeatable")
@@ -399,7 +399,7 @@ def judge_server(
 @app.command("list")
 @guarded
 def list_(kind: Annotated[str, typer.Argument(metavar="KIND")] = "", json: Json = False) -> None:
-    """Names that a recipe may use: sources, benchmarks, languages, engines, steps; or settings."""
+    """Names that a recipe may use: sources, rules, filters, benchmarks, languages, engines, steps; or settings."""
     from codeup.cli import about
 
     about.list_names(kind, json=json)

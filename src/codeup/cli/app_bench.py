@@ -102,7 +102,7 @@ def bench_judge_server(
 @guarded
 def bench_generate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano-base or GGUF file")
+        str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano, nano-base or GGUF file")
     ],
     gguf: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="a GGUF file to decode with llama.cpp too; repeatable")

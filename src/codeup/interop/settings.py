@@ -307,14 +307,15 @@ def _evaluations(file: File, held_out: int, steps: int | None) -> dict[str, Any]
 def _shared(file: File) -> dict[str, tuple[Any, str]]:
     """What a recipe has once: value, and the key it came from."""
     revision, bits = file.text("model_revision", "main"), file.values.get("quantization_bit")
-    if bits not in (None, 4):
-        file.wrong("quantization_bit", f"{bits!r} does not exist here; 4 does (nf4)")
+    held = {None: "none", 4: "nf4", 8: "int8"}
+    if bits not in held:
+        file.wrong("quantization_bit", f"{bits!r} does not exist here; 4 (nf4) and 8 (int8) do")
     precise = "pure_bf16" if file.flag("pure_bf16") else "bf16"
     return {
         "template": (_template(file), "template"),
         "revision": (None if revision == "main" else revision, "model_revision"),
         "dtype": ("bfloat16" if file.flag(precise) else "auto", precise),
-        "quantization": ("nf4" if bits == 4 else "none", "quantization_bit"),
+        "quantization": (held.get(bits, "none"), "quantization_bit"),
         "seed": (file.whole("seed", 42), "seed"),
     }
 
