@@ -81,6 +81,15 @@ def test_the_mended_recipe_fits_24_gb_when_activations_are_recomputed() -> None:
     assert found.stages[0].fits[0].verdict == "fits" and f"{found.stages[0].fits[0].needs / 2**30:.1f}" == "21.5"
 
 
+def test_eight_cards_have_eight_pieces_when_micro_batches_are_packs() -> None:
+    """11.16 hours with four pieces, and half of them with eight, but for exchange and waiting."""
+    settings = [f"stages.{name}.micro_batch_tokens=4096" for name in ("instruct", "math", "code")]
+    found = plan("codeup-llama3-8b", "8xa100-80", *settings)
+    assert [stage.load.units for stage in found.stages] == [8, 8, 8]
+    assert f"{found.hours['8 × A100 80 GB']['instruct-math-code']:.2f}" == "5.65"
+    assert "takes\n5.65 hours of eight A100." in DOC
+
+
 @pytest.mark.parametrize("name", [AS_PUBLISHED, "codeup-llama3-8b", "codeup-llama3-8b-24gb"])
 @pytest.mark.parametrize(
     ("gpu", "label"), [("8xa100-80", "8×A100 80 GB"), ("h100", "1×H100 80 GB"), ("rtx3090", "1×RTX 3090 24 GB")]
