@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import queue
 import subprocess
 import sys
 import time
@@ -140,3 +142,9 @@ def test_workers_end_when_the_study_is_killed(tmp_path: Path, package: Path) -> 
     study.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+def test_half_a_line_of_a_killed_worker_ends_what_it_says() -> None:
+    lines: queue.Queue[Any] = queue.Queue()
+    _crew._read(1, io.BytesIO(b'{"event": 1}\n{"event": {"ki'), lines)
+    assert [lines.get_nowait() for _ in range(lines.qsize())] == [(1, {"event": 1}), (1, None)]

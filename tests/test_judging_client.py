@@ -53,6 +53,15 @@ def test_conversations_are_judged_by_their_last_message(server: Judging) -> None
     assert judge.reward([[], []], parts, task_id=["T/1", "T/1"]) == [1.0, 0.0]
 
 
+def test_half_a_character_may_stand_anywhere_in_an_item() -> None:
+    with scripted(stream({"id": 0, "reward": 1.0}, CLOSING)) as (url, asked):
+        Judge(url).judge(
+            language="python", program="", calls=[{"arguments": [{"\ud800": ("b\udfff",)}], "expected": 1}]
+        )
+    (sent,) = json.loads(asked[0])["items"]
+    assert sent["calls"] == [{"arguments": [{"?": ["b?"]}], "expected": 1}]
+
+
 def test_half_a_character_is_an_answer_too(server: Judging) -> None:
     assert Judge(server.base).reward(["p"], [RIGHT + "\ud83d"], task_id=["T/1"]) == [1.0]
 
@@ -124,6 +133,21 @@ def test_a_busy_server_is_asked_again_when_it_said(waits: list[float]) -> None:
         assert Judge(url).judge(task_id="a", answer="x")["reward"] == 1.0
     assert waits == [7.0, 7.0]
     assert len(set(asked)) == 1
+
+
+def test_a_busy_server_is_waited_for_as_long_as_asked_whatever_the_attempts(waits: list[float]) -> None:
+    with scripted(*[BUSY] * 9, stream({"id": 0, "reward": 1.0}, CLOSING)) as (url, _):
+        assert Judge(url, attempts=1).judge(task_id="a", answer="x")["reward"] == 1.0
+    with scripted(*[BUSY] * 3) as (url, _), pytest.raises(JudgeError, match=r"after 14 s of waiting: .*busy \(429\)"):
+        Judge(url, patience_s=20).judge(task_id="a", answer="x")
+    assert waits == [7.0] * 11
+
+
+def test_health_of_a_server_that_is_away_is_an_error_of_ours() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with pytest.raises(JudgeError, match="ConnectionRefusedError"):
+        Judge(url).health()
 
 
 def test_after_a_broken_stream_only_the_rest_is_sent_again(waits: list[float]) -> None:

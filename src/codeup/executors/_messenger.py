@@ -5,7 +5,8 @@
            user what where mend | failed what        after which this process ends, and with it its workers
 
 A worker is a Ray actor. `depth` threads per worker each give it a piece and wait; when the worker is lost (its process
-or its node died), its pieces go to the others and a new one is started, up to TRIES times for a piece. The head node
+or its node died), its pieces go to the others and a new one is started, up to TRIES times for a piece; where no new one
+can be, the others go on without it. Loading may take as long as it takes, having no place only STAND_S. The head node
 is watched: without it, Ray itself would wait a minute and then end this process without a word.
 """
 
@@ -24,13 +25,17 @@ TRIES = 3
 LOOK_S, REFUSALS, SILENT_S = 1.0, 3, 40.0
 """Seconds between looks at the head node; closed ports in a row, and seconds of silence, that mean it is lost."""
 STAND_S = 120.0
-"""Seconds that workers have to stand; after them, those that do go on alone."""
+"""Seconds that the cluster has to give workers their places; after them, those that have one go on alone."""
 STORE_BYTES = 100 << 20
 """Ray's object store on this machine: pieces and results are small."""
 
 
 class Refused(Exception):
     """A message to pass on: ("user", what, where, mend) or ("failed", what)."""
+
+
+class Lost(Exception):
+    """A worker is gone, or has no place on the cluster."""
 
 
 class Messenger:
@@ -119,6 +124,9 @@ def place_class() -> Any:
     """The actor, whose code goes with it: also a node without this package can say so, by its name."""
 
     class Place:
+        def arrive(self) -> None:
+            """Answered as soon as this is on some node, before anything is loaded."""
+
         def stand(self, make: str, arguments: bytes, expected: dict[str, str]) -> tuple[str, Any]:
             import socket
 
@@ -153,12 +161,12 @@ class Crew:
         )
         self.needs, self.depth, self.disbanded = needs, depth, False
         self.pieces: queue.SimpleQueue[tuple[int, bytes, int] | None] = queue.SimpleQueue()
+        self.lock = threading.Lock()
         self.workers = [Worker(self) for _ in range(count)]
 
     def stand(self) -> list[dict[str, Any]]:
-        """Wait for the workers; what each says of itself. Those that stand later than the others are not waited for."""
-        end = time.monotonic() + STAND_S
-        refs = [worker.standing for worker in self.workers]
+        """Wait for the workers; what each says of itself. Those that get no place in time are not waited for."""
+        refs = [worker.arrived for worker in self.workers]
         ready, _ = self.ray.wait(refs, num_returns=len(refs), timeout=STAND_S)
         if not ready:
             needs = ", ".join(f"{value} {name.removeprefix('num_')}" for name, value in self.needs.items() if value)
@@ -166,10 +174,14 @@ class Crew:
             have = ", ".join(f"{free.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
             raise Refused("failed", f"no worker ({needs}) could start within {STAND_S:.0f} s; free now: {have}")
         for worker in self.workers:
-            if worker.standing not in ready:
-                self.ray.kill(worker.actor)
-        self.workers = [worker for worker in self.workers if worker.standing in ready]
-        abouts = [worker.stood(max(1.0, end - time.monotonic())) for worker in self.workers]
+            if worker.arrived not in ready:
+                self.drop(worker, "it has no place on the cluster")
+        abouts = []
+        for worker in list(self.workers):
+            try:
+                abouts.append(worker.stood())
+            except Lost as lost:
+                self.drop(worker, str(lost))
         for _ in range(self.depth):
             for worker in self.workers:
                 threading.Thread(target=self._guarded, args=(worker,), daemon=True).start()
@@ -199,11 +211,20 @@ class Crew:
                 if tries + 1 == TRIES:
                     raise Refused("failed", f"{TRIES} workers were lost at the same piece: {_first(error)}") from None
                 self.pieces.put((number, piece, tries + 1))
-                worker.renew(actor)
+                if not worker.renewed(actor):
+                    return
                 continue
             if kind != "done":
                 raise Refused(kind, *answer)
             self.messenger.say("done", number, answer)
+
+    def drop(self, worker: Worker, why: str) -> None:
+        """Go on without a worker. Raises Refused where it was the last one."""
+        with self.lock:
+            self.workers.remove(worker)
+            self.ray.kill(worker.actor)
+            if not self.workers:
+                raise Refused("failed", f"a worker could not start, and there is no other: {why}")
 
     def disband(self) -> None:
         """End the workers; pieces that are under way are given up."""
@@ -218,31 +239,38 @@ class Worker:
     """One place in a crew, and the actor that stands there now."""
 
     def __init__(self, crew: Crew) -> None:
-        self.crew, self.lock = crew, threading.Lock()
+        self.crew, self.lock, self.gone = crew, threading.Lock(), False
         self._begin()
 
     def _begin(self) -> None:
         self.actor = self.crew.actor_class.remote()
+        self.arrived = self.actor.arrive.remote()
         self.standing = self.actor.stand.remote(*self.crew.what)
 
-    def stood(self, patience_s: float) -> dict[str, Any]:
-        """What it says of itself. Raises Refused for one that refuses, or is lost before it stands."""
+    def stood(self) -> dict[str, Any]:
+        """What it says of itself once it has loaded. Raises Refused for one that refuses, Lost."""
         try:
-            kind, answer = self.crew.ray.get(self.standing, timeout=patience_s)
+            self.crew.ray.get(self.arrived, timeout=STAND_S)
+            kind, answer = self.crew.ray.get(self.standing)
         except self.crew.ray.exceptions.RayError as error:
-            raise Refused("failed", f"a worker could not start: {_first(error)}") from None
+            raise Lost(_first(error)) from None
         if kind != "done":
             raise Refused(kind, *answer)
         about: dict[str, Any] = answer
         return about
 
-    def renew(self, lost: Any) -> None:
-        """Another actor instead of the lost one, unless another thread was first."""
+    def renewed(self, lost: Any) -> bool:
+        """Whether another actor stands instead of the lost one; one thread sees to it. Raises Refused as `drop`."""
         with self.lock:
-            if self.actor is lost:
+            if self.actor is lost and not self.gone:
                 self.crew.ray.kill(lost)
                 self._begin()
-                self.stood(STAND_S)
+                try:
+                    self.stood()
+                except Lost as error:
+                    self.gone = True
+                    self.crew.drop(self, str(error))
+            return not self.gone
 
 
 def _first(error: BaseException) -> str:

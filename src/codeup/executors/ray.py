@@ -65,15 +65,19 @@ class RayExecutor:
     def crew(
         self, make: str, arguments: Mapping[str, Any], *, count: int, cpus: int = 1, gpus: int = 0, depth: int = 1
     ) -> Iterator[RayCrew]:
-        """Raises UserError for a node that refuses, WorkFailed where no worker stands after some time."""
+        """Raises UserError for a node that refuses, WorkFailed where no worker has a place after some time."""
         messenger = self._connected()
         messenger.send("crew", make, pickle.dumps(dict(arguments)), count, cpus, gpus, depth)
         try:
             (abouts,) = messenger.receive("crew")
-            yield RayCrew(messenger, abouts, len(abouts) * depth)
+            crew = RayCrew(messenger, abouts, len(abouts) * depth)
+            yield crew
         except BaseException:
             self.close()  # pieces may be under way: the workers end with the messenger
             raise
+        if crew.out:  # left before they came back
+            self.close()
+            return
         messenger.send("disband")
         messenger.receive("disbanded")
 
@@ -89,6 +93,7 @@ class RayCrew:
 
     def __init__(self, messenger: _Messenger, abouts: Sequence[Mapping[str, Any]], window: int) -> None:
         self._messenger, self.abouts, self.window = messenger, abouts, window
+        self.out: set[int] = set()
 
     def deal(self, pieces: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         return self._deal(pieces, {})
@@ -104,8 +109,7 @@ class RayCrew:
 
     def _deal(self, pieces: Iterable[Any], early: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
         """`early` are results that wait for one before them: they count as being out."""
-        waiting, out = enumerate(pieces), set[int]()
-        more = True
+        waiting, out, more = enumerate(pieces), self.out, True
         while more or out:
             while more and len(out) < self.window and len(early) < 2 * self.window:
                 piece = next(waiting, None)

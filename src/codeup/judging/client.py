@@ -4,9 +4,9 @@
     judge.judge(task_id="HumanEval/0", answer=text)["reward"]                     1.0 or 0.0
     trainer = GRPOTrainer(model, reward_funcs=judge.reward, train_dataset=rows)   rows with a column `task_id`
 
-A busy server (429) is waited for, a connection that broke is made again, and only what has no verdict yet is sent
-again: every item comes back with its own verdict, once. Where the sandbox failed, the reward is None, which TRL takes
-for "not applicable"; never 0.0. Raises JudgeError when the server refuses a request or stays away.
+A server that is busy or loading is waited for, a connection that broke is made again, and only what has no verdict yet
+is sent again: every item comes back with its own verdict, once. Where the sandbox failed, the reward is None, which TRL
+takes for "not applicable"; never 0.0. Raises JudgeError when the server refuses a request or stays away.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Judge:
     form        what a completion is: "answer" (a chat model's, code is taken out of it), "completion" (continues the
                 prompt of the problem) or "solution" (a whole program)
     batch       programs in one request, at most the server's --max-batch
-    attempts    how often a request is tried when the server is busy, away, or hangs up
+    attempts    how often a request is tried when the server is away or hangs up
+    patience_s  how long a server that is busy or loading is waited for
     timeout_s   longest silence of the server; it says something every 15 s
     """
 
@@ -43,20 +44,23 @@ class Judge:
 
     def __init__(
         self, url: str, *, token: str | None = None, benchmark: str | None = None, form: str = "answer",
-        batch: int = 256, attempts: int = 8, timeout_s: float = 60.0,
+        batch: int = 256, attempts: int = 8, timeout_s: float = 60.0, patience_s: float = 600.0,
     ) -> None:  # fmt: skip
         if form not in FORMS:
             raise ValueError(f"form is one of {', '.join(FORMS)}, not {form!r}")
         self.form, self.batch, self.attempts, self.timeout_s = form, batch, attempts, timeout_s
-        self.benchmark = benchmark
+        self.benchmark, self.patience_s = benchmark, patience_s
         parts = urlsplit(url if "//" in url else f"http://{url}")
         self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._path = parts.netloc, parts.path.rstrip("/").removesuffix("/v1")
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
     def health(self) -> dict[str, Any]:
-        """The server's /health: its state and the level of its sandbox."""
-        return dict(json.loads(b"".join(self._lines("GET", "/health", None))))
+        """The server's /health: its state and the level of its sandbox. Raises JudgeError where it is away."""
+        try:
+            return dict(json.loads(b"".join(self._lines("GET", "/health", None))))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise JudgeError(f"{type(error).__name__}: {error}") from None
 
     def judge(self, **item: Any) -> dict[str, Any]:
         """The verdict on one item: `task_id` and `answer`, or a program with its own checks (`language`, ...)."""
@@ -89,14 +93,13 @@ class Judge:
 
     def _item(self, item: Mapping[str, Any]) -> dict[str, Any]:
         named = {} if self.benchmark is None or "language" in item else {"benchmark": self.benchmark}
-        plain = {key: _unicode(value) if isinstance(value, str) else value for key, value in item.items()}
-        return {**named, **plain}
+        return {**named, **_unicode(item)}
 
     def _batch(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send items until each has its verdict; what came before a connection broke is kept."""
         results: dict[int, dict[str, Any]] = {}
-        why = ""
-        for attempt in range(self.attempts):
+        why, attempt, waited_s = "", 0, 0.0
+        while attempt < self.attempts:
             left = [{**item, "id": place} for place, item in enumerate(items) if place not in results]
             try:
                 for line in self._lines("POST", "/v1/judge/batch", {"items": left}):
@@ -106,12 +109,15 @@ class Judge:
                     return [{**results[place], "id": items[place].get("id", place)} for place in range(len(items))]
                 why = f"the server ended after {len(results)} of {len(items)} verdicts"
             except _Busy as busy:
-                why = str(busy)
+                if waited_s + busy.wait_s > self.patience_s:
+                    raise JudgeError(f"no verdict after {waited_s:g} s of waiting: {busy}") from None
+                waited_s += busy.wait_s
                 time.sleep(busy.wait_s)
                 continue
             except (OSError, http.client.HTTPException, ValueError) as error:
                 why = f"{type(error).__name__}: {error}"
             time.sleep(min(10.0, 0.2 * 2**attempt))
+            attempt += 1
         raise JudgeError(f"no verdict after {self.attempts} attempts: {why}")
 
     def _lines(self, method: str, path: str, value: Any) -> Iterator[bytes]:
@@ -132,7 +138,7 @@ class Judge:
 
 class _Busy(Exception):
     def __init__(self, status: int, retry_after: str | None) -> None:
-        self.wait_s = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+        self.wait_s = max(1.0, float(retry_after)) if retry_after and retry_after.isdigit() else 1.0
         super().__init__(f"the server is busy ({status})")
 
 
@@ -146,9 +152,13 @@ def _text(completion: Any) -> str:
     return str(content or "")
 
 
-def _unicode(text: str) -> str:
-    """Half of a character, which JSON cannot carry, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+def _unicode(value: Any) -> Any:
+    """Half of a character, which JSON cannot carry, becomes a question mark, wherever it stands."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_unicode(key): _unicode(each) for key, each in value.items()}
+    return [_unicode(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _message(body: bytes) -> str:

@@ -11,7 +11,10 @@ Tests of a benchmark are trusted, those of a request are not: they never run in 
 
 from __future__ import annotations
 
+import ast
+import builtins
 import keyword
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from codeup import plugins
@@ -26,6 +29,8 @@ from codeup.sandbox.pool import AnyJob, Job
 from codeup.types import Outcome, Problem, Program, Verdict
 
 EXTRACTION = "given-program"
+LEAST_S = 0.1
+"""Of a time limit: less, and starting the language alone may take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,9 @@ class Free:
                           f"one of tests, calls and cases is needed, and there is {said}")  # fmt: skip
         _check_fields(item, kinds[0], inside)
         cpu_s = self.limits.cpu_s if item.time_limit_s is None else item.time_limit_s
-        if cpu_s > self.limits.cpu_s:
-            raise refused(inside, "time_limit_s", f"{cpu_s:g} s, at most {self.limits.cpu_s:g} here")
+        if not LEAST_S <= cpu_s <= self.limits.cpu_s:
+            here = f"at least {LEAST_S:g} and at most {self.limits.cpu_s:g} here"
+            raise refused(inside, "time_limit_s", f"{cpu_s:g} s, {here}")
         program = Program(item.task_id, item.index, item.program, EXTRACTION)
         job, count, pool = self._job(item, program, replace(whole.limits_for(self.limits), cpu_s=cpu_s), inside)
         more = {"extraction": EXTRACTION}
@@ -64,7 +70,7 @@ class Free:
             problem = _stdin.stdin_problem(item.task_id, "", pairs, comparison=item.comparison or "strict")
             return whole.stdin_job(problem, program, limits), len(pairs), self.tools["python"]
         if item.language != "python":
-            problem = Problem(item.task_id, "", item.entry_point or "", item.tests or "", "", item.language,
+            problem = Problem(item.task_id, "", "", item.tests or "", "", item.language,
                               {"whole": True})  # fmt: skip
             return whole.job(problem, program, limits), None, self.tools[item.language]
         assert self.plain is not None
@@ -98,8 +104,8 @@ def _check_fields(item: FreeItem, kind: str, inside: str) -> None:
         raise refused(inside, "entry_point", "the name of the function that is called is needed")
     if called and item.time_limit_s is not None:
         raise refused(inside, "time_limit_s", "functions have the server's limit; cases and other languages their own")
-    if item.entry_point is not None and python and kind == "cases":
-        raise refused(inside, "entry_point", "a program that reads and prints has none")
+    if item.entry_point is not None and not called:
+        raise refused(inside, "entry_point", "only functions of Python are called by their name")
     if item.comparison is not None and kind != "cases":
         raise refused(inside, "comparison", "only cases are compared as text")
     for place, call in enumerate(item.calls or ()):
@@ -119,4 +125,41 @@ def _read(tests: str, entry_point: str, inside: str) -> checks.Checks:
             f"{len(read.checks)} assertions about {entry_point} with literals can be read, {read.left_out} cannot; "
             f"tests of a request are not run in the judge (at most {checks.MOST_CHECKS}); or use calls",
         )  # fmt: skip
+    for check in read.checks:
+        if error := _own_error(check.source):
+            raise refused(inside, "tests", f"{check.source[:200]}: fails whatever {entry_point} returns: {error[:200]}")
     return read
+
+
+def _own_error(check: str) -> str:
+    """The error of what a check does by itself, before and beside its calls; "" without one.
+
+    >>> _own_error("assert candidate(min([])) == 1"), _own_error("assert candidate([3])[0] == 1")
+    ('ValueError: min() arg is an empty sequence', '')
+    """
+    names = {name: getattr(builtins, name) for name in checks.BUILTINS | checks.TYPES}
+    room = {"__builtins__": names, "candidate": lambda *_, **__: None}
+    for part in _own_parts(ast.parse(check).body[0]):
+        try:
+            eval(compile(ast.Expression(part), "<check>", "eval"), room)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _own_parts(check: ast.AST) -> Iterator[ast.expr]:
+    """The largest expressions that need no answer of the program, and calls of it whose arguments are such."""
+    asks = set[int]()
+    for node in reversed(list(ast.walk(check))):  # children before their parents
+        is_name = isinstance(node, ast.Name) and node.id == "candidate"
+        if is_name or any(id(child) in asks for child in ast.iter_child_nodes(node)):
+            asks.add(id(node))
+    waiting = [check]
+    while waiting:
+        node = waiting.pop()
+        inside = [*node.args, *node.keywords] if isinstance(node, ast.Call) else list(ast.iter_child_nodes(node))
+        whole = isinstance(node, ast.expr) and not isinstance(node, ast.Starred | ast.Slice | ast.Lambda | ast.Name)
+        if whole and not any(id(each) in asks for each in inside):
+            yield node  # type: ignore[misc]
+        else:
+            waiting += inside

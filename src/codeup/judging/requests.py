@@ -103,7 +103,10 @@ def batch(body: bytes, most: int) -> tuple[Batch, list[Item]]:
     items = [_item(value, f"items[{place}]") for place, value in enumerate(asked.items)]
     seen: set[Any] = set()
     for place, item in enumerate(items):
-        item.id = place if item.id is None else item.id
+        unnamed, item.id = item.id is None, place if item.id is None else item.id
+        if item.id in seen and unnamed:
+            raise refused(f"items[{place}]", "id", f"is needed: its place, {place}, is another item's id",
+                          code="duplicate_id")  # fmt: skip
         if item.id in seen:
             raise Refusal(400, f"items[{place}].id: {str(item.id)[:80]!r} occurs twice", param=f"items[{place}].id",
                           code="duplicate_id")  # fmt: skip

@@ -192,9 +192,13 @@ def _start(
 
 
 def _read(rank: int, pipe: IO[bytes], lines: queue.Queue[Any]) -> None:
-    for line in pipe:
-        lines.put((rank, json.loads(line)))
-    lines.put((rank, None))
+    try:
+        for line in pipe:
+            lines.put((rank, json.loads(line)))
+    except ValueError:  # half a line: it was killed
+        pass
+    finally:
+        lines.put((rank, None))
 
 
 def _listen(crew: _Crew, context: Context) -> None:
