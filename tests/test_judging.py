@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -9,17 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from judge_for_tests import LIMITS, LOOP, Judging, judging, settings, write_benchmark
 
 from codeup.benchmarks import humaneval
-from codeup.errors import UserError
+from codeup.errors import UserError, WorkFailed
 from codeup.evaluate.judge import judge_samples
 from codeup.judging import app, load
-from codeup.judging.court import Court
+from codeup.judging.court import Court, Loading
 from codeup.sandbox import layers
+from codeup.sandbox.pool import Job
+from codeup.types import Event
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +317,42 @@ def test_the_load_test_counts_what_is_mixed_up_lost_and_twice(file: Path) -> Non
               {"task_id": "a", "index": 1, "outcome": "PASSED"}, {"error": "x"}], 1.0)  # fmt: skip
     served = load._served(1.0, 0.0, seen, {("a", 0): "FAILED", ("a", 1): "PASSED"})
     assert (served.mixed, served.lost) == (2, 1)
+
+
+def test_a_server_that_still_loads_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "LOADING_ENDS_S", 0.05)
+    go_on, loaded, closed, failed = (threading.Event() for _ in range(4))
+
+    def slow(loading: Loading) -> Any:
+        go_on.wait(20)
+        loaded.set()
+        return SimpleNamespace(close=closed.set)
+
+    async def stopped() -> app.Desk:
+        desk = app.Desk(slow, lambda court: None, failed.set)
+        desk.start()
+        await desk.stop()
+        return desk
+
+    desk = asyncio.run(stopped())
+    assert (desk.state, desk.error, loaded.is_set()) == ("stopped", None, False)
+    go_on.set()
+    assert closed.wait(20) and not failed.is_set()  # what it opened late is not left behind
+
+
+def test_what_a_court_has_opened_ends_when_its_loading_is_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = Loading()
+
+    def stopped_meanwhile(bench: Any, pool: Any, emit: Any) -> Any:
+        threading.Thread(target=loading.stop).start()
+        return list(pool.judge([Job("t/0", 0, "import time\ntime.sleep(99)\n", "f", "def check(f): f()\n", "")]))
+
+    monkeypatch.setattr("codeup.judging.court.expected_values", stopped_meanwhile)
+    with pytest.raises(WorkFailed, match="closed while it worked"):
+        Court(settings(file, workers=1), loading)
+    assert not Path(loading.pools[0].home).exists()
+    with pytest.raises(WorkFailed, match="stopped while it loaded"):
+        loading.emit(Event("progress", "expected values"))
 
 
 def test_with_nothing_to_judge_it_does_not_start() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import json
 import socket
@@ -20,6 +21,7 @@ from codeup.errors import UserError
 from codeup.judging import app, running
 from codeup.judging.court import Court
 from codeup.judging.requests import MAX_PROGRAM
+from codeup.serve import waiting
 
 TOKEN = "a-token-of-this-test-only"
 GOOD: dict[str, Any] = {"task_id": "T/0", "completion": "    return x\n"}
@@ -296,6 +298,54 @@ def test_connections_that_say_nothing_do_not_stop_the_others(server: Judging) ->
     assert time.monotonic() - started < 20
     for connection in idle:
         connection.close()
+
+
+def test_connections_that_ask_for_nothing_are_closed(server: Judging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "HEAD_S", 0.1)
+    host, port = server.base.removeprefix("http://").split(":")
+    begun = b"POST /v1/judge HTTP/1.1\r\nHost: "
+    for said in (b"", begun, f"GET /health HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()):
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            line.sendall(said)
+            if said.startswith(b"GET"):
+                assert line.recv(1 << 16).startswith(b"HTTP/1.1 200")
+                line.sendall(begun)
+            while line.recv(1 << 16):
+                pass
+
+
+def test_connections_that_ask_for_nothing_are_not_counted(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MOST_REQUESTS", 2)
+    with judging(settings(file, workers=1)) as server:
+        host, port = server.base.removeprefix("http://").split(":")
+        idle = [socket.create_connection((host, int(port))) for _ in range(5)]
+        assert is_well(server)
+        for line in idle:
+            line.close()
+
+
+def test_more_requests_than_are_answered_at_once_may_come_again() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        end = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await end.wait()
+
+        limited = waiting.at_most(app, 2)
+        two = [asyncio.create_task(limited({"type": "http"}, None, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await limited({"type": "http"}, None, send)
+        end.set()
+        await asyncio.gather(*two)
+        await limited({"type": "http"}, None, send)
+
+    asyncio.run(ask())
+    assert [message["status"] for message in sent if "status" in message] == [503]
 
 
 def test_the_tests_of_a_request_never_run_in_the_judge(server: Judging, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -26,6 +27,18 @@ VENDOR = pages.HERE / "vendor"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("page") / "model")
+
+
+def test_a_sandbox_that_opens_while_the_server_stops_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, closed = Programs(), list[bool]()
+
+    def opens_late(*_: Any, **__: Any) -> Any:
+        programs.close()
+        return SimpleNamespace(close=lambda: closed.append(True))
+
+    monkeypatch.setattr("codeup.serve.programs.Pool", opens_late)
+    assert programs.about()["offered"] is False and programs.about()["why"] == "the server is stopping"
+    assert closed == [True]
 
 
 @pytest.fixture(scope="module")

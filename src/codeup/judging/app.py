@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from codeup.judging import requests
 from codeup.judging.answering import Answering, Deadline
-from codeup.judging.court import Court
+from codeup.judging.court import Court, Loading
 from codeup.judging.requests import Item
 from codeup.serve.app import as_refusal, json_reply, read_body
 from codeup.serve.guard import Guard
@@ -37,6 +37,8 @@ from codeup.serve.metrics import CONTENT_TYPE, About, Metrics
 from codeup.serve.refusal import Refusal
 
 BATCH_BODY_BYTES = 64 << 20
+LOADING_ENDS_S = 5.0
+"""How long the end of the server waits for what is still loading to end; a file that is being read can take longer."""
 
 ABOUT: About = {
     "codeup_judge_requests_total": ("counter", "replies by route and status"),
@@ -67,9 +69,10 @@ class Desk:
     """The court from loading to stopping; `load` runs in a thread, so that /health answers from the first moment."""
 
     def __init__(
-        self, load: Callable[[], Court], on_ready: Callable[[Court], None], on_failure: Callable[[], None]
+        self, load: Callable[[Loading], Court], on_ready: Callable[[Court], None], on_failure: Callable[[], None]
     ) -> None:
         self._load, self._on_ready, self._on_failure = load, on_ready, on_failure
+        self._loading = Loading()
         self.state: Literal["loading", "ready", "failed", "stopped"] = "loading"
         self.error: BaseException | None = None
         self.metrics = Metrics(ABOUT)
@@ -89,21 +92,27 @@ class Desk:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Kill what runs, remove what was written."""
+        """End what loads, kill what runs, remove what was written."""
         assert self._thread is not None
-        await asyncio.to_thread(self._thread.join)
+        if self.state == "loading":
+            self._loading.stop()
+        await asyncio.to_thread(self._thread.join, LOADING_ENDS_S)
         if self._court is not None:
             await asyncio.to_thread(self._court.close)
         self.state = "stopped" if self.error is None else "failed"
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._court = self._load()
-            self.state = "ready"
+            court = self._load(self._loading)
+            if self._loading.stopped:
+                court.close()
+                return
+            self._court, self.state = court, "ready"
             self._on_ready(self._court)
         except BaseException as error:
-            self.error, self.state = error, "failed"
-            loop.call_soon_threadsafe(self._on_failure)
+            if not self._loading.stopped:
+                self.error, self.state = error, "failed"
+                loop.call_soon_threadsafe(self._on_failure)
 
 
 class Api:

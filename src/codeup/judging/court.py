@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from codeup.errors import UserError
+from codeup.errors import UserError, WorkFailed
 from codeup.evaluate.programs import SuiteRules
 from codeup.judging.catalog import Bench, Room, Wanted, expected_values, open_bench
 from codeup.judging.free import Free, open_rooms
@@ -22,7 +22,7 @@ from codeup.judging.requests import Item, ProblemItem, refused
 from codeup.judging.workers import Workers
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool
-from codeup.types import Emit, ignore_event
+from codeup.types import Emit, Event, ignore_event
 
 Floor = Literal["confined", "strong"]
 LEVELS = ("weak", "confined", "strong")
@@ -42,30 +42,60 @@ class Settings:
     max_queue: int = 4096
 
 
+class Loading:
+    """A court on its way, which another thread may end: what it has opened is killed, and opening goes no further."""
+
+    def __init__(self, emit: Emit = ignore_event) -> None:
+        self.pools: list[Pool] = []
+        self.stopped = False
+        self._emit = emit
+
+    def stop(self) -> None:
+        """End it; what opens the court raises WorkFailed."""
+        self.stopped = True
+        for pool in list(self.pools):
+            for place in range(len(pool.workers)):
+                pool.interrupt(place)
+
+    def go_on(self) -> None:
+        """Raises WorkFailed where it was ended."""
+        if self.stopped:
+            raise WorkFailed("stopped while it loaded")
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on, where it was not ended."""
+        self.go_on()
+        self._emit(event)
+
+
 class Court:
     """Open until closed. Raises UserError for files and tools, and for a machine below the floor; WorkFailed."""
 
-    def __init__(self, settings: Settings, emit: Emit = ignore_event) -> None:
+    def __init__(self, settings: Settings, loading: Loading | None = None) -> None:
         if not settings.benchmarks and not settings.languages:
             raise UserError("there is nothing to judge", mend="name a --benchmark, or a --language for free checks")
-        opened = [
-            open_bench(name, file, settings.limits, settings.rules, settings.extraction)
-            for name, file in settings.benchmarks.items()
-        ]
+        loading = loading or Loading()
+        opened = []
+        for name, file in settings.benchmarks.items():
+            loading.go_on()
+            opened.append(open_bench(name, file, settings.limits, settings.rules, settings.extraction))
         languages = open_rooms(list(settings.languages), settings.limits)
         plain = [Room(settings.limits)] if "python" in languages else []
         rooms = list(dict.fromkeys([*(bench.room for bench in opened), *languages.values(), *plain]))
         self.settings = settings
-        self.pools: list[Pool] = []
+        self.pools = loading.pools
         try:
             for room in rooms:
+                loading.go_on()
                 self.pools.append(room.open(settings.workers))
                 _check_floor(self.pools[-1], settings.floor)
             self.benches: dict[str, Bench] = {}
             for bench in opened:
+                loading.go_on()
                 place = rooms.index(bench.room)
-                files = expected_values(bench, self.pools[place], emit)
+                files = expected_values(bench, self.pools[place], loading.emit)
                 self.benches[bench.name] = replace(bench, pool=place, files=files)
+            loading.go_on()
         except BaseException:
             self._close_pools()
             raise

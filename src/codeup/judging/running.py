@@ -54,7 +54,7 @@ def prepare(
     def fail() -> None:
         server.should_exit = True
 
-    desk = app.Desk(lambda: Court(settings), on_ready, fail)
+    desk = app.Desk(lambda loading: Court(settings, loading), on_ready, fail)
     guarded = app.build(desk, limits, loopback=is_loopback(host), token=token, allow=allow)
     server = http_server(guarded, graceful_s=GRACEFUL_S)
     return server, desk

@@ -67,7 +67,7 @@ class Programs:
         self._why = ""
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="run")
-        self._closing = threading.Lock()
+        self._closing, self._closed = threading.Lock(), False
 
     def about(self) -> dict[str, Any]:
         """What the page says before anything is run: whether programs can run here, in which languages and under which
@@ -112,7 +112,7 @@ class Programs:
         if "python" not in self._pools and not self._why:
             limits = Limits(cpu_s=CPU_S, wall_s=WALL_S, memory_mb=MEMORY_MB, scratch_mb=SCRATCH_MB)
             try:
-                self._pools["python"] = Pool(1, limits, show=[os.path.realpath(sys.executable)], import_names=PACKAGES)
+                self._keep("python", Pool(1, limits, show=[os.path.realpath(sys.executable)], import_names=PACKAGES))
             except CodeUpError as error:
                 self._why = f"programs cannot be run here: {error}".splitlines()[0]
         return self._pools.get("python")
@@ -124,18 +124,30 @@ class Programs:
             raise Refusal(400, f"{language[:40]} programs are not run here, only {here}", param="language")
         if language not in self._pools:
             tools = plugins.load("languages", language).toolchain()
-            self._pools[language] = Pool(1, TOOLS, show=tools.show, proc=tools.proc)
+            self._keep(language, Pool(1, TOOLS, show=tools.show, proc=tools.proc))
             self._tools[language] = tools
-        return self._pools[language]
+        pool = self._pools.get(language)
+        if pool is None:
+            raise Refusal(503, self._why, code="no_sandbox")
+        return pool
+
+    def _keep(self, language: str, pool: Pool) -> None:
+        """A sandbox that was just opened; ended where the server stopped meanwhile."""
+        with self._closing:
+            if not self._closed:
+                self._pools[language] = pool
+                return
+        pool.close()
 
     def _run(self, code: str, uploads: Sequence[Upload], language: str) -> dict[str, Any]:
-        if self._python() is None:
+        pool = self._python()
+        if pool is None:
             raise Refusal(503, self._why, code="no_sandbox")
         data = {upload.name: base64.b64encode(upload.data).decode() for upload in uploads}
         most = {"files": MOST_FILES, "bytes": MADE_BYTES}
         try:
             if language == "python":
-                pool, files, steps = self._pools[language], {"main.py": code}, (_python_step(),)
+                files, steps = {"main.py": code}, (_python_step(),)
             else:
                 pool = self._other(language)
                 room, tools = plugins.load("languages", language), self._tools[language]
@@ -154,9 +166,9 @@ class Programs:
     def close(self) -> None:
         """End the sandboxes and whatever runs in them."""
         with self._closing:
+            self._closed, self._why = True, "the server is stopping"
             while self._pools:
                 self._pools.popitem()[1].close()
-            self._why = "the server is stopping"
             self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -22,12 +22,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from codeup.serve.guard import Guard, send_json
 from codeup.serve.refusal import Refusal
 
 END_S, LINGER_S = 5.0, 1.0
+HEAD_S = 10.0
+"""Seconds that a new connection has to send the head of a request, and one that began another to finish it."""
+MOST_REQUESTS = 1024
+"""Answered at once; connections that ask for nothing do not count."""
 PROGRAM = (
     "import sys; sys.path[:] = {path!r}; from codeup.serve.waiting import main; main({number}, {loopback}, {allow!r})"
 )
@@ -82,10 +88,58 @@ async def _answer(listening: socket.socket, app: Any) -> None:
 def server_config(app: Any, **more: Any) -> uvicorn.Config:
     """uvicorn without logs, proxies and upgrades; the same for the child and for the server itself."""
     return uvicorn.Config(
-        app, log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
-        ws="none", timeout_keep_alive=30, limit_concurrency=1024, http="h11", h11_max_incomplete_event_size=64 << 10,
+        at_most(app, MOST_REQUESTS), log_config=None, log_level="error", access_log=False, server_header=False,
+        proxy_headers=False, ws="none", timeout_keep_alive=30, http=Prompt, h11_max_incomplete_event_size=64 << 10,
         **more,
     )  # fmt: skip
+
+
+class Prompt(H11Protocol):
+    """HTTP of clients that say what they want within HEAD_S; others are hung up on."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._in_time()
+
+    def _look(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._in_time()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _in_time(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = None
+
+
+def at_most(app: Any, most: int) -> Any:
+    """The app for so many requests at a time, and 503 for more. One that the guard refuses ends at once."""
+    going = 0
+
+    async def limited(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal going
+        if scope["type"] == "http" and going >= most:
+            refusal = Refusal(503, f"{most} requests are being answered", code="busy")
+            await send_json(send, refusal.status, refusal.body(), {"Retry-After": "2", "Connection": "close"})
+            return
+        going += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            going -= 1
+
+    return limited
 
 
 async def loading(scope: Any, receive: Any, send: Any) -> None:
