@@ -348,7 +348,7 @@ def test_an_address_where_nothing_answers_is_one_message() -> None:
 def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with (
-        pytest.raises(UserError, match=r"not installed here\s+to mend: pip install 'codeup\[cluster\]'"),
+        pytest.raises(UserError, match=r"not installed here\s+to mend: pip install .*\[cluster\]"),
         executors.opened("ray"),
     ):
         pass
