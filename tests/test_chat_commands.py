@@ -131,8 +131,8 @@ def test_other_languages_run_too_and_what_cannot_is_named(
         pytest.skip(str(error))
     talk(Model("```bash\necho $((6 * 7))\n```\n"), "go", "/run", monkeypatch=monkeypatch)
     assert capsys.readouterr().out.endswith("\n42\n")
-    talk(Model("```c#\nx\n```\n"), "go", "/run", monkeypatch=monkeypatch)
-    assert "programs in c# cannot be run here" in capsys.readouterr().err
+    talk(Model("```cobol\nx\n```\n"), "go", "/run", monkeypatch=monkeypatch)
+    assert "programs in cobol cannot be run here" in capsys.readouterr().err
 
 
 def test_a_conversation_is_saved_as_markdown_and_as_messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

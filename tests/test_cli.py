@@ -111,7 +111,7 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     """`codeup compare … | head`: rich leaves with 1 when nobody reads; a command's own exit code stays."""
     program = (
         "import sys, typer\nfrom rich.console import Console\nfrom codeup.cli.command import guarded\n"
-        "def show(): Console(force_terminal=False).print('x' * 200_000)\n"
+        "def show(): Console(force_terminal=False).print('x\\n' * 100_000)\n"
         "def leave(): raise SystemExit(7)\n"
         "typer.run(guarded({'show': show, 'leave': leave}[sys.argv.pop()]))"
     )

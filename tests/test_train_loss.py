@@ -147,12 +147,16 @@ def test_a_micro_batch_leaves_none_of_its_masks_to_the_next_one(tmp_path: Path) 
     run = make_run(tmp_path, 60)
     left = []
 
+    def held() -> int:
+        return sum(isinstance(each, Product) for each in gc.get_objects())
+
     def forward(batch: Batch, segments: attention.Segments) -> torch.Tensor:
-        left.append(sum(isinstance(each, Product) for each in gc.get_objects()))
+        left.append(held() - before)
         return inner(batch, segments)
 
     inner, run.forward = run.forward, forward
     gc.collect()
+    before = held()  # what other tests of this process still hold
     accumulate(run, run.reader(0), 100)
     assert left == [0] * len(left) and len(left) > 2
 

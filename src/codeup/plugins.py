@@ -27,8 +27,8 @@ KINDS = {
 }
 """What can be extended by one file, and the package the file lives in."""
 
-NEEDED = {"sources": ("convert",), "benchmarks": ("load",)}
-"""What a module of the user's own must have."""
+NEEDED = {"benchmarks": ("load",)}
+"""What a module of the user's own must have; sources are checked where they are used (data/load.py)."""
 
 
 def module_name(name: str) -> str:

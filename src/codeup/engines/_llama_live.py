@@ -7,7 +7,7 @@
 llama.cpp keeps back a token that ends within a character, and then streams only the token that completes it: of
 "数" = [144, 252, 96] it streams 96, with a count that went up by three. `exact_tokens` sees the count, asks for the
 same tokens once more in one piece, which has all of them, and streams on from there.
-Under a constraint (JSON) an answer streams up to its first such character; the rest comes in one piece.
+Under a constraint (JSON) an answer comes in one piece: asked again, llama.cpp may choose others beside other requests.
 Not covered: batching across adapters (llama.cpp takes turns), reading prompts in parts.
 """
 
@@ -26,7 +26,6 @@ from typing import Any
 from codeup.engines._interface import Deliver, Finish, Piece, QueueFull, Request, Token
 from codeup.engines._llama_server import LlamaServer
 from codeup.engines._writing import Writer, Writing
-from codeup.errors import WorkFailed
 
 TRIES = 3
 EVERY = 1 << 20
@@ -168,19 +167,30 @@ def exact_tokens(
     ids: list[int] = []
     while len(ids) < request.max_new_tokens:
         begin, got = len(ids), 0
+        held = list[Token]()  # of a constrained answer, until it is whole
         for event in server.stream("/completion", _body(request, ids, request.max_new_tokens, scales), opened):
             tokens = _tokens(event, request)
             kept_back = len(tokens) < event["tokens_predicted"] - got
             if kept_back:
                 tokens = _again(server, request, ids[:begin], ids[begin:], event["tokens_predicted"], scales)
+                held = []
+            if request.constraint is not None:
+                held += tokens
+                got += len(tokens)
+                if kept_back:
+                    break
+                continue
             for token in tokens:
                 got += 1
                 ids.append(token.id)
                 yield token
             if kept_back:
                 break
-        if len(ids) == begin or request.constraint is not None or ids[-1] in request.end_ids:
-            return  # a grammar is kept from its beginning, so that its answer is one stretch
+        if request.constraint is not None:  # a grammar is kept from its beginning, so that its answer is one stretch
+            yield from held
+            return
+        if len(ids) == begin or ids[-1] in request.end_ids:
+            return
 
 
 def _again(
@@ -189,19 +199,24 @@ def _again(
 ) -> list[Token]:  # fmt: skip
     """The tokens after `known` of a stretch of `count`, asked for in one piece, with the same random numbers.
 
-    Under a constraint, all tokens up to the end of the answer."""
+    Beside other requests llama.cpp may round otherwise and draw others; then those after `known` are drawn anew. Under
+    a constraint, where nothing is known yet, all tokens up to the end of the answer.
+    """
+
+    def asked(before: Sequence[int], count: int) -> tuple[list[int], Mapping[str, Any]]:
+        reply = server.post("/completion", _body(request, before, len(before) + count, scales))
+        return list(reply["tokens"]), reply
+
     if request.constraint is not None:
-        count = request.max_new_tokens
-    elif request.temperature == 0:
-        before, known, count = [*before, *known], [], count - len(known)
-    body = _body(request, before, len(before) + count, scales)
-    for _ in range(TRIES):
-        reply = server.post("/completion", body)
-        ids = list(reply["tokens"])
-        whole = len(ids) == count or (request.constraint is not None and reply["stop_type"] == "eos")
-        if ids[: len(known)] == list(known) and whole:
+        ids, reply = asked(before, request.max_new_tokens)
+        return _with_probabilities(server, request, before, ids, reply, scales)
+    for _ in range(TRIES if request.temperature > 0 else 0):
+        ids, reply = asked(before, count)
+        if ids[: len(known)] == list(known) and len(ids) == count:
             return _with_probabilities(server, request, before, ids, reply, scales)[len(known) :]
-    raise WorkFailed("llama.cpp kept tokens back, and made others when it was asked again")
+    before = [*before, *known]
+    ids, reply = asked(before, count - len(known))
+    return _with_probabilities(server, request, before, ids, reply, scales)
 
 
 def _with_probabilities(
