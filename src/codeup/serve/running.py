@@ -9,7 +9,6 @@ import asyncio
 import errno
 import json
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,6 @@ from codeup.serve.guard import MIN_TOKEN_CHARS, is_loopback
 from codeup.serve.metrics import Metrics
 from codeup.serve.voices import load_voices
 from codeup.serve.waiting import server_config, waiting_room
-
-SWITCH_S = 0.0005
-"""How long the thread that generates may keep the interpreter from the one that answers: a tenth of Python's default.
-The answering one gives it up at every system call, some 10 for each client, and /health waits behind all of them."""
 
 
 def check_address(host: str, token: str | None) -> None:
@@ -168,7 +163,6 @@ def serve(
             listening.listen(512)
         except OSError:
             raise _in_use(host, listening.getsockname()[1]) from None
-        sys.setswitchinterval(SWITCH_S)
         asyncio.run(server.serve(sockets=[listening]))
         if desk.error is not None:
             raise desk.error
