@@ -197,8 +197,8 @@ def test_hostile_text_is_read_without_an_exception(text: str) -> None:
 @pytest.mark.parametrize(
     "unit",
     [
-        "import f\n",
-        "class f:\n  pass\n",
+        "import g\n",
+        "class g:\n  pass\n",
         "```\n",
         "```python\nf = 1\n```\n",
         "````python\n```\n",
