@@ -143,6 +143,11 @@ def test_adapter_settings_are_read_and_dumped() -> None:
     assert recipes.parse(recipes.dump(recipe)) == recipe
 
 
+def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
+    said = errors(GOOD, "stages.0.lora.rank_pattern={'q_proj(': 8}")
+    assert "q_proj(: is no regular expression (missing )" in said
+
+
 def test_a_dumped_recipe_parses_to_the_same_recipe() -> None:
     recipe = recipes.parse(GOOD)
     assert recipes.parse(recipes.dump(recipe)) == recipe

@@ -7,6 +7,7 @@ mapping, so that their findings come together with pydantic's; `check_conflicts`
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +311,12 @@ def check_conflicts(recipe: Recipe) -> list[Problem]:
     for at, stage in enumerate(recipe.stages):
         found = stage_conflicts(recipe, stage, recipe.strategy)
         problems += [Problem(("stages", at, *setting.split(".")), why) for setting, why in found]
+        for key in ("rank_pattern", "alpha_pattern"):
+            problems += [
+                Problem(("stages", at, "lora", key, pattern), f"is no regular expression ({error})")
+                for pattern in getattr(stage.lora, key)
+                if (error := _not_a_pattern(pattern))
+            ]
     written: dict[str, tuple[str, ...]] = {}
     for chain in recipe.prefixes():
         other = written.setdefault("-".join(chain), chain)
@@ -317,6 +324,14 @@ def check_conflicts(recipe: Recipe) -> list[Problem]:
             why = f"stages {' → '.join(other)} and {' → '.join(chain)} would share the name {'-'.join(chain)}"
             problems.append(Problem(("stages",), f"{why}; give a stage another name"))
     return problems
+
+
+def _not_a_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        return str(error)
+    return ""
 
 
 def as_dict(value: Any) -> dict[str, Any]:
