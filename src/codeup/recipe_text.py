@@ -61,7 +61,7 @@ def read(path: Path) -> str:
         hint = (
             f"did you mean {path.parent / near[0]}?"
             if near
-            else f"give the path of a YAML recipe from {Path.cwd()}; CodeUp's own are in recipes/ of a clone of its repository"
+            else f"give a path from {Path.cwd()}; CodeUp's own recipes are in recipes/ of a clone of it"
         )
         raise UserError("no such recipe", where=str(path), mend=hint) from None
     except (OSError, UnicodeDecodeError) as error:
