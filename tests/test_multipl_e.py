@@ -35,6 +35,26 @@ ROWS: dict[str, dict[str, Any]] = {
         "solution": "class Problem {\n    public static long twice(long x) { return x + x; }\n}\n",
         "wrong": "        return x;\n",
     },
+    "java with tuples": {
+        "prompt": "import java.util.*;\nimport org.javatuples.*;\nclass Problem {\n    public static Pair<Long, String> twice(long x) {\n",
+        "tests": (
+            "    }\n    public static void main(String[] args) {\n    assert(twice((2l)).equals((Pair.with(4l, \"x\"))));\n"
+            "    assert(!Pair.with(1l, 2l).equals(Pair.with(2l, 1l)) && Triplet.with(1, 2, 3).getValue2() == 3);\n"
+            "    assert(Pair.with(1l, \"a\").toString().equals(\"[1, a]\"));\n    }\n\n}\n"
+        ),
+        "stop_tokens": ["\n    }\n"],
+        "completion": "        return new Pair<>(2 * x, \"x\");\n    }\n",
+        "solution": "import org.javatuples.*;\nclass Problem {\n    public static Pair<Long, String> twice(long x) { return Pair.with(3l, \"x\").setAt0(x + x); }\n}\n",
+        "wrong": "        return Pair.with(x, \"x\");\n",
+    },
+    "py": {
+        "prompt": 'def twice(x: int) -> int:\n    """Twice (not thrice) a number (see above)."""\n',
+        "tests": "def check(candidate):\n    assert candidate(2) == 4\n\ndef test_check():\n    check(twice)\n\ntest_check()\n",
+        "stop_tokens": ["\ndef", "\n#", "\nif", "\nclass"],
+        "completion": "    return 2 * x\nif True: raise ValueError\n",
+        "solution": "twice = lambda x: x + x\n",
+        "wrong": "    return x\n",
+    },
     "js": {
         "prompt": "//Twice.\nfunction twice(x){\n",
         "tests": (
@@ -125,13 +145,13 @@ ROWS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ROWS)
 def test_completions_are_cut_and_closed_and_solutions_stand_alone(name: str, tmp_path: Path) -> None:
-    row = {"name": "HumanEval_0_twice", "language": name, **ROWS[name]}
+    row = {"name": "HumanEval_0_twice", "language": name.split()[0], **ROWS[name]}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     data = multipl_e.load(tmp_path / "rows.jsonl")
     (problem,) = data.problems
     assert problem.entry_point == "twice"
     try:
-        show = whole.shown([problem])
+        opened = whole.opened([problem])
     except UserError as error:
         pytest.skip(str(error).split("\n")[0])
     samples = [
@@ -141,7 +161,7 @@ def test_completions_are_cut_and_closed_and_solutions_stand_alone(name: str, tmp
         Sample(problem.task_id, 3, "base", row["wrong"], "given"),
     ]
     programs = [program_of(sample, problem, multipl_e) for sample in samples]
-    with Pool(2, whole.limits_for(None), show=show) as pool:
+    with Pool(2, whole.limits_for(None), **opened) as pool:
         found = {v.index: v for v in judge_programs(pool, {problem.task_id: problem}, programs)}
     assert [found[index].outcome for index in range(3)] == [Outcome.PASSED] * 3, found
     assert found[3].outcome is Outcome.FAILED, found[3]

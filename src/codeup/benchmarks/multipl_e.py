@@ -13,14 +13,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeup.benchmarks import _whole
+from codeup.benchmarks import _whole, mbxp
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
 NAME = "multipl_e"
 LANGUAGES = {
     "cpp": "cpp", "java": "java", "js": "javascript", "ts": "typescript", "go": "go", "go_test.go": "go", "rs": "rust",
-    "php": "php", "rb": "ruby", "pl": "perl", "sh": "bash", "cs": "csharp", "kt": "kotlin",
+    "php": "php", "rb": "ruby", "pl": "perl", "sh": "bash", "cs": "csharp", "kt": "kotlin", "py": "python",
 }  # fmt: skip
 """What MultiPL-E calls a language, and its name here."""
 
@@ -54,12 +54,15 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     extra: dict[str, Any] = {"whole": True, "stops": stops, "closing": closing}
     if language == "cpp":
         extra["standard"] = "c++17"
+    if language == "python" and mbxp.plain(tests):  # called one by one from another process, as HumanEval's
+        extra, tests = {"reference": "", "stops": stops, "closing": ""}, re.sub(r"(?ms)^def test_check\(.*", "", tests)
     return Problem(row["name"], row["prompt"], _entry_point(row), tests, "", language, extra)
 
 
 def _entry_point(row: dict[str, Any]) -> str:
     """The function asked for: what the tests call `candidate`, or the last name before a "(" in the prompt's end."""
     found = re.findall(r"candidate\s*=\s*(?:method\(:|\\&)?(\w+)", row["tests"])
+    found = found or re.findall(r"(?m)^def test_check\(\):\s+check\((\w+)\)", row["tests"])
     found = found or re.findall(r"(\w+)\s*\([^()]*\)[^()]*$", row["prompt"].rstrip())
     return str(found[0]) if found else str(row["name"]).split("_", 2)[-1]
 

@@ -214,7 +214,7 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
         code, rule = _evalplus(sample, problem)
     elif "compared" in problem.extra:
         code, rule = _text(sample, problem, benchmark)
-    elif sample.finish == "given" and problem.extra.get("whole"):
+    elif sample.finish == "given" and (problem.extra.get("whole") or "stops" in problem.extra):
         code, rule = _given_whole(sample, problem, benchmark), f"given-{_given(sample)}"
     elif sample.finish == "given":
         code, rule = (problem.prompt if sample.form == "base" else "") + sample.raw, f"given-{_given(sample)}"

@@ -2,7 +2,8 @@
 
     prelude     reads the secret before any other constructor of the file, defines the check that tests call
     program     as it is; its own `main` does not run (it gets another name)
-    tests       every `assert(...)` becomes the prelude's check, `main` is called by ours, which then prints the secret
+    tests       every `assert(...)` becomes the prelude's check, `main` is called by ours, which then prints the secret;
+                where they throw and assert nothing, that their `main` came back is the check
     between     every word of the tests is #undef'd, so that a macro of the program cannot change them
 
 A program cannot pass by ending early, by `exit` handlers, by redefining assert or __assert_fail, or by printing. It
@@ -147,9 +148,13 @@ def wrap(
             {"main.cpp": [["ours", "using namespace std;\n"], ["program", f"{program}\n{tests}"]]}, steps, compat
         )
     ours = "".join(f"#undef {word}\n" for word in identifiers(tests) if word not in _KEEP and not word.isupper())
-    checked = re.sub(r"\bassert\s*\(", f"{HARNESS}_check(", tests)
+    checked = _own_templates(re.sub(r"\bassert\s*\(", f"{HARNESS}_check(", tests))
     renamed = re.sub(r"\bmain\s*\(", f"{HARNESS}_main(", checked, count=1)
-    end = f'\n#line 1 "end"\nint main() {{ {HARNESS}_main({_main_arguments(tests)}); {HARNESS}::done(); return 0; }}\n'
+    called = f"{HARNESS}_main({_main_arguments(tests)});"
+    if checked.count(f"{HARNESS}_check(") == 0 and _THROWS.search(tests):  # MBXP's tests throw, and assert nothing
+        caught = f"catch (const std::runtime_error& wrong) {{ {HARNESS}::wrong(wrong.what()); }}"
+        called = f"try {{ {called} }} {caught} {HARNESS}_check(true);"
+    end = f'\n#line 1 "end"\nint main() {{ {called} {HARNESS}::done(); return 0; }}\n'
     prelude, using = harness("cpp.hpp"), "using namespace std;\n" if standard == "c++11" else ""
     parts = [
         ["ours", f'{prelude}{using}#define main {HARNESS}_unused\n#line 1 "program"\n'],
@@ -157,6 +162,16 @@ def wrap(
         ["ours", f'\n#undef main\n{ours}#line 1 "tests"\n{renamed}{end}'],
     ]
     return Wrapped({"main.cpp": parts}, steps)
+
+
+_THROWS = re.compile(r"\bthrow\s+(?:std::)?runtime_error\b")
+
+
+def _own_templates(tests: str) -> str:
+    """The tests with other names for their own function templates, before which a program's function would come."""
+    for name in dict.fromkeys(re.findall(r"(?m)^template\s*<[^<>]*>\s*[\w:]+\s+(\w+)\s*\(", tests)):
+        tests = re.sub(rf"(?<![.\w]){name}\b", f"{HARNESS}_{name}", tests)
+    return tests
 
 
 def _main_arguments(tests: str) -> str:

@@ -6,7 +6,8 @@
 
 A program cannot pass by Environment.Exit, static constructors, printing, Console.SetOut, a Main or a Debug class of its
 own, or handlers of the process's end. It could by searching its own memory (Marshal). MBXP's tests compare with a
-library (CompareNETObjects) that is not installed: those do not compile here. Mono 6.8 knows C# 7.
+library, CompareNETObjects; a comparison of ours stands in for it, with the same meaning for plain values, lists; sets
+and dictionaries are equal in any order. Mono 6.8 knows C# 7.
 """
 
 from __future__ import annotations
@@ -66,12 +67,15 @@ def wrap(
     """Two files, two steps: compile, run."""
     checked = re.sub(r"\b(?:System\.Diagnostics\.)?Debug\.Assert\s*\(", f"{HARNESS}.Check.That(", tests)
     checked = re.sub(r"\bstatic\s+(async\s+)?(\w+)\s+Main\s*\(", rf"static \1\2 {HARNESS}_main(", checked, count=1)
+    checked = re.sub(r"(?<![\w.])CompareLogic\b", "global::KellermanSoftware.CompareNetObjects.CompareLogic", checked)
     files = {
         "main.cs": [["program", f"{program}\n"], ["ours", checked]],
         "harness.cs": [["ours", harness("csharp.cs")]],
     }
+    if "KellermanSoftware" in program + checked:
+        files["compare.cs"] = [["ours", harness("csharp_compare.cs")]]
     steps = (
-        compile_step([*_compile(tools, "main.exe"), "main.cs", "harness.cs"]),
+        compile_step([*_compile(tools, "main.exe"), *files]),
         run_step([tools.at["mono"], "main.exe"], cpu_s=cpu_s, memory_mb=memory_mb + 256, memory_words=MEMORY_WORDS),
     )
     return Wrapped(files, tuple({**step, "fixed_addresses": True} for step in steps), compat)

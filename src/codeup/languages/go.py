@@ -2,7 +2,8 @@
 
     main.go    package main, the imports of program and tests that are used, ours, the program, the tests
     ours       a variable that reads the secret before any other is initialised; a main that runs every test function
-               under package testing, and prints the secret if each of them came back without a failure
+               (or the tests' main) under package testing, and prints the secret if each of them came back without a
+               failure; a main of the program does not run
 
 A program cannot pass by os.Exit, by init functions, by flags that select no test, by t.SkipNow, or by printing. It
 could with package unsafe, by searching its own memory. The packages: the standard library, and testify's
@@ -103,6 +104,9 @@ func main() {{
 """.replace("{TESTS}", "@TESTS@").replace("{FUZZ}", "@FUZZ@")
 
 
+_MAIN = re.compile(r"(?m)^func[ \t]+main[ \t]*\(")
+
+
 def probe() -> str:
     """The version of the tools, without preparing anything. Raises UserError where they are missing."""
     return f"go {version_of([find(TITLE, ('go',), INSTALL), 'version'])}"
@@ -161,6 +165,9 @@ def wrap(
     imports = used_imports(code, body, own, asked)
     names = re.findall(r"(?m)^func\s+(Test\w*)\s*\(", body)
     listed = ", ".join(f'{HARNESS}_one("{name}", {name})' for name in names)
+    if _MAIN.search(body) and not names:  # MBXP's tests are a main that panics
+        body = _MAIN.sub(f"func {HARNESS}_main(", body, count=1)
+        listed = f'{HARNESS}_one("main", func(*testing.T) {{ {HARNESS}_main() }})'
     ours = OURS.replace("@TESTS@", listed).replace("@FUZZ@", "nil, " if _has_fuzz(tools.version) else "")
     lean = _is_lean(tools, program + tests)
     deps = packages.OURS if lean else packages.THEIRS
@@ -173,7 +180,11 @@ def wrap(
         )
     )  # fmt: skip
     run = run_step(["./main"], cpu_s=cpu_s, memory_mb=memory_mb, memory_words=MEMORY_WORDS)
-    parts = [["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", code], ["ours", f"\n{body}\n"]]
+    before, main, behind = code.partition(found[0]) if (found := _MAIN.search(code)) else (code, "", "")
+    unused = [["ours", f"func {HARNESS}_unused("], ["program", behind]] if main else []
+    parts = [
+        ["ours", f"package main\n{needed}{lines}{ours}\n"], ["program", before], *unused, ["ours", f"\n{body}\n"],
+    ]  # fmt: skip
     files = {"main.go": parts, "imports": [["program", _known_packages(tools, "lean" if lean else "imports")]]}
     return Wrapped(files, (*_build_steps(tools), run), compat)
 

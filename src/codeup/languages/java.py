@@ -7,7 +7,8 @@
     tests      their main throws on a wrong answer; only when it comes back the harness prints the secret
 
 Library classes that the tests use are imported one by one, so that a class of the same name in the program is a compile
-error and not a stand-in. No annotation processors run. A program cannot pass by System.exit, Runtime.halt, printing,
+error and not a stand-in. org.javatuples, which MultiPL-E's programs import, is ours (_javatuples.py). No annotation
+processors run. A program cannot pass by System.exit, Runtime.halt, printing,
 or shutdown hooks. It could by searching the memory of its own process (sun.misc.Unsafe).
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codeup.languages import _javatuples
 from codeup.languages._tools import (
     Toolchain,
     Wrapped,
@@ -104,14 +106,22 @@ def toolchain() -> Toolchain:
     java = f"{home}/bin/java"
     key = {"version": number, "harness": [harness(name) for name in SOURCES]}
     jar = prepared(f"{NAME}-harness", key, lambda at: _compile(java, at)) / "harness.jar"
+    tuples = prepared(f"{NAME}-tuples", {"version": number, **_javatuples.sources()}, lambda at: _tuples(java, at))
     more = {**key, "flags": FLAGS, "jar": str(jar), "sample": SAMPLE}
     cache = prepared(NAME, more, lambda at: _archive(java, jar, at))
     show = tuple(
         path
-        for path in (home, "/etc/java-17-openjdk", f"/etc/java-{number.split('.')[0]}-openjdk", str(jar), str(cache))
+        for path in (
+            home,
+            "/etc/java-17-openjdk",
+            f"/etc/java-{number.split('.')[0]}-openjdk",
+            str(jar),
+            str(cache),
+            str(tuples),
+        )
         if os.path.exists(path)
     )
-    at = {"java": java, "jar": str(jar), "archive": f"{cache}/classes.jsa"}
+    at = {"java": java, "jar": str(jar), "archive": f"{cache}/classes.jsa", "tuples": f"{tuples}/tuples.jar"}
     return Toolchain(f"javac {number}", tuple(dict.fromkeys(show)), at, env)
 
 
@@ -120,6 +130,13 @@ def _compile(java: str, folder: Path) -> None:
         (folder / name).write_text(harness(name), encoding="utf-8")
     call([f"{os.path.dirname(java)}/javac", *SOURCES], cwd=folder)
     call([f"{os.path.dirname(java)}/jar", "cf", "harness.jar", "-C", ".", "."], cwd=folder)
+
+
+def _tuples(java: str, folder: Path) -> None:
+    for name, text in _javatuples.sources().items():
+        (folder / name).write_text(text, encoding="utf-8")
+    call([f"{os.path.dirname(java)}/javac", "-d", "out", *_javatuples.sources()], cwd=folder)
+    call([f"{os.path.dirname(java)}/jar", "cf", "tuples.jar", "-C", "out", "."], cwd=folder)
 
 
 def _archive(java: str, jar: Path, folder: Path) -> None:
@@ -154,10 +171,12 @@ def wrap(
         if name in words and not re.search(rf"\bclass\s+{name}\b", tests)
     )
     limits: dict[str, Any] = {"cpu_s": cpu_s, "memory_mb": memory_mb + 1024, "memory_words": MEMORY_WORDS}
-    machine = [f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp", tools.at["jar"]]
+    libraries = [tools.at["tuples"]] if "org.javatuples" in whole else []
+    classes = os.pathsep.join([tools.at["jar"], *libraries])
+    machine = [f"-XX:SharedArchiveFile={tools.at['archive']}", "-cp", classes]
     harness_ = [tools.at["java"], *FLAGS, f"-Xmx{memory_mb}m", *machine, "CodeupHarness"]
     cold, warmed = (
-        run_step([*harness_, name, main_class(whole), "main"], env=tools.env, **limits)
+        run_step([*harness_, name, main_class(whole), "main", *libraries], env=tools.env, **limits)
         for name in ("program.txt", "classes")
     )
     parts = [["ours", imports], ["program", whole]]

@@ -8,7 +8,8 @@
 A program cannot pass by process.exit, by printing, by exit handlers, or by replacing console, assert, JSON or the
 methods of arrays. It could by inspecting the heap of its own process. `--compat humaneval-x` has the original's rule
 instead: no output at all is a pass, and any console.log a failure. `require('js-md5')`, which one problem asks for, is
-answered with Node's own md5; no other package is there.
+answered with Node's own md5, and `require('lodash')`, by whose isEqual MBXP's tests compare, with an isEqual of ours
+that means the same; no other package is there.
 """
 
 from __future__ import annotations

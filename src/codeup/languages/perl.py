@@ -4,12 +4,14 @@
     main.pl       program, tests, and as the last line a call of that sub, which looks from where it is called
 
 A program cannot pass by exit, die in a handler, END blocks, or printing. It could with B or PadWalker, which read
-closures. Tests of MultiPL-E use Test::Deep (Debian: libtest-deep-perl).
+closures. MultiPL-E's tests compare by Test::Deep's eq_deeply, MBXP's by Data::Compare's Compare; both are the harness's
+own comparison here, and neither package is needed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +22,7 @@ from codeup.languages._tools import version as version_of
 NAME = "perl"
 TITLE = "Perl"
 FENCES = ("perl", "pl")
-INSTALL = "install Perl (Debian: apt-get install perl libtest-deep-perl)"
+INSTALL = "install Perl (Debian: apt-get install perl)"
 MISSING = r"Can't locate|requires explicit package name|Bareword|BEGIN failed|Undefined subroutine"
 """What Perl says where a module or a declaration is not in the text."""
 MISSING_AT_RUN = r"BEGIN failed|Can't locate|Undefined subroutine|No such file|Permission denied|Connection refused"
@@ -55,16 +57,25 @@ def wrap(
     compat: str = "",
 ) -> Wrapped:  # fmt: skip
     """Two files, one step."""
-    whole = f"{program}\n{tests}\n"
+    lines = f"{program}\n{tests}\n".count("\n") + 1
     files = {
-        "harness.pl": [["ours", harness("perl.pl").replace("@LINE@", str(whole.count("\n") + 1))]],
-        "main.pl": [["program", whole], ["ours", f"{HARNESS}(); 1;\n"]],
+        "harness.pl": [["ours", harness("perl.pl").replace("@LINE@", str(lines))]],
+        "main.pl": [["program", f"{program}\n"], ["ours", f"{_compared(tests)}\n{HARNESS}(); 1;\n"]],
     }
     run = run_step(
         [tools.at["perl"], "harness.pl"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb + 128,
         memory_words=MEMORY_WORDS,
     )  # fmt: skip
     return Wrapped(files, (run,), compat)
+
+
+def _compared(tests: str) -> str:
+    """The tests with the harness's comparison in place of those of two packages; as many lines as before."""
+    for package, function in (("Test::Deep", "eq_deeply"), ("Data::Compare", "Compare")):
+        if re.search(rf"(?m)^use {package};", tests) and not re.search(r"\bcmp_", tests):
+            tests = re.sub(rf"(?m)^use {package};", "", tests)
+            tests = re.sub(rf"(?<![\w:$&]){function}\s*\(", f"{HARNESS}_same(", tests)
+    return tests
 
 
 READ = """

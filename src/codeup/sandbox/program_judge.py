@@ -143,7 +143,9 @@ def _killed(
     return ("COMPILE" if compiling else "CRASHED"), f"{step['name']} was killed by {name} {said[:300]}".strip(), 0
 
 
-_ERROR = re.compile(r"\w*(?:Error|Exception)\b[^;(]*:|\berror(?:\[\w+\])?:|panicked at|assertion failed|Fatal error")
+_ERROR = re.compile(
+    r"\w*(?:Error|Exception)\b[^;(]*:|\berror(?:\[\w+\]| CS\d+)?:(?! \")|panicked at|assertion failed|Fatal error"
+)
 _PERHAPS = re.compile(r"(?i)error|exception|assert|panic|fatal|fail|expected|undefined|cannot")
 
 
