@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from signals_for_tests import hears_ctrl_c
 
 from codeup.errors import UserError
 from codeup.serve import app, running
+from codeup.serve.desk import Loaded
 from codeup.serve.waiting import waiting_room
 
 
@@ -107,3 +110,29 @@ def test_a_port_that_was_taken_while_the_model_loaded_is_named(tmp_path: Path, m
     with pytest.raises(UserError, match="is in use"):
         running.serve(listening, load, host="127.0.0.1", limits=app.Limits())
     other.close()
+
+
+def test_the_garbage_collector_does_not_look_through_what_was_loaded_while_requests_are_answered() -> None:
+    """A full collection holds Python's lock for 0.2 s with transformers in memory: /health waited for it."""
+    stopped = threading.Event()
+    kept: list[list[Any]] = []
+    seen: list[int] = []
+
+    class Engine:
+        def run(self, deliver: Any) -> None:
+            stopped.wait()
+
+        def stop(self) -> None:
+            stopped.set()
+
+    def load() -> Loaded:
+        kept.extend([] for _ in range(50_000))
+        return Loaded(Engine(), {}, None, str)
+
+    def ready(loaded: Loaded) -> None:
+        seen.append(len(gc.get_objects()))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        running.serve(running.bind("127.0.0.1", 0), load, host="127.0.0.1", limits=app.Limits(), on_ready=ready)
+    assert seen[0] < len(kept) < len(gc.get_objects()), "out of sight while it served, and in sight again afterwards"

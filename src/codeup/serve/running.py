@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +159,7 @@ def serve(
     try:
         with waiting_room(listening, loopback=is_loopback(host), allow=allow):
             loaded = load()
+            _spare_collecting()
         server, desk = prepare(lambda: loaded, host=host, allow=allow, **settings)
         try:
             listening.listen(512)
@@ -171,7 +173,15 @@ def serve(
     except BaseException as error:
         raise WorkFailed(f"the model could not be served: {type(error).__name__}: {error}") from error
     finally:
+        gc.unfreeze()
         listening.close()
+
+
+def _spare_collecting() -> None:
+    """Take what was loaded out of the garbage collector's sight: libraries leave some 400,000 objects, and looking
+    through them all holds Python's lock for a fifth of a second, in whichever thread it happens."""
+    gc.collect()
+    gc.freeze()
 
 
 def prepare(
