@@ -381,6 +381,36 @@ def test_an_import_takes_plain_values_only(browser: Any, address: str, tmp_path:
     visit.context.close()
 
 
+SAID = 'data: {"choices": [{"delta": {"content": "said"}}]}\n\n'
+BROKEN = [
+    (f"{SAID}data: {{half\n\n", "said", "no answer"), (f"{SAID}data: 7\n\n", "said", "no answer"),
+    ("data: null\n\n", "", "no answer"), (SAID, "said", "the connection broke"), ("", "", "the connection broke"),
+    (f"{SAID}data: {{", "said", "the connection broke"), (f"{SAID}data: [DONE]", "said", "the connection broke"),
+    ('data: {"choices": 5}\n\n', "", "the connection broke"), ('data: {"choices": []}\n\n', "", "the connection broke"),
+    (f'{SAID}data: {{"error": {{"message": "out of memory"}}}}\n\n', "said", "out of memory"),
+    (f'{SAID}data: {{"error": "late"}}\n\n', "said", "the server failed"), ("<html>a proxy</html>", "", "the connection broke"),
+]  # fmt: skip
+
+
+def test_a_stream_that_is_broken_or_no_stream_is_told_and_what_came_is_kept(browser: Any, address: str) -> None:
+    visit = Visit(browser, address, models=("a",))
+    current = [""]
+    visit.answers(lambda body: current[0])
+    page = visit.open()
+    for stream, said, why in BROKEN:
+        current[0] = stream
+        page.click("#new")
+        visit.say("go")
+        assert why in page.locator(".answer .failed").inner_text(), stream
+        assert page.locator(".answer .text").inner_text().strip() == said, stream
+        page.wait_for_selector("#send:enabled")
+    current[0] = f": waiting\n\nevent: x\nid: 1\nretry: 5\n\n{SAID}{events('!')}"
+    page.click("#new")
+    visit.say("go")
+    assert page.locator(".answer .failed").count() == 0 and page.locator(".answer .text").inner_text() == "said!"
+    visit.context.close()
+
+
 def test_an_error_of_the_server_is_shown_and_the_question_is_kept(browser: Any, address: str) -> None:
     visit = Visit(browser, address)
     page = visit.open()

@@ -6,15 +6,22 @@ const failure = async (reply) => {
   return new Error(`${words ?? `the server answered ${reply.status}`}${wait ? ` (again in ${wait} s)` : ""}`);
 };
 
+// Nobody answers, or the connection broke: asking again later may help.
+export class Unreachable extends Error {}
+const unreachable = () => {
+  throw new Unreachable("the server cannot be reached");
+};
+const fetched = (address, options) => fetch(address, options).catch((error) => (error.name === "AbortError" ? Promise.reject(error) : unreachable()));
+
 export const fetchJson = async (address, options) => {
-  const reply = await fetch(address, options);
+  const reply = await fetched(address, options);
   if (!reply.ok) throw await failure(reply);
   return reply.json();
 };
 
 // Yields {text, finish, usage} as they come. Aborting the signal closes the connection, which frees the work at once.
 export async function* answer(request, signal) {
-  const reply = await fetch("v1/chat/completions", {
+  const reply = await fetched("v1/chat/completions", {
     method: "POST", signal, headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true } }),
   });
@@ -22,7 +29,7 @@ export async function* answer(request, signal) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", ended = false;
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => (signal.aborted ? Promise.reject(error) : unreachable()));
     if (done) break;
     const events = (rest + value).split("\n\n");
     rest = events.pop();
@@ -33,14 +40,23 @@ export async function* answer(request, signal) {
         ended = true;
         continue;
       }
-      const part = JSON.parse(data);
-      if (part.error) throw new Error(part.error.message);
-      const choice = part.choices[0];
-      yield { text: choice?.delta?.content ?? "", finish: choice?.finish_reason ?? null, usage: part.usage ?? null };
+      const part = parsed(data);
+      if (part.error) throw new Error(String(part.error.message ?? "the server failed"));
+      const choice = part.choices?.[0];
+      yield { text: String(choice?.delta?.content ?? ""), finish: choice?.finish_reason ?? null, usage: part.usage ?? null };
     }
   }
-  if (!ended) throw new Error("the connection broke before the answer ended");
+  if (!ended) throw new Unreachable("the connection broke before the answer ended");
 }
+const parsed = (data) => {
+  try {
+    const value = JSON.parse(data);
+    if (value && typeof value === "object") return value;
+  } catch {
+    // told below
+  }
+  throw new Error("the server sent what is no answer");
+};
 
 export const runCode = (code, language, files) =>
   fetchJson("page/run", {

@@ -16,7 +16,7 @@ const button = (text, title, onclick) => make("button", { type: "button", textCo
 const settings = $("settings"), talk = $("talk"), text = $("text"), inputField = $("input");
 const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: 512, seed: "", stop: "", instruction: false, autorun: false };
 
-let conversations = [], current = null, running = null, server = { run: { offered: false } };
+let conversations = [], current = null, running = null, connecting = false, server = { run: { offered: false } };
 
 // ------------------------------------------------------------------------------------------------------- settings
 
@@ -44,13 +44,15 @@ const remember = () => {
 };
 const number = (value) => (value === "" || Number.isNaN(Number(value)) ? undefined : Number(value));
 
-// The body of a request for one model: the path to `node`, each assistant turn as that column answered it.
-const requestFor = (model, column, upTo) => {
+// The body of a request for one model: the path to `node`, each assistant turn as that column answered it; `begun` is
+// the beginning of the answer that is asked for.
+const requestFor = (model, column, upTo, begun) => {
   const now = chosen(), messages = now.system.trim() ? [{ role: "system", content: now.system }] : [];
   for (const node of upTo) {
     if (node.role === "user") messages.push({ role: "user", content: node.text, ...(node.input ? { input: node.input } : {}) });
     else messages.push({ role: "assistant", content: (node.answers[column] ?? node.answers[0]).text || " " });
   }
+  if (begun) messages.push({ role: "assistant", content: begun });
   const stop = now.stop.split(/[|\n⏎]/).filter((one) => one !== "");
   const asked = { model, messages, temperature: number(now.temperature) ?? 0, top_p: number(now.top_p), max_tokens: number(now.max_tokens), seed: number(now.seed) };
   if (stop.length) asked.stop = stop;
@@ -156,6 +158,7 @@ const drawAssistant = (node) => {
   const again = button("Again", "Answer once more; this answer stays as a branch", () => regenerate(node));
   const acts = make("span", { className: "acts" }, again, copyButton(() => node.answers.map((one) => one.text).join("\n\n")));
   const box = make("article", { className: `turn assistant${node.answers.length > 1 ? " pair" : ""}` });
+  if (!running && node.id === current.leaf && node.answers.some(unfinished)) acts.prepend(button("Go on", "Let the answer go on from where it broke off", () => goOn(node)));
   if (node.answers.length > 1)
     acts.append(button("Difference", "Compare the two answers line by line", () => {
       const there = box.querySelector(".compared");
@@ -257,19 +260,30 @@ const regenerate = async (node) => {
   await generate();
 };
 
+// An answer that was stopped, cut at its most tokens, or broken off with the server or the page, has no finish "stop".
+const unfinished = (one) => one.text !== "" && one.finish !== "stop";
+const goOn = async (node) => {
+  if (running) return;
+  current.leaf = node.id;
+  await stream(node, unfinished);
+};
 const generate = async () => {
-  const before = store.path(current), now = chosen(), conversation = current;
-  const models = [now.model, ...(now.beside ? [now.beside] : [])];
-  const node = store.add(current, { parent: current.leaf, role: "assistant", answers: models.map((model) => ({ model, text: "", finish: "", tokens: 0, seconds: 0 })) });
+  const now = chosen(), models = [now.model, ...(now.beside ? [now.beside] : [])];
+  await stream(store.add(current, { parent: current.leaf, role: "assistant", answers: models.map((model) => ({ model, text: "", finish: "", tokens: 0, seconds: 0 })) }), () => true);
+};
+
+// Let the models write those answers of the newest turn that `wanted` holds for, from what each says already.
+const stream = async (node, wanted) => {
+  const before = store.path(current).slice(0, -1), conversation = current, columns = [...node.answers.keys()].filter((column) => wanted(node.answers[column]));
+  running = new AbortController();
+  busy(true);
   await save();
   draw();
   drawList();
   notice("");
   const shownTurn = talk.lastElementChild, boxes = [...shownTurn.querySelectorAll(".answer")];
-  running = new AbortController();
-  busy(true);
   const saving = setInterval(() => store.put(conversation).catch(() => {}), 2000);
-  await Promise.all(models.map((model, column) => stream(model, column, before, node.answers[column], boxes[column], running.signal)));
+  await Promise.all(columns.map((column) => write(column, before, node.answers[column], boxes[column], running.signal)));
   clearInterval(saving);
   running = null;
   busy(false);
@@ -281,9 +295,12 @@ const generate = async () => {
     for (const box of talk.lastElementChild.querySelectorAll(".answer .code")) [...box.querySelectorAll("header button")].find((one) => one.textContent === "Run")?.click();
 };
 
-const stream = async (model, column, before, one, box, signal) => {
+const write = async (column, before, one, box, signal) => {
   const body = box.querySelector(".text"), meter = box.querySelector(".name > :last-child");
-  const growing = new Growing(body, codeBlock), started = performance.now();
+  for (const end of box.querySelectorAll("small, .failed")) end.remove();
+  body.replaceChildren();
+  const growing = new Growing(body, codeBlock), started = performance.now(), asked = requestFor(one.model, column, before, one.text);
+  Object.assign(one, { finish: "", error: "", first: 0, tokens: 0, seconds: 0 });
   let due = false;
   const paint = () => {
     due = false;
@@ -294,7 +311,7 @@ const stream = async (model, column, before, one, box, signal) => {
   };
   body.classList.add("cursor");
   try {
-    for await (const part of api.answer(requestFor(model, column, before), signal)) {
+    for await (const part of api.answer(asked, signal)) {
       if (part.text && !one.first) one.first = (performance.now() - started) / 1000;
       one.text += part.text;
       one.tokens = part.usage?.completion_tokens ?? one.tokens + (part.text ? 1 : 0);
@@ -307,7 +324,8 @@ const stream = async (model, column, before, one, box, signal) => {
     }
   } catch (error) {
     if (signal.aborted) one.finish = "stopped";
-    else one.error = error instanceof TypeError ? "the server cannot be reached" : error.message;
+    else one.error = error.message;
+    if (error instanceof api.Unreachable) connect();
   }
   body.classList.remove("cursor");
   paint();
@@ -316,7 +334,7 @@ const stream = async (model, column, before, one, box, signal) => {
 const stop = () => running?.abort();
 const busy = (on) => {
   $("stop").hidden = !on;
-  $("send").disabled = on;
+  $("send").disabled = on || connecting;
   if (!on) text.focus();
 };
 const notice = (words) => {
@@ -369,26 +387,31 @@ const importAll = async (file) => {
 
 // --------------------------------------------------------------------------------------------------------- start
 
+// Ask the server what it has until it answers; meanwhile nothing can be sent.
 const connect = async () => {
-  for (let turn = 0; ; turn++) {
+  if (connecting) return;
+  connecting = true;
+  for (let turn = 0; connecting; turn++) {
     try {
       const models = (await api.fetchJson("v1/models")).data.map((one) => one.id);
       server = await api.fetchJson("page/about");
       const parted = (id, first) => {
+        const kept = $(id).value;
         $(id).replaceChildren(...first, ...models.map((name) => make("option", { value: name, textContent: name })));
+        if (models.includes(kept)) $(id).value = kept;
       };
       parted("model", []);
       parted("beside", [make("option", { value: "", textContent: "nobody" })]);
       $("beside").parentElement.hidden = models.length < 2;
       $("attach").parentElement.hidden = !server.run.offered;
       settings.elements.autorun.parentElement.hidden = !server.run.offered;
-      $("send").disabled = false;
+      $("send").disabled = running !== null;
       notice(server.run.offered ? "" : (server.run.why ?? ""));
       for (const line of talk.querySelectorAll(".empty p")) line.textContent = welcome();
-      return;
+      connecting = false;
     } catch (error) {
       $("send").disabled = true;
-      notice(error instanceof TypeError ? "the server cannot be reached" : `${error.message} …`);
+      notice(`${error.message} …`);
       await new Promise((resolve) => setTimeout(resolve, Math.min(3000, 300 + 200 * turn)));
     }
   }
