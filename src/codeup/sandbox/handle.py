@@ -56,6 +56,8 @@ class Zygote:
             self.stop()
             raise SandboxBroken(f"the sandbox process did not start: {reply['error']}")
         self.layers: list[str] = reply["layers"]
+        self.kept: socket.socket | None = None
+        """The channel of a supervisor that waits for its next program."""
 
     def _map_ids(self) -> bool:
         """As root, make uid and gid 0 of the zygote's user namespace be nobody outside."""
@@ -68,7 +70,8 @@ class Zygote:
         return True
 
     def begin(self, kind: bytes = b"b") -> socket.socket:
-        """Fork a fresh child; the socket to it. `kind` is zygote.WHOLE for a whole program with its own tools."""
+        """Fork a fresh child; the socket to it. `kind` says what it serves, see zygote.TOOLS."""
+        self._dismiss()
         ours, theirs = socket.socketpair()
         try:
             socket.send_fds(self.control, [kind], [theirs.fileno()])
@@ -78,6 +81,19 @@ class Zygote:
         finally:
             theirs.close()
         return ours
+
+    def supervisor(self) -> socket.socket:
+        """The channel of the supervisor of whole programs, which stays until another kind of child is begun."""
+        if self.kept is None:
+            self.kept = self.begin(b"w")
+        return self.kept
+
+    def _dismiss(self) -> None:
+        """End the supervisor, if there is one."""
+        if self.kept is not None:
+            self.kept.close()
+            self.kept = None
+            self.end(gone=True)
 
     def cpu_s(self) -> float:
         """CPU seconds that the running child has used so far."""
@@ -97,6 +113,8 @@ class Zygote:
 
     def stop(self) -> None:
         """End the zygote and everything in it."""
+        if self.kept is not None:
+            self.kept.close()
         self.control.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()

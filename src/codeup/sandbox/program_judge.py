@@ -60,8 +60,8 @@ def run(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> dict[str, Any]:
-    """One exchange with a supervisor of its own. Raises SandboxBroken."""
-    channel = zygote.begin(b"w")
+    """One exchange with the supervisor. Raises SandboxBroken, after which the zygote is of no more use."""
+    channel = zygote.supervisor()
     try:
         channel.settimeout(60 + 10 * sum(step["wall_s"] for step in request["steps"]))
         if (first := wire.receive(channel)) != ["isolated"]:
@@ -70,9 +70,6 @@ def supervised(zygote: Zygote, request: Mapping[str, Any], answer_mb: int) -> di
         reply = wire.receive(channel, answer_mb << 20)
     except (wire.Closed, wire.TooLarge, TimeoutError) as error:
         raise SandboxBroken(f"a supervisor ended early ({type(error).__name__})") from None
-    finally:
-        channel.close()
-        zygote.end(gone=True)
     if not isinstance(reply, dict):
         raise SandboxBroken(f"a step could not be started: {reply}")
     return reply

@@ -1,8 +1,9 @@
 """Runs a whole program with other people's tools: files in a scratch, then steps (compile, run), each its own process.
 
     referee -> supervisor   {"files": {"main.cpp": text}, "steps": [step, ...], "secret": "9f3c..."}
-    supervisor -> referee   ["isolated"], then {"steps": [{"status", "cpu_s", "wall_s", "timed_out", "flooded", "out",
-                            "err", "proof", "memory_mb", "waited"}, ...]}; the last step is the first that failed
+    supervisor -> referee   ["isolated"] before a program, then {"steps": [{"status", "cpu_s", "wall_s", "timed_out",
+                            "flooded", "out", "err", "proof", "memory_mb", "waited"}, ...]}; the last step is the first
+                            that failed
 
     step    {"argv": [...], "env": {...}, "stdin": "secret" or "", or instead "stdin_text": a text of its own,
              "processes": bool, "cpu_s", "wall_s",
@@ -11,9 +12,10 @@
     to look at   "data": {path: base64} besides files, "collect": {"files": 20, "bytes": 4000000} in the request
                  "made": {path: base64}, "others": 0 in the answer
 
-The supervisor is ours and sits inside the zygote's namespaces, one per program, in a mount namespace with a scratch of
-its own. Every step is a fork of it that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the
-tool. A step's program may replace itself by another but may not start one, unless `processes` (compilers, a shell).
+The supervisor is ours, sits inside the zygote's namespaces, in a mount namespace of its own, and stays for one program
+after another: between two of them no process is left, and the scratch is another, empty one. Every step is a fork of it
+that gives up everything (limits, capabilities, Landlock, seccomp) and becomes the tool. A step's program may replace
+itself by another but may not start one, unless `processes` (compilers, a shell).
 One that ran out of time `waited` where it used less than 1 % of it: a processor to itself would not have helped.
 
 `proof` is what stood behind the secret on a line of standard output, or "": the secret goes to the program's harness on
@@ -48,13 +50,25 @@ STARVED = 10
 
 
 def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
-    """One program: its files, its steps, their results. Raises OSError outside a pid namespace and a private root."""
+    """One program after another: its files, its steps, their results; until the channel closes.
+
+    Raises OSError outside a pid namespace and a private root, or where a scratch cannot be replaced.
+    """
     if "pid-namespace" not in isolation.layers or not isolation.scratch_is_private:
         raise OSError("whole programs run only in a pid namespace with a private root")
-    prepare(isolation, limits)
     linux.adopt_orphans()  # their CPU time counts, also where the shell that started them is killed
-    wire.send(channel, ["isolated"])
-    request = wire.receive(channel)
+    prepare(isolation, limits)
+    while True:
+        wire.send(channel, ["isolated"])
+        request = wire.receive(channel)
+        wire.send(channel, _program(request, isolation, limits))
+        os.chdir("/")
+        linux.unmount(isolation.scratch)
+        _empty_scratch(isolation, limits)
+
+
+def _program(request: Mapping[str, Any], isolation: layers.Isolation, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """What became of one program."""
     for path, text in request["files"].items():
         _write(path, text.encode(errors="surrogatepass"))
     for path, text in request.get("data", {}).items():
@@ -62,17 +76,22 @@ def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[s
     done: list[dict[str, Any]] = []
     for step in request["steps"]:
         done.append(Step(step, request["secret"], isolation, limits).run())
-        _kill_the_rest()
         if done[-1]["status"] != 0:
             break
+    _kill_the_rest()
     made = _made(request["collect"], {*request["files"], *request["data"]}) if "collect" in request else {}
-    wire.send(channel, {"steps": done, **made})
+    return {"steps": done, **made}
 
 
 def prepare(isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
     """A session, and a mount namespace with an empty scratch in memory."""
     os.setsid()
     linux.unshare(linux.NEWNS)
+    _empty_scratch(isolation, limits)
+
+
+def _empty_scratch(isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
+    """A scratch that no program has seen, and to be in it."""
     size = f"size={limits['scratch_mb']}m,nr_inodes=16384,mode=777"
     linux.mount("tmpfs", isolation.scratch, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
     os.chdir(isolation.scratch)

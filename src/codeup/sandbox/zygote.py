@@ -51,7 +51,7 @@ def main(number: int, source: str) -> None:
     try:
         config = wire.receive(control)
         sys.path[:] = [path for path in sys.path if path != source]
-        for name in WARM:
+        for name in () if config["show"] and not config["packages"] else WARM:
             __import__(name)
         isolation = layers.isolate_zygote(config, lambda: _ask_for_ids(control))
         packages = root.PACKAGES if isolation.scratch_is_private else os.path.join(config["folder"], "packages")
