@@ -46,7 +46,7 @@ def export_hub(
 def export_gguf(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="model folder, run folder, Hub id, or nano-base")],
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: MODEL-QUANT.gguf here")] = None,
-    quant: Annotated[str, typer.Option(help="f32, bf16, f16, q8_0, q4_0, or q4_k_m (needs llama-quantize)")] = "f16",
+    quant: Annotated[str, typer.Option(help="f32, bf16, f16, q8_0, q4_0, or q4_k_m")] = "f16",
     adapter: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="a PEFT adapter of this model, written beside it as GGUF LoRA")
     ] = None,

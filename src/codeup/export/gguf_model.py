@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
-from codeup.errors import UserError, WorkFailed
-from codeup.export.gguf_quants import QUANTISER, check, quantiser
+from codeup.errors import UserError
+from codeup.export import gguf_kquants
+from codeup.export.gguf_quants import check
 from codeup.export.gguf_tokens import read_vocabulary
 from codeup.export.weights import files_of, opened
 
@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """config.json's model_type -> GGUF's general.architecture."""
-WRITTEN = {"f32": "F32", "bf16": "BF16", "f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0", "q4_k_m": "F16"}
-"""What this module writes; llama-quantize makes q4_k_m out of f16."""
+WRITTEN = {"f32": "F32", "bf16": "BF16", "f16": "F16", "q8_0": "Q8_0", "q4_0": "Q4_0"}
+"""The kind of most matrices; q4_k_m has several (gguf_kquants.py)."""
 FILE_TYPES = {
     "f32": "ALL_F32",
     "bf16": "MOSTLY_BF16",
     "f16": "MOSTLY_F16",
     "q8_0": "MOSTLY_Q8_0",
     "q4_0": "MOSTLY_Q4_0",
+    "q4_k_m": "MOSTLY_Q4_K_M",
 }
 BLOCK = 32
 """Weights per block of q8_0 and q4_0."""
@@ -83,7 +84,7 @@ def write_model(
     """Write `out` and return what is in it: architecture, parameters, bytes, tensors by type, split rule, end token.
 
     `end_id` is the token that ends an answer (default: the tokenizer's). The file appears whole or not at all.
-    Raises UserError for a model or tokenizer of another kind, and for q4_k_m where no llama-quantize is installed.
+    Raises UserError for a model or tokenizer of another kind, and for q4_k_m without xllamacpp.
     """
     check(quant, out)
     config = read_config(folder)
@@ -91,10 +92,7 @@ def write_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         account = _write(folder, partial, config, quant, end_id, name or out.stem)
-        if quant == "q4_k_m":
-            _quantise(quantiser(), partial, out)
-        else:
-            partial.replace(out)
+        partial.replace(out)
     except OSError as error:
         raise UserError(
             f"cannot write ({error.strerror})", where=str(out), mend="free disk space or name another file"
@@ -162,7 +160,7 @@ def _plan(files: Mapping[str, Any], config: PreTrainedConfig, quant: str) -> Ite
             continue
         name = gguf_name(source)
         shape = tuple(weights.get_slice(source).get_shape())
-        yield Tensor(source, name, shape, _kind(name, shape, quant, tied), rotation(name, config))
+        yield Tensor(source, name, shape, _kind(name, shape, quant, config), rotation(name, config))
 
 
 def gguf_name(source: str) -> str:
@@ -179,13 +177,17 @@ def gguf_name(source: str) -> str:
     return f"blk.{found[1]}.{LAYER_NAMES[found[2]]}.{found[3]}"
 
 
-def _kind(name: str, shape: tuple[int, ...], quant: str, tied: bool) -> GGMLQuantizationType:
+def _kind(name: str, shape: tuple[int, ...], quant: str, config: PreTrainedConfig) -> GGMLQuantizationType:
     """How a tensor is held: vectors in float32; head, and rows that make no blocks, finer than the rest."""
     from gguf import GGMLQuantizationType as Kind
 
-    kind = Kind[WRITTEN[quant]]
     if len(shape) == 1:
         return Kind.F32
+    tied = config.tie_word_embeddings
+    if quant == "q4_k_m":
+        one_group = config.num_attention_heads == config.num_key_value_heads
+        return gguf_kquants.kind_of(name, shape, tied=tied, layers=config.num_hidden_layers, one_group=one_group)
+    kind = Kind[WRITTEN[quant]]
     if quant == "q4_0" and (name == "output.weight" or (tied and name == "token_embd.weight")):
         kind = Kind.Q8_0  # the head decides between tokens; llama.cpp's own quantiser keeps it finer too
     if kind in (Kind.Q8_0, Kind.Q4_0) and shape[-1] % BLOCK:
@@ -228,7 +230,7 @@ def encode(values: np.ndarray, kind: GGMLQuantizationType, name: str) -> np.ndar
 
     if kind == Kind.F16 and float(np.abs(values).max(initial=0)) > float(np.finfo(np.float16).max):
         raise UserError(f"{name} holds values beyond float16's largest", mend="use --quant bf16, f32 or q8_0")
-    return quantize(values, kind)
+    return gguf_kquants.encode(values, kind) if kind.name in gguf_kquants.CODED else quantize(values, kind)
 
 
 def _metadata(writer: GGUFWriter, config: PreTrainedConfig, quant: str, name: str, folder: Path) -> None:
@@ -237,7 +239,7 @@ def _metadata(writer: GGUFWriter, config: PreTrainedConfig, quant: str, name: st
     writer.add_name(name)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES.get(quant, "MOSTLY_F16")])
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[quant]])
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     window = getattr(config, "sliding_window", None) if config.model_type == "mistral" else None
     writer.add_context_length(min(config.max_position_embeddings, window or config.max_position_embeddings))
@@ -313,14 +315,3 @@ def _tokenizer(writer: GGUFWriter, folder: Path, tensors: list[Tensor], end_id: 
     if tokenizer.chat_template:
         writer.add_chat_template(tokenizer.chat_template)
     return vocabulary.pre, end
-
-
-def _quantise(program: str, source: Path, out: Path) -> None:
-    made = out.with_name(f".{out.name}.quantised")
-    try:
-        done = subprocess.run([program, str(source), str(made), "Q4_K_M"], capture_output=True, text=True)
-        if done.returncode:
-            raise WorkFailed(f"{QUANTISER} failed: {(done.stderr or done.stdout).strip()[-400:]}")
-        made.replace(out)
-    finally:
-        made.unlink(missing_ok=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 from codeup.errors import UserError, installs
 
 QUANTS = ("f32", "bf16", "f16", "q8_0", "q4_0", "q4_k_m")
-QUANTISER = "llama-quantize"
 
 
 def check(quant: str, out: Path | None = None) -> None:
@@ -19,17 +17,8 @@ def check(quant: str, out: Path | None = None) -> None:
     if quant not in QUANTS:
         raise UserError(f"unknown quantisation {quant!r}", mend=f"choose from: {', '.join(QUANTS)}")
     if quant == "q4_k_m":
+        from codeup.export.gguf_kquants import quantiser
+
         quantiser()
     if out is not None and out.is_dir():
         raise UserError("is a folder, and --out is a file", where=str(out), mend=f"name {out / f'model-{quant}.gguf'}")
-
-
-def quantiser() -> str:
-    """llama.cpp's own quantiser. K-quants are its: the package gguf can read them and not write them."""
-    found = shutil.which(QUANTISER)
-    if found is None:
-        raise UserError(
-            f"q4_k_m is made by llama.cpp's {QUANTISER}, which is not on the PATH",
-            mend="install llama.cpp, or use --quant q4_0 or q8_0",
-        )
-    return found
