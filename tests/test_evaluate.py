@@ -13,9 +13,10 @@ import pytest
 from codeup.benchmarks import humaneval
 from codeup.errors import UserError, WorkFailed
 from codeup.evaluate.generate import generate_samples, meta_path
-from codeup.evaluate.judge import judge_samples, scores
+from codeup.evaluate.judge import judge_samples
 from codeup.evaluate.programs import judge_one
 from codeup.evaluate.samples import read_answers
+from codeup.evaluate.scores import scores
 from codeup.evaluate.subset import first
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool

@@ -16,8 +16,8 @@ import pytest
 from codeup import plugins
 from codeup.benchmarks import humaneval
 from codeup.errors import UserError
-from codeup.evaluate.judge import scores
 from codeup.evaluate.samples import count_not_asked, read_answers
+from codeup.evaluate.scores import scores
 from codeup.evaluate.subset import described, first, named, reduced, tag
 from codeup.types import BenchmarkData, Problem
 

@@ -13,8 +13,9 @@ import pytest
 from codeup.benchmarks import mbpp_plus
 from codeup.errors import UserError, WorkFailed
 from codeup.evaluate import truth
-from codeup.evaluate.judge import judge_samples, scores
+from codeup.evaluate.judge import judge_samples
 from codeup.evaluate.programs import SuiteRules, judge_programs, limits_for
+from codeup.evaluate.scores import scores
 from codeup.sandbox.pool import Job, Pool
 from codeup.types import Problem, Program, Verdict
 

@@ -6,8 +6,8 @@
                                                             out/scores.json      the summary: the same on every rerun
                                                             out/timing.json      seconds, and what was judged just now
 
-The score is the unbiased pass@k of Chen et al. 2021 with an interval over problems; a sandbox that fails raises
-and leaves no verdict. A verdict is reused only for the same program, tests and limits.
+How verdicts become scores is in scores.py. A sandbox that fails raises and leaves no verdict. A verdict is reused only
+for the same program, tests and limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from codeup import artifacts, stats
+from codeup import artifacts
 from codeup.errors import UserError
 from codeup.evaluate import answers as kept
 from codeup.evaluate import elsewhere, evalplus_results, truth, whole
@@ -41,14 +41,14 @@ from codeup.evaluate.programs import (
     suite_job,
 )
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
+from codeup.evaluate.scores import clusters_of, score_name, scores
 from codeup.evaluate.subset import described
 from codeup.executors import Executor
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Judges, Pool
-from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Score, Verdict, ignore_event
+from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, Verdict, ignore_event
 
 EXAMPLES_PER_OUTCOME = 20
-KS = (1, 10, 100)
 PROTECTION = "the runner held no expected values; the judge compared plain data in a process of its own"
 PROTECTION_WHOLE = (
     "the program's process held the tests, in its own language; a pass needs a secret that its harness prints after "
@@ -86,45 +86,24 @@ def judge_samples(
     Raises UserError for a file that does not fit, WorkFailed when the sandbox fails; verdicts reached before are kept.
     """
     rules = rules or SuiteRules()
-    check_rules(data.problems, rules)
-    if data.problems and has_suites(data.problems[0]):
-        limits = limits_for(data.problems, rules)
-    elif any(map(whole.needs_tools, data.problems)):
-        limits = whole.limits_for(limits, data.problems)
-    limits = limits or Limits()
+    limits = _limits(limits, data.problems, rules)
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
     problems = {problem.task_id: problem for problem in data.problems}
+    sandboxes = Sandboxes(workers, limits, allow_unsafe, data.problems, executor)
     artifacts.make_folder(out)
     start = time.monotonic()
-    keys = {_place(a.program): key_of(problems[a.program.task_id], a.program, limits, rules) for a in answers}
-    sandboxes = Sandboxes(workers, limits, allow_unsafe, data.problems, executor)
-    rows, sandbox, judged = _verdicts(
-        out / "verdicts.jsonl", answers, problems, keys, sandboxes, rules, emit, step_name
-    )
-    seconds = time.monotonic() - start
-    timing = {
-        "judged": judged,
-        "reused": len(rows) - judged,
-        "seconds": round(seconds, 3),
-        "samples_per_s": round(judged / seconds, 1) if judged else 0.0,
-    }
-    _write_lines(out / "verdicts.jsonl", rows)
+    rows, sandbox, judged = _verdicts(out / "verdicts.jsonl", answers, problems, sandboxes, rules, emit, step_name)
+    timing = _timing(judged, len(rows), time.monotonic() - start)
     style = _made(samples).get("prompt_style", "default")
+    _write_lines(out / "verdicts.jsonl", rows)
     _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
     kept.write(out / kept.FILE, answers, problems, benchmark, style)
     summary = {
         **settings(samples, answers, data, model),
-        "problems_in_benchmark": len(data.problems) + len(data.not_asked),
-        "subset": described(data),
-        "samples_not_asked": count_not_asked(samples, data),
-        "sandbox": sandbox,
-        "protection": PROTECTION_WHOLE if any(map(whole.is_whole, data.problems)) else PROTECTION,
-        "limits": asdict(limits),
-        "outcomes": _counts(row["outcome"] for row in rows),
-        "extraction_mode": extraction,
-        "extractions": _counts(row["extraction"] for row in rows),
+        **_asked(samples, data),
+        **_ran(rows, data, sandbox, limits, extraction),
+        **(more or {}),
     }
-    summary |= more or {}
     if rows and "suites" in rows[0]:
         summary |= {"compat": rules.compat, "all_inputs": rules.all_inputs}
         evalplus_results.write(out / "eval_results.json", samples, answers, rows, problems, data)
@@ -133,11 +112,57 @@ def judge_samples(
             summary["other_extractions"] = would_pass(
                 answers, rows, problems, benchmark, pool, mode=extraction, rules=rules
             )
-    common = {key: summary[key] for key in summary if key != "subset"}
-    summary["scores"] = [{**common, **score, **_named(data, score)} for score in scores(rows, _clusters(data))]
+    summary["scores"] = _scores(summary, rows, data)
     artifacts.write_json(out / "scores.json", summary)
     artifacts.write_json(out / "timing.json", timing)
     return {**summary, **timing}
+
+
+def _limits(given: Limits | None, problems: Sequence[Problem], rules: SuiteRules) -> Limits:
+    """What one program may use: suites have limits of their own, other languages at least what their tools need."""
+    check_rules(problems, rules)
+    if problems and has_suites(problems[0]):
+        return limits_for(problems, rules)
+    if any(map(whole.needs_tools, problems)):
+        return whole.limits_for(given, problems)
+    return given or Limits()
+
+
+def _timing(judged: int, total: int, seconds: float) -> dict[str, Any]:
+    """What timing.json holds: it differs from run to run, and so stands in no other file."""
+    rate = round(judged / seconds, 1) if judged else 0.0
+    return {"judged": judged, "reused": total - judged, "seconds": round(seconds, 3), "samples_per_s": rate}
+
+
+def _asked(samples: Path, data: BenchmarkData) -> dict[str, Any]:
+    """Which of the benchmark's problems the score is about."""
+    return {
+        "problems_in_benchmark": len(data.problems) + len(data.not_asked),
+        "subset": described(data),
+        "samples_not_asked": count_not_asked(samples, data),
+    }
+
+
+def _ran(
+    rows: Sequence[Mapping[str, Any]], data: BenchmarkData, sandbox: str, limits: Limits, extraction: str
+) -> dict[str, Any]:
+    """How the programs were run, and how they ended."""
+    return {
+        "sandbox": sandbox,
+        "protection": PROTECTION_WHOLE if any(map(whole.is_whole, data.problems)) else PROTECTION,
+        "limits": asdict(limits),
+        "outcomes": _counts(row["outcome"] for row in rows),
+        "extraction_mode": extraction,
+        "extractions": _counts(row["extraction"] for row in rows),
+    }
+
+
+def _scores(
+    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], data: BenchmarkData
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Every score with all that it takes to trust it; the subset stands beside them, once."""
+    common = {key: value for key, value in summary.items() if key != "subset"}
+    return [{**common, **score, **score_name(data, score)} for score in scores(rows, clusters_of(data))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,65 +183,6 @@ class Sandboxes:
             )
         count = min(self.workers or _cores(), most)
         return Pool(count, self.limits, allow_unsafe=self.allow_unsafe, **whole.opened(self.problems))
-
-
-def _named(data: BenchmarkData, score: Mapping[str, Any]) -> dict[str, str]:
-    """What a suite's score is called: the last suite has the benchmark's own name."""
-    return {"benchmark": f"{data.name}/base"} if score.get("suite") == "base" else {}
-
-
-def scores(
-    rows: Sequence[Mapping[str, Any]], clusters: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:  # fmt: skip
-    """pass@k for every k that each problem has enough samples for, with n problems, standard error and interval.
-
-    The interval treats problems as drawn from a wider set, each with all its samples (`stats.mean_over_problems`), or
-    with `clusters`, task -> cluster, whole clusters of them (`stats.mean_over_clusters`).
-    Rows with suites give a score for each: a sample passes a suite when it passes that one and those before it.
-    """
-    names = [key.removesuffix("_status") for key in rows[0] if key.endswith("_status")] if rows else []
-    if not names:
-        return _scores(rows, [row["outcome"] == Outcome.PASSED for row in rows], clusters)
-    found = []
-    for place, name in enumerate(names):
-        passed = [all(row[f"{each}_status"] == "pass" for each in names[: place + 1]) for row in rows]
-        found += [{**score, "suite": name} for score in _scores(rows, passed)]
-    return found
-
-
-def _scores(
-    rows: Sequence[Mapping[str, Any]], passed: Sequence[bool], clusters: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
-    passes: dict[str, list[bool]] = defaultdict(list)
-    for row, good in zip(rows, passed, strict=True):
-        passes[row["task_id"]].append(good)
-    fewest = min((len(each) for each in passes.values()), default=0)
-    found = []
-    for k in (k for k in KS if k <= fewest):
-        counted = {task: (len(each), sum(each)) for task, each in passes.items()}
-        together = _together({task: stats.pass_at_k(*each, k) for task, each in counted.items()}, clusters or {})
-        if clusters:
-            mean = stats.mean_over_clusters(together)
-        else:
-            mean = stats.pass_at_k_over_problems(list(counted.values()), k)
-        score = Score(f"pass@{k}", mean.value, mean.low, mean.high, mean.n, mean.interval)
-        counts = {"passed": sum(map(sum, passes.values())), "samples": len(rows)}
-        counts |= {"clusters": len(together)} if clusters else {}
-        found.append({**asdict(score), "standard_error": mean.standard_error, **counts})
-    return found
-
-
-def _together(rates: Mapping[str, float], clusters: Mapping[str, str]) -> list[list[float]]:
-    """The rates of problems that belong together, such as the gaps of one solution."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for task, rate in rates.items():
-        found[clusters.get(task, task)].append(rate)
-    return list(found.values())
-
-
-def _clusters(data: BenchmarkData) -> dict[str, str]:
-    """Task -> the problem whose gap it is, for benchmarks of gaps; else empty."""
-    return {each.task_id: str(each.extra["problem"]) for each in data.problems if "problem" in each.extra}
 
 
 def _cores() -> int:
@@ -254,17 +220,19 @@ def _versions(problem: Problem) -> list[str]:
 
 
 def _verdicts(
-    path: Path, answers: list[Answer], problems: Mapping[str, Problem], keys: Mapping[tuple[str, int], str],
-    sandboxes: Sandboxes, rules: SuiteRules, emit: Emit, step_name: str,
+    path: Path, answers: list[Answer], problems: Mapping[str, Problem], sandboxes: Sandboxes, rules: SuiteRules,
+    emit: Emit, step_name: str,
 ) -> tuple[list[dict[str, Any]], str, int]:  # fmt: skip
     """All verdicts as rows in the order of the answers, the sandbox's level, and how many were reached now."""
+    programs = [answer.program for answer in answers]
+    keys = {_place(each): key_of(problems[each.task_id], each, sandboxes.limits, rules) for each in programs}
+    extraction = {_place(each): each.extraction for each in programs}
     repair_end(path)
     old = read_lines(path) if path.exists() else []
     rows = {
         (row["task_id"], row["index"]): row for row in old if keys.get((row["task_id"], row["index"])) == row["key"]
     }
-    missing = [answer.program for answer in answers if _place(answer.program) not in rows]
-    extraction = {_place(answer.program): answer.program.extraction for answer in answers}
+    missing = [each for each in programs if _place(each) not in rows]
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""
     if missing:
         with (
@@ -279,8 +247,8 @@ def _verdicts(
                 rows[place] = {**row_of(verdict, problems[verdict.task_id], rules), **more}
                 append_line(stream, rows[place])
                 emit(work.event(step_name, rows, place))
-    ordered = [_place(answer.program) for answer in answers]
-    return [{**rows[place], "extraction": extraction[place]} for place in ordered], sandbox, len(missing)
+    ordered = [{**rows[place], "extraction": extraction[place]} for place in map(_place, programs)]
+    return ordered, sandbox, len(missing)
 
 
 class Work:
