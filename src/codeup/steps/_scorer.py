@@ -12,13 +12,16 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeup import artifacts, plugins
 from codeup.errors import WorkFailed
-from codeup.steps.generate import load_benchmark
+from codeup.steps.generate import decoding, load_benchmark
 from codeup.train import disk, selection
 from codeup.types import BenchmarkData, Context, Message, Outcome
+
+if TYPE_CHECKING:
+    from codeup.sandbox.limits import Limits
 
 
 def make_scorer(
@@ -29,60 +32,40 @@ def make_scorer(
     Raises WorkFailed, before anything is trained, where the sandbox does not pass a benchmark's own solution.
     """
     from codeup.chat import load_renderer
-    from codeup.engines.hf import Engine
-    from codeup.evaluate.generate import generate_samples
-    from codeup.evaluate.judge import judge_samples
-    from codeup.evaluate.programs import SuiteRules, judge_one
     from codeup.evaluate.subset import named
     from codeup.sandbox.limits import Limits
-    from codeup.sandbox.pool import Pool
 
     asked = select["benchmark"]
     benchmark = plugins.load("benchmarks", asked["name"])
     data = named(load_benchmark(asked, dict(at)), select["problems"])
     renderer = load_renderer(start, select["template"])
-    limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
-    own = data.problems[0]
-    with Pool(1, limits, allow_unsafe=select["allow_unsafe"]) as pool:
-        verdict = judge_one(own, own.prompt + own.canonical_solution, pool=pool)
-    if verdict.outcome != Outcome.PASSED:
-        raise WorkFailed(f"select_by pass@1: the solution of {own.task_id} does not pass here: {verdict.detail}")
+    limits = Limits.of(asked["timeout_s"], asked["memory_mb"])
+    _check_sandbox(data, limits, allow_unsafe=select["allow_unsafe"])
 
     def measure(model: Any, step: int) -> float:
         out = context.folder / "selection" / f"step-{step:06d}"
         shutil.rmtree(out, ignore_errors=True)
         try:
-            generate_samples(
-                Engine.around(model, start),
-                renderer,
-                benchmark,
-                data,
-                form="chat",
-                out=out / "samples.jsonl",
-                n_samples=asked["samples"],
-                temperature=asked["temperature"],
-                top_p=asked["top_p"],
-                max_new_tokens=asked["max_new_tokens"],
-                batch_size=asked["batch_size"],
-                seed=seed,
-                model=f"{context.step} after step {step}",
-                prompt_style=asked["prompt"],
-            )
-            summary = judge_samples(
-                out / "samples.jsonl",
-                benchmark,
-                data,
-                out,
-                workers=at["workers"],
-                limits=limits,
-                rules=SuiteRules(asked["compat"]),
-                allow_unsafe=select["allow_unsafe"],
-                extraction=asked["extract"],
-            )
+            return pass_at_1(model, out, f"{context.step} after step {step}")
         except OSError as error:
             if not disk.is_full(error):
                 raise
             raise disk.cannot_write(out, error) from error
+
+    def pass_at_1(model: Any, out: Path, name: str) -> float:
+        from codeup.engines.hf import Engine
+        from codeup.evaluate.generate import generate_samples
+        from codeup.evaluate.judge import judge_samples
+        from codeup.evaluate.programs import SuiteRules
+
+        samples, engine = out / "samples.jsonl", Engine.around(model, start)
+        generate_samples(
+            engine, renderer, benchmark, data, form="chat", out=samples, seed=seed, model=name, **decoding(asked)
+        )
+        summary = judge_samples(
+            samples, benchmark, data, out, workers=at["workers"], limits=limits, rules=SuiteRules(asked["compat"]),
+            allow_unsafe=select["allow_unsafe"], extraction=asked["extract"],
+        )  # fmt: skip
         return float([score["value"] for score in summary["scores"] if score["metric"] == "pass@1"][-1])
 
     return selection.Scorer(
@@ -91,6 +74,18 @@ def make_scorer(
         work=_work(asked, data, benchmark, renderer),
         measure=measure,
     )
+
+
+def _check_sandbox(data: BenchmarkData, limits: Limits, *, allow_unsafe: bool) -> None:
+    """The first problem's own solution must pass: better to hear it now than after the first measurement."""
+    from codeup.evaluate.programs import judge_one
+    from codeup.sandbox.pool import Pool
+
+    own = data.problems[0]
+    with Pool(1, limits, allow_unsafe=allow_unsafe) as pool:
+        verdict = judge_one(own, own.prompt + own.canonical_solution, pool=pool)
+    if verdict.outcome != Outcome.PASSED:
+        raise WorkFailed(f"select_by pass@1: the solution of {own.task_id} does not pass here: {verdict.detail}")
 
 
 def _work(asked: Mapping[str, Any], data: BenchmarkData, benchmark: ModuleType, renderer: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from codeup import models, plugins
+from codeup import plugins
+from codeup.steps.merge import model_before
 from codeup.types import BenchmarkData, Context
 
-CODE = ("engines", "chat", "benchmarks", "evaluate/generate.py", "evaluate/subset.py", "steps/generate.py")
+CODE = (
+    "engines", "chat", "benchmarks", "evaluate/generate.py", "evaluate/prompts.py", "evaluate/samples.py",
+    "evaluate/subset.py", "steps/generate.py",
+)  # fmt: skip
 
 
 class Spec(BaseModel):
@@ -39,8 +43,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.evaluate.subset import first
 
     asked = spec.benchmark
-    merged = context.only("merge")
-    folder = Path(merged.folder) / "model" if merged else models.locate(spec.at["base"], spec.at["revision"])
+    folder = model_before(context, spec.at)
     started = time.monotonic()
     with answering(folder, spec.at["device"], context.executor) as engine:
         summary = generate_samples(
@@ -50,18 +53,25 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
             first(load_benchmark(asked, spec.at), asked["limit"]),
             form=spec.form,
             out=context.folder / "samples.jsonl",
-            n_samples=asked["samples"],
-            temperature=asked["temperature"],
-            top_p=asked["top_p"],
-            max_new_tokens=asked["max_new_tokens"],
-            batch_size=asked["batch_size"],
             seed=spec.seed,
             model=spec.model,
-            prompt_style=asked["prompt"],
+            **decoding(asked),
             emit=context.emit,
             step_name=context.step,
         )
     return {**summary, "seconds": round(time.monotonic() - started, 3)}
+
+
+def decoding(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's benchmark as `generate_samples` takes it: how problems are put, and how answers are drawn."""
+    return {
+        "n_samples": asked["samples"],
+        "temperature": asked["temperature"],
+        "top_p": asked["top_p"],
+        "max_new_tokens": asked["max_new_tokens"],
+        "batch_size": asked["batch_size"],
+        "prompt_style": asked["prompt"],
+    }
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     benchmark = plugins.load("benchmarks", asked["name"])
     data = first(load_benchmark(asked, spec.at), asked["limit"])
     samples = Path(generated.folder) / "samples.jsonl"
-    limits = Limits(cpu_s=asked["timeout_s"], wall_s=4 * asked["timeout_s"], memory_mb=asked["memory_mb"])
+    limits = Limits.of(asked["timeout_s"], asked["memory_mb"])
     data, more = calibrate.first(
         data, samples, exclude="", run=True, partial=False, workers=spec.at["workers"], limits=limits,
         allow_unsafe=spec.allow_unsafe, emit=context.emit,

@@ -5,6 +5,7 @@ A stage that was trained in full is a model already and is passed on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import models
 from codeup.types import Context
 
-CODE = ("train/merge.py", "chat", "steps/merge.py")
+CODE = ("train", "chat", "steps/merge.py")
 
 
 class Spec(BaseModel):
@@ -31,10 +32,9 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
     from codeup.chat import load_renderer
     from codeup.train.merge import merge_adapter, pass_on
 
-    trained, before = context.only("sft") or context.only("dpo"), context.only("merge")
+    trained = context.only("sft") or context.only("dpo")
     assert trained is not None
-    start = Path(before.folder) / "model" if before else models.locate(spec.at["base"], spec.at["revision"])
-    out = context.folder / "model"
+    start, out = model_before(context, spec.at), context.folder / "model"
     if trained.summary["method"] == "full":
         pass_on(Path(trained.folder) / "model", out)
         summary = {"trained_in_full": True}
@@ -44,3 +44,9 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         )
     load_renderer(start, spec.template).save(out)
     return summary
+
+
+def model_before(context: Context, at: Mapping[str, Any]) -> Path:
+    """The model folder that a step starts from: the merged model before it, or the base."""
+    merged = context.only("merge")
+    return Path(merged.folder) / "model" if merged else models.locate(at["base"], at["revision"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from codeup.data.load import Funnel
     from codeup.data.rows import Drop, Pair
 
-CODE = (*prepare.CODE, "evaluate/pairs.py", "evaluate/prompts.py", "steps/pairs.py")
+CODE = (*prepare.CODE, "evaluate/pairs.py", "evaluate/prompts.py", "evaluate/samples.py", "steps/pairs.py")
 
 
 class Spec(BaseModel):

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from codeup.train.tokens import TokenStore
 
 CODE = (
-    "data", "chat", "train/tokens.py", "decontaminate", "codecheck", "steps/prepare.py", "steps/_read.py",
-    "steps/_elsewhere.py", "steps/_sift.py", "steps/_tokenise.py", "steps/_mix.py", "steps/_lengths.py", "provenance",
+    "data", "chat", "train/tokens.py", "decontaminate", "benchmarks/_evalplus.py", "codecheck", "steps/prepare.py",
+    "steps/_read.py", "steps/_elsewhere.py", "steps/_sift.py", "steps/_tokenise.py", "steps/_mix.py",
+    "steps/_lengths.py", "provenance",
 )  # fmt: skip
 BESIDE = (".rows", ".labels", ".keys", ".bands", REPEATED, TRIED, ".sifted", ".kept", ".groups", ".lengths", ".mixed")
 """Files that a finished step has no more use for."""

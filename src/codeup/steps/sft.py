@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import models
 from codeup.recipe import Lora, Stage
 from codeup.steps import _crew
+from codeup.steps.merge import model_before
 from codeup.types import Context
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) ->
     from codeup.chat import load_renderer
     from codeup.train import ranks
 
-    stage, start, scorer = stage_of(spec), start_model(context, spec.at), None
+    stage, start, scorer = stage_of(spec), model_before(context, spec.at), None
     renderer = load_renderer(start, spec.template)
     if spec.select is not None:
         from codeup.steps._scorer import make_scorer
@@ -133,12 +134,6 @@ def selected_on(select: dict[str, Any] | None) -> str | None:
         f"{len(select['problems'])} of {select['offered']} problems of {select['benchmark']['name']}, "
         f"none of them in the final evaluation{left_out}"
     )
-
-
-def start_model(context: Context, at: dict[str, Any]) -> Path:
-    """The merged model before this stage, or the base."""
-    merged = context.only("merge")
-    return Path(merged.folder) / "model" if merged else models.locate(at["base"], at["revision"])
 
 
 def lora_settings(lora: Lora, renderer: Renderer) -> dict[str, Any]:
