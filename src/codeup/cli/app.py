@@ -180,10 +180,13 @@ def generate(
     """Let a model answer a benchmark; continues an unfinished file."""
     from codeup.cli import scoring
 
+    who = scoring.Answering(
+        model=model, engine=engine, url=url, url_model=url_model, token_env=token_env, tokenizer=tokenizer,
+        executor=executor, replicas=replicas,
+    )  # fmt: skip
     scoring.generate(
-        model, benchmark, out, data=data, form=form, samples=samples, temperature=temperature,
-        max_new_tokens=max_new_tokens, limit=limit, seed=seed, prompt_style=prompt, json=json, engine=engine,
-        url=url, url_model=url_model, token_env=token_env, tokenizer=tokenizer, executor=executor, replicas=replicas,
+        who, benchmark, out, data=data, form=form, limit=limit, json=json, n_samples=samples, temperature=temperature,
+        max_new_tokens=max_new_tokens, seed=seed, prompt_style=prompt,
     )  # fmt: skip
 
 

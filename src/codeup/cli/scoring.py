@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as jsonlib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -14,80 +16,94 @@ from codeup.cli.progress import display
 from codeup.errors import UserError
 
 
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers: the options of `codeup generate` that name a model; described in app.py."""
+
+    model: str
+    engine: str
+    url: str
+    url_model: str
+    token_env: str
+    tokenizer: str
+    executor: str
+    replicas: int | None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a GGUF file of this machine answers."""
+        return models.is_gguf(self.model) and not self.url
+
+    def folder(self, form: str) -> Path:
+        """The folder with the tokenizer, of the model folder itself where that answers. Raises UserError."""
+        if self.engine == "vllm":
+            raise UserError(
+                "there is no engine vllm here: vLLM is asked through its own server, by token ids", where="--engine",
+                mend="vllm serve MODEL, then: codeup generate --url http://HOST:8000/v1 …",
+            )  # fmt: skip
+        found = tokenizer_of(self.model, self.tokenizer) if self.is_file else models.locate(self.model)
+        if form == "chat" and not models.is_tuned(found):
+            raise UserError(
+                "this model does not say in which template it is chatted to", where=self.model, mend="use --form base"
+            )
+        if self.executor != executors.LOCAL and (self.url or self.is_file or self.engine != "hf"):
+            raise UserError(
+                "replicas are copies of a model folder, by engine hf", where="--executor", mend="leave it out"
+            )
+        return found
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[Any]:
+        """The engine that answers: a server's, a file's, copies on an executor's machines, or one in this process."""
+        with executors.opened(self.executor, self.replicas) as on:
+            if self.url:
+                from codeup.cli.serving import read_token
+                from codeup.engines.openai import Engine as Remote
+
+                yield Remote(self.url, tokenizer=folder, model=self.url_model, key=read_token(self.token_env))
+            elif self.is_file:
+                yield plugins.load("engines", "llamacpp").Engine(self.model, tokenizer=folder)
+            elif on is not None:
+                from codeup.engines._replicas import replicated
+
+                with replicated(on, folder) as engine:
+                    yield engine
+            else:
+                yield plugins.load("engines", self.engine).Engine(folder)
+
+
 def generate(
-    model: str,
+    who: Answering,
     benchmark: str,
     out: Path,
     *,
     data: Path | None,
     form: str,
-    samples: int,
-    temperature: float,
-    max_new_tokens: int,
     limit: int | None,
-    seed: int,
-    prompt_style: str,
     json: bool,
-    engine: str = "hf",
-    url: str = "",
-    url_model: str = "",
-    token_env: str = "",
-    tokenizer: str = "",
-    executor: str = executors.LOCAL,
-    replicas: int | None = None,
+    **decoding: Any,
 ) -> None:
-    """Answer a benchmark with a model and append the answers to `out`; with a url, the model behind it answers."""
+    """Answer a benchmark and append the answers to `out`; `decoding` is passed on to `generate_samples`."""
     if form not in ("base", "chat"):
         raise UserError(f"--form is {form!r}", mend="use chat, or base")
-    if engine == "vllm":
-        raise UserError(
-            "there is no engine vllm here: vLLM is asked through its own server, by token ids", where="--engine",
-            mend="vllm serve MODEL, then: codeup generate --url http://HOST:8000/v1 …",
-        )  # fmt: skip
     module = plugins.load("benchmarks", benchmark)
-    file = models.is_gguf(model) and not url
-    folder = tokenizer_of(model, tokenizer) if file else models.locate(model)
+    folder = who.folder(form)
 
     from codeup.chat import load_renderer
     from codeup.evaluate.generate import generate_samples
     from codeup.evaluate.subset import first
 
-    if form == "chat" and not models.is_tuned(folder):
-        raise UserError(
-            "this model does not say in which template it is chatted to", where=model, mend="use --form base"
-        )
-    if executor != executors.LOCAL and (url or file or engine != "hf"):
-        raise UserError("replicas are copies of a model folder, by engine hf", where="--executor", mend="leave it out")
-    with ExitStack() as stack:
-        opened = stack.enter_context(executors.opened(executor, replicas))
-        if url:
-            from codeup.cli.serving import read_token
-            from codeup.engines.openai import Engine as Remote
-
-            answering: Any = Remote(url, tokenizer=folder, model=url_model, key=read_token(token_env))
-        elif file:
-            answering = plugins.load("engines", "llamacpp").Engine(model, tokenizer=folder)
-        elif opened is not None:
-            from codeup.engines._replicas import replicated
-
-            answering = stack.enter_context(replicated(opened, folder))
-        else:
-            answering = plugins.load("engines", engine).Engine(folder)
-        emit = stack.enter_context(display())
+    with who.opened(folder) as engine, display() as emit:
         summary = generate_samples(
-            answering,
+            engine,
             load_renderer(folder) if form == "chat" else None,
             module,
             first(module.load(data), limit),
             form=cast(Literal["base", "chat"], form),
             out=out,
-            n_samples=samples,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            model=f"{answering.model} at {url}" if url else models.identity(model),
-            prompt_style=prompt_style,
+            model=f"{engine.model} at {who.url}" if who.url else models.identity(who.model),
             emit=emit,
+            **decoding,
         )
     print(jsonlib.dumps(summary) if json else f"{summary['samples']} answers: {out}")
 

@@ -66,12 +66,9 @@ def convert(
     `running` says that the stage will be trained at once: data sets of the Hub may then be fetched to count their rows.
     """
     files = [open_file(Path(path), overrides) for path in paths]
-    exports = [export for file in files if settings.is_export(file) and (export := settings.read_export(file))]
-    stages = [
-        stage
-        for file in files
-        if not settings.is_export(file) and (stage := settings.read_stage(file, devices, row_tokens, running))
-    ]
+    exports = [settings.read_export(file) for file in files if settings.is_export(file)]
+    training = [file for file in files if not settings.is_export(file)]
+    stages = [settings.read_stage(file, devices, row_tokens, running) for file in training]
     raise_all(files)
     if not running:
         for file in (stage.file for stage in stages if "overwrite_output_dir" in stage.file.values):
@@ -97,7 +94,6 @@ def read_export(path: str | Path, overrides: Sequence[str] = ()) -> Export | Non
         return None
     export = settings.read_export(file)
     raise_all([file])
-    assert export is not None
     return export
 
 

@@ -29,6 +29,9 @@ DIFFERENT_TEMPLATES = {
 }
 HELD_OUT_EVALUATIONS = 4
 MOST_EVALUATED = 2000
+READ_OF_EXPORTS = (
+    "model_name_or_path", "model_revision", "adapter_name_or_path", "template", "finetuning_type", "export_dir",
+)  # fmt: skip
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -72,17 +75,10 @@ def is_export(file: File) -> bool:
     return file.values.get("export_dir") is not None and file.values.get("dataset") is None
 
 
-def read_export(file: File) -> Export | None:
+def read_export(file: File) -> Export:
+    """What an export file says; mistakes are left in the file."""
     for key in file.values:
-        read = (
-            "model_name_or_path",
-            "model_revision",
-            "adapter_name_or_path",
-            "template",
-            "finetuning_type",
-            "export_dir",
-        )
-        if key in MAPPED and key not in read:
+        if key in MAPPED and key not in READ_OF_EXPORTS:
             file.ignored(key, "says nothing about a merge")
     for key in ("model_name_or_path", "adapter_name_or_path", "export_dir"):
         if not file.text(key):
@@ -105,7 +101,33 @@ def read_export(file: File) -> Export | None:
     )
 
 
-def read_stage(file: File, devices: int, row_tokens: int | None, fetch: bool) -> Stage | None:
+def read_stage(file: File, devices: int, row_tokens: int | None, fetch: bool) -> Stage:
+    """What a training file says; mistakes are left in the file. `devices` ran it, each row being `row_tokens` long
+    (None: guessed from the data). With `fetch` a data set of the Hub is fetched to count its rows."""
+    _refuse_other_work(file)
+    sources, rows, characters = _sources(file, fetch)
+    held_out = _held_out(file, rows)
+    batch = _batch(file, devices, row_tokens, characters)
+    steps = None if rows is None or batch.packed else max(1, math.ceil((rows - held_out) / max(1, batch.step_rows)))
+    return Stage(
+        file=file,
+        name=_stage_name(file),
+        base=file.text("model_name_or_path"),
+        output_dir=file.text("output_dir"),
+        overwrite=file.flag("overwrite_output_dir"),
+        shared=_shared(file),
+        settings=_settings(file, batch, held_out, steps),
+        data={"sources": sources, "cutoff": batch.cutoff, "overlong": "drop", "validation_rows": held_out},
+        rows_per_step=batch.step_rows,
+        device_rows=batch.device_rows,
+        batch_how=batch.how(),
+        packed=batch.packed,
+        report_to=_report_to(file),
+    )
+
+
+def _refuse_other_work(file: File) -> None:
+    """What a training file must say, and what cannot be done here."""
     for key in ("model_name_or_path", "dataset", "output_dir"):
         if not file.text(key):
             file.wrong(key, "is required in a training file")
@@ -117,45 +139,84 @@ def read_stage(file: File, devices: int, row_tokens: int | None, fetch: bool) ->
         file.wrong("finetuning_type", f"{file.text('finetuning_type')} is not done here, only lora")
     if file.values.get("adapter_name_or_path") is not None:
         file.wrong("adapter_name_or_path", "training goes on from a merged model here; export the adapter first")
-    sources, rows, characters = _sources(file, fetch)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A step there, so many rows, as a step here, so many tokens: rows x `row_tokens`, at least one pack.
+
+    4 rows per device x 2 accumulation x 8 devices = 64 rows per step; x 512 tokens = 32768
+    """
+
+    device_rows: int
+    accumulation: int
+    devices: int
+    row_tokens: int
+    row_tokens_how: str
+    cutoff: int
+    packed: bool
+
+    @property
+    def step_rows(self) -> int:
+        return self.device_rows * self.accumulation * self.devices
+
+    @property
+    def step_tokens(self) -> int:
+        return max(self.cutoff, self.step_rows * self.row_tokens)
+
+    @property
+    def device_tokens(self) -> int:
+        return max(self.cutoff, self.device_rows * self.row_tokens)
+
+    def how(self) -> str:
+        """The calculation in words, for the header of the recipe."""
+        made = self.step_rows * self.row_tokens
+        raised = f", raised to the {self.cutoff} of one pack" if made < self.cutoff else ""
+        return (
+            f"{self.device_rows} rows x {self.accumulation} accumulation x {self.devices} "
+            f"device{'s' * (self.devices != 1)} = {self.step_rows} rows per step; "
+            f"x {self.row_tokens} tokens per row ({self.row_tokens_how}) = {made} tokens{raised}"
+        )
+
+
+def _batch(file: File, devices: int, row_tokens: int | None, characters: float | None) -> Batch:
+    """`characters` are those of a mean row, None where no file could be looked at."""
     cutoff, packed = file.whole("cutoff_len", 2048), file.flag("packing") or file.flag("neat_packing")
     file.differs(
         "cutoff_len", "longer rows are dropped and counted here; LLaMA-Factory cuts them, mostly in the answer"
     )
     if file.flag("packing") and not file.flag("neat_packing"):
         file.differs("packing", "documents of a pack do not see each other here (as with neat_packing)")
-    held_out = _held_out(file, rows)
-    measured = row_tokens or (round(characters / CHARACTERS_PER_TOKEN) if characters else None)
-    tokens = cutoff if packed else max(1, min(measured or ROW_TOKENS, cutoff))
-    device_rows, accumulation = (
-        file.whole("per_device_train_batch_size", 8),
-        file.whole("gradient_accumulation_steps", 1),
+    measured = round(characters / CHARACTERS_PER_TOKEN) if characters else 0
+    if packed:
+        tokens, how = cutoff, "a pack"
+    elif row_tokens:
+        tokens, how = row_tokens, "given"
+    elif measured:
+        tokens, how = measured, f"characters / {CHARACTERS_PER_TOKEN}"
+    else:
+        tokens, how = ROW_TOKENS, "assumed"
+    return Batch(
+        device_rows=file.whole("per_device_train_batch_size", 8),
+        accumulation=file.whole("gradient_accumulation_steps", 1),
+        devices=devices,
+        row_tokens=tokens if packed else max(1, min(tokens, cutoff)),
+        row_tokens_how=how,
+        cutoff=cutoff,
+        packed=packed,
     )
-    step_rows = device_rows * accumulation * devices
-    how = (
-        "a pack"
-        if packed
-        else "given"
-        if row_tokens
-        else f"characters / {CHARACTERS_PER_TOKEN}"
-        if measured
-        else "assumed"
-    )
-    batch_how = (
-        f"{device_rows} rows x {accumulation} accumulation x {devices} device{'s' * (devices != 1)} = {step_rows} rows "
-        f"per step; x {tokens} tokens per row ({how}) = {step_rows * tokens} tokens"
-    )
-    if step_rows * tokens < cutoff:
-        batch_how += f", raised to the {cutoff} of one pack"
-    steps = None if rows is None or packed else max(1, math.ceil((rows - held_out) / max(1, step_rows)))
-    settings = {
+
+
+def _settings(file: File, batch: Batch, held_out: int, steps: int | None) -> dict[str, Any]:
+    """The stage of the recipe; `steps` are those of one epoch, None where they are not known."""
+    return {
         "epochs": _epochs(file),
         "learning_rate": file.number("learning_rate", 5e-5),
         "schedule": _schedule(file),
         "warmup_ratio": _warmup(file, steps),
-        "batch_tokens": max(cutoff, step_rows * tokens),
-        "pack_length": cutoff,
-        "micro_batch_tokens": max(cutoff, device_rows * tokens),
+        "batch_tokens": batch.step_tokens,
+        "pack_length": batch.cutoff,
+        "micro_batch_tokens": batch.device_tokens,
         "weight_decay": file.number("weight_decay", 0.0),
         "max_grad_norm": file.number("max_grad_norm", 1.0),
         "lora": _lora(file),
@@ -163,21 +224,6 @@ def read_stage(file: File, devices: int, row_tokens: int | None, fetch: bool) ->
         "activation_checkpointing": file.flag("gradient_checkpointing", True)
         and not file.flag("disable_gradient_checkpointing"),
     }
-    return Stage(
-        file=file,
-        name=_stage_name(file),
-        base=file.text("model_name_or_path"),
-        output_dir=file.text("output_dir"),
-        overwrite=file.flag("overwrite_output_dir"),
-        shared=_shared(file),
-        settings=settings,
-        data={"sources": sources, "cutoff": cutoff, "overlong": "drop", "validation_rows": held_out},
-        rows_per_step=step_rows,
-        device_rows=device_rows,
-        batch_how=batch_how,
-        packed=packed,
-        report_to=_report_to(file),
-    )
 
 
 def _report_to(file: File) -> list[str]:
