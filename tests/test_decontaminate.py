@@ -116,6 +116,73 @@ def test_a_prompt_is_found_without_running_anything_in_a_row_of_any_shape(tmp_pa
     assert read(tmp_path / "out" / "kept.jsonl") == rows[1:]
 
 
+def test_rows_of_one_file_may_have_columns_of_their_own_and_those_without_text_are_counted(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Like this:"}, {"type": "text", "text": REWORDED}]
+    leaks: list[dict[str, Any]] = [
+        {"text": REWORDED},
+        {"conversations": [{"from": "human", "value": "Weights, please"}, {"from": "gpt", "value": REWORDED}]},
+        {"messages": [{"role": "user", "content": "Weights"}, {"role": "assistant", "content": parts}]},
+        {"instruction": "Weights", "output": "See the code.", "code": REWORDED},
+        {"question": "Weights?", "answer": REWORDED},
+    ]
+    rows: list[dict[str, Any]] = [*ORDINARY * 30, {"title": "no known column"}, *leaks]
+    summary = clean(tmp_path, rows, [WEIGHTS])
+    assert read(tmp_path / "out" / "kept.jsonl") == rows[:-5]
+    sufficient = [each["row"] for each in read(tmp_path / "out" / "contamination.jsonl") if each["sufficient"]]
+    assert sufficient == [91, 92, 93, 94, 95]
+    assert summary["rows_without_text"] == 1
+
+
+COUNT_CHANGES = {
+    "task_id": "B/2",
+    "prompt": "def count_sign_changes(values):\n"
+    '    """Number of neighbours in values whose signs differ, zero being no sign.\n'
+    '    >>> count_sign_changes([3, -1, 4, -5])\n    3\n    """\n',
+    "canonical_solution": "    return sum(a * b < 0 for a, b in zip(values, values[1:]))\n",
+    "entry_point": "count_sign_changes",
+    "test": "def check(candidate):\n    assert candidate([3, -1, 4, -5]) == 3\n    assert candidate([1, 2, 8]) == 0\n"
+    "    assert candidate([-6, 0, 6, -2]) == 1\n",
+}
+IN_JAVASCRIPT = "function countSignChanges(v) {\n  return v.slice(1).filter((b, i) => v[i] * b < 0).length;\n}"
+
+
+def test_a_solution_in_another_language_is_found_by_its_name_or_examples_in_a_row_that_is_like_it(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "instruction": "How many neighbours in an array have signs that differ? Zero has none.",
+            "output": IN_JAVASCRIPT,
+        },
+        {"instruction": "Number of signs that differ: [3,-1,4,-5] gives 3, [1, 2, 8] gives 0", "output": "fn f() {}"},
+        {"instruction": "Number of signs that differ in values", "output": "function changes(v) { return 0 }"},
+        {
+            "instruction": "Name it count_sign_changes, the number of neighbours in values whose signs differ",
+            "output": "Ok",
+        },
+        *ORDINARY * 10,
+    ]
+    clean(tmp_path, rows, [COUNT_CHANGES])
+    hits = read(tmp_path / "out" / "contamination.jsonl")
+    assert [(each["row"], each["method"]) for each in hits if each["sufficient"]] == [(0, "name"), (1, "examples")]
+    assert read(tmp_path / "out" / "kept.jsonl") == rows[2:]
+
+
+def test_a_python_function_of_the_name_is_judged_by_what_it_gives(tmp_path: Path) -> None:
+    asked = "Number of neighbours in values whose signs differ, zero being no sign"
+    other = {"instruction": asked, "output": "def count_sign_changes(values):\n    return len(values) % 7"}
+    assert clean(tmp_path, [other, *ORDINARY], [COUNT_CHANGES])["rows_kept"] == 4
+    assert clean(tmp_path, [other, *ORDINARY], [COUNT_CHANGES], run="none")["rows_kept"] == 3
+
+
+def test_a_name_that_many_unrelated_requests_give_is_textbook(tmp_path: Path) -> None:
+    asked = ["Neighbours in values whose signs differ", "Zero being no sign, changes of signs in values, please",
+             "JS: number of signs that differ in values", "Signs of neighbours, the number that differ"]  # fmt: skip
+    rows = [{"instruction": each, "output": IN_JAVASCRIPT} for each in asked]
+    assert clean(tmp_path, [*rows, *ORDINARY * 10], [COUNT_CHANGES])["rows_kept"] == 34
+    assert clean(tmp_path, [*rows[1:], *ORDINARY * 10], [COUNT_CHANGES])["rows_kept"] == 30
+
+
 def even_rows(count: int) -> list[dict[str, Any]]:
     asked = ["Check parity of a number", "Can it be halved?", "Tell me whether n is divisible by two",
              "Is this an even one?", "Return true for 0, 2, 4 and so on"]  # fmt: skip
@@ -263,6 +330,8 @@ def test_varied_inputs_are_new_of_the_same_kind_and_always_the_same() -> None:
     for numbers, text, n, zero, _ in found:
         assert numbers and all(number > 0 for number in numbers) and text and n > 0 and zero >= 0
     assert list(varied([], 5)) == [] and list(varied([[]], 5)) == []
+    entries = [each for (each,) in varied([[{"ab": 1, "cd": 2}]], 12)]
+    assert len(entries) == 12 and {"cd": 2} in entries and all(1 <= len(each) <= 2 for each in entries)
 
 
 def test_calls_are_read_from_tests_where_their_arguments_are_literals() -> None:
@@ -285,6 +354,13 @@ def test_tests_that_make_up_their_inputs_are_run_to_see_them(tmp_path: Path, poo
     (problem,) = suites.problems(files.read_items("b", lines(tmp_path / "b.jsonl", [loop])), pool)
     assert problem.inputs[: problem.given] == ([3], [4], [5], [6], [7], [8])
     assert problem.expected[: problem.given] == (False, True, False, True, False, True)
+
+
+def test_inputs_that_take_the_solution_long_are_used_but_not_tried_first(tmp_path: Path, pool: Pool) -> None:
+    slow = {**EVEN, "canonical_solution": "    x = sum(range(6_000_000)) if n % 2 else 0\n    return n % 2 == 0\n"}
+    (problem,) = suites.problems(files.read_items("b", lines(tmp_path / "b.jsonl", [slow])), pool)
+    assert problem.inputs[: problem.given] == ([4], [7], [10], [13])
+    assert [problem.expected[place] for place in problem.probes()] == [True, True]
 
 
 def test_one_problem_in_two_files_is_tried_once(tmp_path: Path, pool: Pool) -> None:

@@ -36,7 +36,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "input": ("input",),
     "answer": ("output", "response", "completion", "answer", "solution", "code", "text", "content"),
 }
-"""Columns that hold a row's text, the first that is there."""
+"""Columns that hold a row's text. Rows of one file may differ: each is read by the columns that it has itself."""
+TURN_TEXT = ("content", "value", "text")
 PEEK_ROWS = 64
 ACTIONS = ("report", "mark", "drop")
 RUNS = ("auto", "all", "retrieved", "none")
@@ -60,7 +61,7 @@ def decontaminate(
             if row.value is None:
                 unreadable[row.error] += 1
             else:
-                spool.append(_conversation(row, mapping, input_.name))
+                spool.append(_conversation(row, columns or {}, input_.name))
         findings = find(
             spool,
             items,
@@ -77,6 +78,7 @@ def decontaminate(
         report.write_residue(out / "residue.jsonl", spool, findings)
         sources = [conversation.source for conversation in spool]
         numbers = [conversation.row for conversation in spool]
+        textless = [each.row for each in spool if not each.messages]
     kept = _write_kept(out / "kept.jsonl", input_, findings, numbers, action)
     rows_in = len(numbers) + unreadable.total()
     summary = {
@@ -91,6 +93,7 @@ def decontaminate(
         "textbook": textbook,
         "rows_in": rows_in,
         "rows_kept": kept,
+        "rows_without_text": len(textless),
         "dropped": {**dict(unreadable), **({"contamination": len(findings.dropped)} if action == "drop" else {})},
         **report.summary(findings, sources, action),
     }
@@ -135,33 +138,37 @@ def _mapping(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
     return mapping
 
 
-def _conversation(row: Row, mapping: Mapping[str, str], name: str) -> Conversation:
-    """The text of a row, whatever its shape; what is not text is left out. `source` is the row's own, or the file."""
+def _conversation(row: Row, columns: Mapping[str, str], name: str) -> Conversation:
+    """The text of a row, whatever its shape; what is not text is left out. `source` is the row's own, or the file.
+
+    `columns` are the mapped ones. Of the others every known one that holds another text is read.
+    """
     assert row.value is not None
     value = row.value
-    turns = value.get(mapping.get("turns", ""))
-    messages = [Message("user", text) for text in _turns(turns)]
-    cells = {ours: value.get(theirs) for ours, theirs in mapping.items() if ours != "turns"}
-    texts = {ours: cell for ours, cell in cells.items() if isinstance(cell, str) and cell}
-    if "question" in texts or "input" in texts:
-        messages.append(Message("user", texts.get("question", ""), texts.get("input", "")))
-    if "answer" in texts:
-        messages.append(Message("assistant", texts["answer"]))
+    texts: dict[str, list[str]] = {}
+    for ours, names in COLUMNS.items():
+        asked = [columns[ours]] if ours in columns else [name for name in names if name not in columns.values()]
+        cells = (value.get(column) for column in asked)
+        read = [text for cell in cells for text in _turns(cell if isinstance(cell, list) else [cell])]
+        texts[ours] = list(dict.fromkeys(read))
+    messages = [Message("user", text) for text in texts["turns"]]
+    if texts["question"] or texts["input"]:
+        messages.append(Message("user", "\n".join(texts["question"]), "\n".join(texts["input"])))
+    messages += [Message("assistant", text) for text in texts["answer"]]
     source = value.get("source")
     label = source if isinstance(source, str) and source else name
     clean = tuple(Message(each.role, _valid(each.content), _valid(each.input)) for each in messages)
     return Conversation(clean, _valid(label), row.number)
 
 
-def _turns(turns: Any) -> Iterator[str]:
-    for turn in turns if isinstance(turns, list) else []:
-        text = (
-            next((turn[key] for key in ("content", "value", "text") if key in turn), None)
-            if isinstance(turn, dict)
-            else turn
-        )
-        if isinstance(text, str) and text:
-            yield text
+def _turns(turns: Sequence[Any]) -> Iterator[str]:
+    """The texts of turns, which are objects or texts themselves; the content of a turn may come in parts."""
+    for turn in turns:
+        found = next((turn[key] for key in TURN_TEXT if key in turn), None) if isinstance(turn, dict) else turn
+        if isinstance(found, str) and found:
+            yield found
+        elif isinstance(found, list):
+            yield from _turns(found)
 
 
 def _valid(text: str) -> str:

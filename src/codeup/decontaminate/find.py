@@ -6,6 +6,7 @@
     shape              a function equal but for names, of SHAPE_NODES syntax nodes or more  drop, unless textbook
     execution          a function of the row gives all expected values                      drop, unless textbook
     near execution     ... nearly all, in a row among the NEAR_RANK most like the item      drop, unless textbook
+    name, examples     among those, a function of its name, or two of its example inputs    drop, unless textbook
     any of these, less one shared gram; a textbook solution; a problem whose tests prove    mark
                        little
 
@@ -15,17 +16,17 @@ their words are shared, so a leak that was copied does not excuse itself. A text
 it also holds two of the item's example inputs or a 13-gram of its prompt.
 
 Recall is not complete: a solution in another language, a script without a function, or a function with other arguments
-is found by shared text only. What looks most like each item and was not dropped is listed (`residue`).
+is found by what it shares as text only (likeness.py). What looks most like each item and was not dropped is listed
+(`residue`).
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,10 @@ from codeup.data.contamination.ngrams import FIELDS, Overlap
 from codeup.data.contamination.retrieval import Ranked, Ranking
 from codeup.data.dedup import clusters
 from codeup.data.spool import Spool
+from codeup.decontaminate import likeness
+from codeup.decontaminate.likeness import NEAR_RANK, Likeness
 from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look, texts_of
-from codeup.decontaminate.suites import Problem, called_with, problems
+from codeup.decontaminate.suites import Problem, problems
 from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
 from codeup.executors import Executor
 from codeup.sandbox.pool import Pool
@@ -49,7 +52,6 @@ COVERAGE = 2 / 3
 TEXTBOOK = 4
 """Unrelated requests that make a solution common knowledge; 0: none is."""
 RETRIEVED = 50
-NEAR_RANK = 10
 NEAR_TRIED = 20
 FEW = 5
 MOST_RUN = MOST_PROGRAMS
@@ -133,7 +135,8 @@ def find(
             rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
             solved, count = _solve(rows, seen, trials, pool, emit, step)
     judge = _Judge(spool, items, groups, ranking, has_code, textbook)
-    hits = judge.hits(seen, solved)
+    like = [each for each in likeness.look(spool, items, ranking) if which == "none" or each.row not in seen.functions]
+    hits = judge.hits(seen, solved, like)
     dropped = {hit.row for hit in hits if hit.drop}
     residue = _residue(items, ranking, dropped, seen.rows)
     return Findings(items, hits, len(groups), count, which, judge.textbook, residue, isolated)
@@ -183,24 +186,28 @@ class _Judge:
         self.prompts: set[tuple[int, int]] = set()
         self.unrelated: dict[int, int] = {}
         self.unrelated_near: dict[int, int] = {}
+        self.unrelated_like: dict[int, int] = {}
 
     @property
     def textbook(self) -> dict[int, int]:
         """Problems (or, negative, items that are not run) that many unrelated requests hold, with how many."""
         return {key: count for key, count in self.unrelated.items() if count >= self.least}
 
-    def hits(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> list[Hit]:
+    def hits(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness]) -> list[Hit]:
         """All hits, by row, those that suffice first."""
         self.prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
-        self._count(seen, solved)
-        found = [*self._by_words(seen.overlaps), *self._by_shape(seen.same_shape), *self._by_running(solved)]
+        self._count(seen, solved, like)
+        found = [
+            *self._by_words(seen.overlaps), *self._by_shape(seen.same_shape), *self._by_running(solved),
+            *self._by_likeness(like),
+        ]  # fmt: skip
         return sorted(found, key=lambda hit: (hit.row, not hit.drop, -hit.score, hit.item, hit.method))
 
     def _key(self, item: int) -> int:
         """What rows are counted for: the problem that an item is, or the item."""
         return self.problem_of.get(item, -1 - item)
 
-    def _count(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]]) -> None:
+    def _count(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness]) -> None:
         """How many unrelated requests hold a solution of each problem, whatever shows it."""
         whole: dict[int, set[int]] = defaultdict(set)
         for overlap in seen.overlaps:
@@ -214,8 +221,12 @@ class _Judge:
                 nearly.setdefault(each.problem, set()).add(row)
                 if self._wholly(each):
                     whole[each.problem].add(row)
+        shown = {key: set(rows) for key, rows in nearly.items()}
+        for each_like in like:
+            shown.setdefault(self._key(each_like.item), set()).add(each_like.row)
         self.unrelated = {key: self._requests(rows) for key, rows in whole.items()}
         self.unrelated_near = {key: self._requests(rows) for key, rows in nearly.items()}
+        self.unrelated_like = {key: self._requests(rows) for key, rows in shown.items()}
 
     def _by_words(self, overlaps: Sequence[Overlap]) -> Iterator[Hit]:
         for each in overlaps:
@@ -240,6 +251,11 @@ class _Judge:
                 for index in self._one_per_benchmark(self.groups[each.problem].items):
                     why = weak or self._excuse(row, index, counts)
                     yield Hit(row, index, method, round(each.share, 3), _told(each), not why, why)
+
+    def _by_likeness(self, like: Sequence[Likeness]) -> Iterator[Hit]:
+        for each in like:
+            why = self._excuse(each.row, each.item, self.unrelated_like)
+            yield Hit(each.row, each.item, each.method, each.score, each.evidence, not why, why)
 
     def _wholly(self, result: Solved) -> bool:
         """Right on all the benchmark's inputs, and mostly on varied ones, which the problem may not allow."""
@@ -286,8 +302,8 @@ class _Judge:
     def _shared_examples(self, row: int, items: Sequence[int]) -> int:
         """How many of an item's telling example inputs are in a row."""
         (conversation,) = self.spool.read([row])
-        text = squeezed("\n".join(texts_of(conversation)))
-        return sum(1 for example in {e for index in items for e in examples(self.items[index])} if example in text)
+        wanted = {example for index in items for example in likeness.examples(self.items[index])}
+        return likeness.shared_examples("\n".join(texts_of(conversation)), wanted)
 
     def _requests(self, rows: Iterable[int]) -> int:
         """How many unrelated requests there are among rows."""
@@ -310,26 +326,3 @@ def _told(result: Solved) -> str:
 
 def _request(conversation: Conversation) -> str:
     return next((turn.content for turn in conversation.messages if turn.role == "user"), "")
-
-
-def examples(item: Item) -> set[str]:
-    """Example inputs that are unlikely to stand in a row by chance: 3 numbers or more, or a text of 6 letters or more.
-
-    >>> sorted(examples(Item("b", "1", ">>> f([1, 2, 3], 7)\\n6\\n>>> f('ab', 'sentence')", entry_point="f")))
-    ["'sentence'", '[1,2,3]']
-    """
-    lines = "\n".join(re.findall(r"(?m)^\s*(?:>>>\s*|assert\s+)(.*?)\s*(?:==.*)?$", item.prompt))
-    calls = [each for line in lines.splitlines() for each in called_with(line, item.entry_point)]
-    values = [value for call in (*calls, *called_with(item.tests, item.entry_point)) for value in call]
-    return {squeezed(repr(value)) for value in values if _telling(value)}
-
-
-def _telling(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) >= 6
-    return isinstance(value, list | tuple | dict) and len(value) >= 3
-
-
-def squeezed(text: str) -> str:
-    """Without white space, and with one kind of quotation mark."""
-    return "".join(text.split()).replace('"', "'")

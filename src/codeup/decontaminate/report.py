@@ -30,7 +30,7 @@ def _hit(hit: Hit, item: Item, spool: Spool, dropped: bool, action: Action) -> d
     }  # fmt: skip
     if hit.why_not:
         found["why_not"] = hit.why_not
-    return {**found, "text": row.messages[0].content[:160]}
+    return {**found, "text": (row.messages[0].content or row.messages[0].input)[:160]}
 
 
 def write_residue(path: Path, spool: Spool, findings: Findings) -> None:

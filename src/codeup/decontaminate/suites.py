@@ -40,9 +40,9 @@ PROBES = 4
 """Inputs of a problem that every function is tried on first."""
 LARGE = 4000
 """Characters of an input's or a result's JSON beyond which it is not used: it would be sent thousands of times."""
-SLOW_S = 0.02
-"""CPU seconds of the benchmark's own solution beyond which an input is not used."""
-VERSION = 2
+QUICK_S, SLOW_S = 0.02, 0.5
+"""CPU seconds of the benchmark's own solution up to which an input is used first, and beyond which never."""
+VERSION = 3
 COLLECT = """
 
 def _calls():
@@ -99,8 +99,9 @@ class Problem:
     def probes(self) -> list[int]:
         """A few inputs with values as different as possible, in their order."""
         seen: dict[str, list[int]] = defaultdict(list)
-        for place, each in enumerate(self.expected[: self.given]):
-            seen[json.dumps(each)].append(place)
+        quick = [place for place in range(self.given) if self.seconds[place] <= QUICK_S]
+        for place in quick or range(self.given):
+            seen[json.dumps(self.expected[place])].append(place)
         by_turns = itertools.zip_longest(*seen.values())
         return sorted([place for turn in by_turns for place in turn if place is not None][:PROBES])
 

@@ -47,7 +47,18 @@ def other(value: Any, draw: random.Random) -> Any:
         return "".join(_rearranged(list(value), draw)) if len(value) > 1 else value
     if isinstance(value, list | tuple) and value:
         return type(value)(_rearranged(list(value), draw))
+    if isinstance(value, dict) and value:
+        return _with_another_entry(value, draw)
     return value
+
+
+def _with_another_entry(entries: dict[Any, Any], draw: random.Random) -> dict[Any, Any]:
+    """One entry gone, or with another key or value of the same kind."""
+    key, how = draw.choice(list(entries)), draw.randrange(3)
+    left = {each: value for each, value in entries.items() if each != key}
+    if how == 0 and left:
+        return left
+    return {**left, (other(key, draw) if how == 1 else key): entries[key] if how == 1 else other(entries[key], draw)}
 
 
 def _rearranged(parts: list[Any], draw: random.Random) -> list[Any]:
