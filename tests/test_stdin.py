@@ -87,6 +87,44 @@ def test_problems_without_tests_are_left_out_and_counted(tmp_path: Path) -> None
     assert data.not_asked == ("APPS/3",)
 
 
+def test_columns_may_be_read_already_or_empty_and_numbers_may_be_too_long(tmp_path: Path) -> None:
+    long = '{"fn_name": "f", "inputs": [[%s]], "outputs": [1]}' % ("9" * 5000)
+    rows: list[dict[str, Any]] = [
+        {"question": "echo", "solutions": ["print(input())"], "input_output": {"inputs": ["x"], "outputs": ["x"]}},
+        {"question": "nothing", "solutions": None, "input_output": None},
+        {"question": "long", "solutions": "", "input_output": long},
+    ]
+    data = load(tmp_path, rows)
+    assert [problem.canonical_solution for problem in data.problems] == ["print(input())"]
+    assert "1 without tests left out; 1 with numbers of more digits than Python reads left out" in data.version
+    assert data.not_asked == ("APPS/2", "APPS/3")
+    read: dict[str, Any] = {"question_content": "echo", "question_id": "a", "public_test_cases": [], "metadata": {}}
+    read["private_test_cases"] = [{"input": "x", "output": "x", "testtype": "stdin"}]
+    assert load(tmp_path, [read], livecodebench).problems[0].extra["stdin"] == [["x", "x"]]
+
+
+LIKE_LEETCODE = "class Solution:\n    def twice(self, xs: List[int]) -> List[int]:\n        {} = [2 * x for x in xs]\n"
+
+
+def test_a_program_may_use_what_the_benchmarks_own_grader_imports(
+    tmp_path: Path, problems: tuple[Problem, ...], pool: Pool
+) -> None:
+    called, printing = problems[1], problems[0]
+    method = LIKE_LEETCODE.format("found") + "        return found\n"
+    assert judge_one(called, method, pool=pool).outcome is Outcome.PASSED
+    future = "from __future__ import annotations\n" + method.replace("List", "NotThere")
+    assert judge_one(called, future, pool=pool).outcome is Outcome.PASSED
+    assert judge_one(called, method.replace("List", "Dict"), pool=pool).outcome is Outcome.FAILED  # not in APPS's list
+    text = "sys.stdin.readline()\nprint(int(np.sum([int(w) for w in sys.stdin.read().split()])))\n"
+    assert judge_one(printing, text, pool=pool).outcome is Outcome.PASSED
+    test = {"input": "[1, 1, 2]", "output": "3", "testtype": "functional"}
+    row = {"question_content": "", "question_id": "a", "starter_code": "", "public_test_cases": json.dumps([test])}
+    (problem,) = load(tmp_path, [{**row, "metadata": '{"func_name": "f"}'}], livecodebench).problems
+    deep = "def down(n):\n    return n and 1 + down(n - 1)\n"
+    code = deep + "def f(xs: Optional[Dict]):\n    return Counter(xs)[1] + bisect_left([1], 2) + (down(9000) < 1)\n"
+    assert judge_one(problem, code, pool=pool).outcome is Outcome.PASSED
+
+
 def test_an_input_may_be_a_list_of_lines(problems: tuple[Problem, ...]) -> None:
     assert problems[0].extra["stdin"] == [["2\n1 2\n", "3\n"], ["3\n1 2 3", "6\n"]]
 

@@ -24,19 +24,23 @@ STOPS = ("\n```", "\nQUESTION:", "\n---")
 
 
 def stdin_problem(
-    task_id: str, text: str, pairs: Pairs, *, comparison: str, canonical: str = "", starter: str = "",
+    task_id: str, text: str, pairs: Pairs, *, comparison: str, given: str = "", canonical: str = "", starter: str = "",
     compat: Mapping[str, str] | None = None,
 ) -> Problem:  # fmt: skip
-    """A problem whose program prints; `comparison` and the values of `compat` name functions of _outputs.py."""
+    """A problem whose program prints; `comparison` and the values of `compat` name functions of _outputs.py.
+
+    `given` names the imports that stand before every program (_imports.py), "" none.
+    """
     extra: dict[str, Any] = {
-        "text": text, "starter": starter, "stdin": [list(pair) for pair in pairs], "comparison": _named(comparison),
+        "text": text, "starter": starter, "given": given, "stdin": [list(pair) for pair in pairs],
+        "comparison": _named(comparison),
         "compat": {name: _named(function) for name, function in (compat or {}).items()},
     }  # fmt: skip
     return Problem(task_id, "", "", "", canonical, "python", extra)
 
 
 def call_problem(
-    task_id: str, text: str, name: str, cases: Sequence[tuple[list[Any], Any]], *, comparison: str,
+    task_id: str, text: str, name: str, cases: Sequence[tuple[list[Any], Any]], *, comparison: str, given: str = "",
     canonical: str = "", starter: str = "",
 ) -> Problem:  # fmt: skip
     """A problem whose function is called with plain values."""
@@ -48,7 +52,7 @@ def call_problem(
     )
     epilogue = f"\n\nif {name!r} not in globals() and 'Solution' in globals():\n    {name} = Solution().{name}\n"
     extra = {
-        "text": text, "starter": starter, "reference": "", "epilogue": epilogue,
+        "text": text, "starter": starter, "given": given, "reference": "", "epilogue": epilogue,
         "defines": "Solution" if "class Solution" in starter else name,
     }  # fmt: skip
     return Problem(task_id, "", name, tests, canonical, "python", extra)
@@ -58,8 +62,14 @@ def _named(function: str) -> str:
     return f"codeup.benchmarks._outputs:{function}"
 
 
-def read(path: Path | None, name: str, columns: Sequence[str], where: str) -> list[dict[str, Any]]:
-    """The rows of a file, each with text in `columns`. Raises UserError."""
+class TooLong(Exception):
+    """A number with more digits than Python reads (sys.int_info.default_max_str_digits)."""
+
+
+def read(
+    path: Path | None, name: str, columns: Sequence[str], where: str, parsed: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a file, each with text in `columns`, and with `parsed` columns of any kind. Raises UserError."""
     if path is None:
         raise UserError(f"{name} needs its data file", mend=f"name it with --data; {where}")
     rows = list(shape.rows_of(path))
@@ -67,14 +77,17 @@ def read(path: Path | None, name: str, columns: Sequence[str], where: str) -> li
         raise UserError("holds no problems", where=str(path))
     for number, row in enumerate(rows, 1):
         wrong = [column for column in columns if not isinstance(row.get(column), str)]
+        wrong += [column for column in parsed if column not in row]
         if wrong:
-            mend = f"name the benchmark this file belongs to; {name} needs {', '.join(columns)}"
+            mend = f"name the benchmark this file belongs to; {name} needs {', '.join([*columns, *parsed])}"
             what = f"problem {number} has no text in {', '.join(wrong)}; its columns are {', '.join(row)}"
             raise UserError(what, where=str(path), mend=mend)
     return rows
 
 
-def data(path: Path, name: str, problems: Sequence[Problem], without_tests: Sequence[str]) -> BenchmarkData:
+def data(
+    path: Path, name: str, problems: Sequence[Problem], without_tests: Sequence[str], too_long: Sequence[str] = ()
+) -> BenchmarkData:  # fmt: skip
     """The benchmark; its version counts problems by kind, and those that have no tests and are left out."""
     tasks = [problem.task_id for problem in problems]
     if twice := next((task for task in tasks if tasks.count(task) > 1), None) if len(set(tasks)) < len(tasks) else None:
@@ -85,15 +98,21 @@ def data(path: Path, name: str, problems: Sequence[Problem], without_tests: Sequ
     version = f"{printing} problems that print, {len(problems) - printing} that are called"
     if without_tests:
         version += f"; {len(without_tests)} without tests left out"
+    if too_long:
+        version += f"; {len(too_long)} with numbers of more digits than Python reads left out"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return BenchmarkData(name, version, digest, tuple(problems), tuple(without_tests))
+    return BenchmarkData(name, version, digest, tuple(problems), (*without_tests, *too_long))
 
 
-def parsed(text: str, *, where: str, what: str) -> Any:
-    """A JSON value kept as text in a row. Raises UserError."""
+def parsed(value: Any, *, where: str, what: str) -> Any:
+    """A JSON value kept as text in a row, or already read. Raises UserError, and TooLong for a very long number."""
+    if not isinstance(value, str):
+        return value
     try:
-        return json.loads(text)
+        return json.loads(value)
     except (ValueError, RecursionError) as error:
+        if "integer string conversion" in str(error):
+            raise TooLong(where) from None
         raise UserError(f"{what} is not JSON: {error}", where=where, mend="fetch the file again") from None
 
 

@@ -27,16 +27,20 @@ program_from_completion = _stdin.program_from_completion
 def load(path: Path | None = None) -> BenchmarkData:
     """Read a JSONL(.gz) or Parquet file. Problems without tests are left out, and the version says how many."""
     where = "the Hub has test.jsonl as codeparrot/apps"
-    rows = _stdin.read(path, NAME, ("question", "input_output"), where)
+    rows = _stdin.read(path, NAME, ("question",), where, parsed=("input_output",))
     assert path is not None
-    problems, without = [], []
+    problems, without, too_long = [], [], []
     for number, row in enumerate(rows, 1):
-        problem = _problem(row, number, f"{path}:{number}")
+        try:
+            problem = _problem(row, number, f"{path}:{number}")
+        except _stdin.TooLong:
+            too_long.append(_task(row, number))
+            continue
         if problem is None:
             without.append(_task(row, number))
         else:
             problems.append(problem)
-    return _stdin.data(path, NAME, problems, without)
+    return _stdin.data(path, NAME, problems, without, too_long)
 
 
 def _task(row: dict[str, Any], number: int) -> str:
@@ -57,13 +61,13 @@ def _problem(row: dict[str, Any], number: int, where: str) -> Problem | None:
             raise UserError(f"fn_name is {name!r}, not the name of a function", where=where)
         cases = [(_arguments(given), expected) for given, expected in zip(inputs, outputs, strict=True)]
         return _stdin.call_problem(
-            _task(row, number), row["question"], name, cases, comparison="same_value", canonical=canonical,
+            _task(row, number), row["question"], name, cases, comparison="same_value", given=NAME, canonical=canonical,
             starter=starter,
         )  # fmt: skip
     pairs = [(_text(given), _text(expected)) for given, expected in zip(inputs, outputs, strict=True)]
     return _stdin.stdin_problem(
-        _task(row, number), row["question"], pairs, comparison="strict", canonical=canonical, starter=starter,
-        compat={"apps": "lenient"},
+        _task(row, number), row["question"], pairs, comparison="strict", given=NAME, canonical=canonical,
+        starter=starter, compat={"apps": "lenient"},
     )  # fmt: skip
 
 

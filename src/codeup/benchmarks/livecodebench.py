@@ -34,7 +34,7 @@ program_from_completion = _stdin.program_from_completion
 def load(path: Path | None = None) -> BenchmarkData:
     """Read a JSONL(.gz) file. Problems without tests are left out, and the version says how many."""
     where = "the Hub has test*.jsonl as livecodebench/code_generation_lite"
-    rows = _stdin.read(path, NAME, ("question_content", "question_id", "public_test_cases"), where)
+    rows = _stdin.read(path, NAME, ("question_content", "question_id"), where, parsed=("public_test_cases",))
     assert path is not None
     found = {row["question_id"]: _problem(row, f"{path}:{number}") for number, row in enumerate(rows, 1)}
     if len(found) < len(rows):
@@ -44,8 +44,8 @@ def load(path: Path | None = None) -> BenchmarkData:
 
 
 def _problem(row: dict[str, Any], where: str) -> Problem | None:
-    tests = _stdin.parsed(row["public_test_cases"], where=where, what="public_test_cases")
-    tests = [*tests, *_hidden(row.get("private_test_cases") or "[]", where)]
+    tests = _stdin.parsed(row["public_test_cases"] or "[]", where=where, what="public_test_cases")
+    tests = [*tests, *_hidden(row.get("private_test_cases") or [], where)]
     if not tests:
         return None
     kinds = {test["testtype"] for test in tests}
@@ -53,7 +53,7 @@ def _problem(row: dict[str, Any], where: str) -> Problem | None:
     if kinds == {"stdin"}:
         pairs = [(str(test["input"]), str(test["output"])) for test in tests]
         return _stdin.stdin_problem(
-            row["question_id"], row["question_content"], pairs, comparison="decimals", starter=starter
+            row["question_id"], row["question_content"], pairs, comparison="decimals", given=NAME, starter=starter
         )
     if kinds != {"functional"}:
         raise UserError(f"its tests are of the types {', '.join(sorted(map(str, kinds)))}", where=where)
@@ -62,7 +62,7 @@ def _problem(row: dict[str, Any], where: str) -> Problem | None:
         raise UserError(f"func_name of its metadata is {name!r}, not the name of a function", where=where)
     cases = [(_arguments(test["input"], where), _value(test["output"], where)) for test in tests]
     return _stdin.call_problem(
-        row["question_id"], row["question_content"], name, cases, comparison="same_json", starter=starter
+        row["question_id"], row["question_content"], name, cases, comparison="same_json", given=NAME, starter=starter
     )
 
 
@@ -75,8 +75,10 @@ def _value(text: str, where: str) -> Any:
     return _stdin.parsed(text, where=where, what="a test")
 
 
-def _hidden(text: str, where: str) -> list[dict[str, Any]]:
-    """The hidden tests: JSON, or JSON in a pickle in zlib in base64."""
+def _hidden(text: Any, where: str) -> list[dict[str, Any]]:
+    """The hidden tests: read already, JSON, or JSON in a pickle in zlib in base64."""
+    if not isinstance(text, str):
+        return list(text)
     try:
         found = json.loads(text)
     except ValueError:

@@ -105,7 +105,7 @@ def any_job(
 def job(problem: Problem, program: Program) -> Job:
     """What the sandbox needs: the program for the runner, the tests and their reference for the referee."""
     reference = problem.extra.get("reference", problem.prompt + problem.canonical_solution)
-    code = program.code + str(problem.extra.get("epilogue", ""))
+    code = whole.with_imports(problem, program.code) + str(problem.extra.get("epilogue", ""))
     return Job(problem.task_id, program.index, code, problem.entry_point, problem.tests, str(reference))
 
 

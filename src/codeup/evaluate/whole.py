@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from codeup import plugins
+from codeup.benchmarks import _imports
 from codeup.errors import UserError
 from codeup.evaluate import libraries
 from codeup.sandbox import packages
@@ -137,4 +138,9 @@ def stdin_job(problem: Problem, program: Program, limits: Limits, compat: str = 
     language = plugins.load("languages", problem.language)
     path, step = language.script(tools=tools(problem.language), cpu_s=limits.cpu_s, memory_mb=limits.memory_mb)
     tests = tuple((given, expected) for given, expected in problem.extra["stdin"])
-    return StdinJob(problem.task_id, program.index, program.code, path, step, tests, comparison)
+    return StdinJob(problem.task_id, program.index, with_imports(problem, program.code), path, step, tests, comparison)
+
+
+def with_imports(problem: Problem, code: str) -> str:
+    """A program behind the imports that its benchmark's grader gives to all, if it gives any."""
+    return _imports.with_imports(code, problem.extra["given"]) if problem.extra.get("given") else code
