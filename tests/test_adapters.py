@@ -13,11 +13,11 @@ import torch
 from peft import PeftModel
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
-from train_models import plain_loss, random_documents, save_tiny_llama, tiny_llama
+from train_models import plain_loss, random_documents, save_tiny_llama, stop_in_step, tiny_llama
 from transformers import AutoModelForCausalLM
 
 from codeup.errors import UserError
-from codeup.train import attention, loop, lora, loss, neftune, selection, token_rows, trained_head
+from codeup.train import attention, lora, loss, neftune, selection, token_rows, trained_head
 from codeup.train.batch import collate
 from codeup.train.decoder import forward_of
 from codeup.train.merge import merge_adapter, pass_on
@@ -126,19 +126,6 @@ def test_a_method_trains_in_bfloat16(method: str, inputs: dict[str, Any], tmp_pa
     summary = train_sft(**inputs | {"validation": None}, out=tmp_path, **settings)
     rows = [row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl")]
     assert rows[-1] < rows[0] and summary["packed_logit_difference"] < 0.5
-
-
-def stop_in_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    steps = iter(range(1, number))
-    original = loop.accumulate
-
-    def interrupted(*arguments: Any) -> Any:
-        total = original(*arguments)
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return total
-
-    monkeypatch.setattr(loop, "accumulate", interrupted)
 
 
 def test_pissa_begins_as_the_base_with_the_largest_directions_and_is_saved_with_twice_the_rank(tmp_path: Path) -> None:

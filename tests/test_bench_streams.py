@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import torch
 from serve_for_tests import Running, served, tiny_model
 
 from codeup.bench import streams
@@ -17,13 +16,7 @@ from codeup.engines._continuous import Batch
 from codeup.engines._endpoint import Endpoint
 from codeup.errors import WorkFailed
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from serve_for_tests import served, tiny_model
 
 from codeup.chat import load_renderer
@@ -20,12 +19,7 @@ SETTINGS: dict[str, Any] = {"name": "", "max_new_tokens": 12, "temperature": 0.0
 TOKEN = "a-token-of-this-test-only"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

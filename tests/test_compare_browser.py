@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from test_compare_all import ATTACK, judge
-from test_report_browser import Visit, browser
+from test_report_browser import Visit
 
 from codeup.evaluate.compare_all import compare_all
 from codeup.report.comparison import write_comparison
-
-__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")

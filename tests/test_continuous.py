@@ -16,13 +16,7 @@ from codeup.engines._continuous import Batch, Scheduler
 from codeup.engines._interface import Piece, QueueFull, Request
 from codeup.engines.hf import Engine
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from serve_for_tests import served, tiny_model
 
 from codeup.engines import _endpoint
@@ -23,12 +22,7 @@ from codeup.errors import UserError, WorkFailed
 Reply = tuple[int, dict[str, str], bytes]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from serve_for_tests import tiny_model
-from test_page_browser import Visit, browser, until
+from test_page_browser import Visit, until
 
 from codeup.serve import running
 
@@ -31,7 +31,6 @@ Scheduler.step = slow
 main()
 """
 """`codeup` with a model that takes 20 ms for a token, so that there is a middle of an answer."""
-__all__ = ["browser"]
 MIDDLE = 40
 """Characters after which the server is killed."""
 

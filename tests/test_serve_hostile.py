@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 from serve_for_tests import Running, served, tiny_model
 
 from codeup.engines._interface import Request
@@ -27,12 +26,7 @@ GOOD: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared_fixture import BENCHMARK, LEAK
 
 from codeup import recipe as recipes
 from codeup import study
@@ -14,15 +15,6 @@ from codeup.errors import UserError
 from codeup.steps import prepare
 from codeup.types import Context, Event
 
-LEAK = "def total(offset, xs):\n    return sum((p + offset) * x for p, x in enumerate(xs))"
-BENCHMARK = {
-    "task_id": "B/0",
-    "prompt": 'def weigh(values, k):\n    """Total of the values, each times its place plus k."""\n',
-    "canonical_solution": "    return sum(v * (i + k) for i, v in enumerate(values))\n",
-    "entry_point": "weigh",
-    "test": "def check(candidate):\n    assert candidate([1, 2, 3], 1) == 14\n"
-    "    assert candidate([5, 0, 2], 2) == 18\n",
-}
 LONG = " ".join(f"word{number}" for number in range(60))
 
 

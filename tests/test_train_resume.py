@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_models import random_documents, save_tiny_llama
+from train_models import random_documents, save_tiny_llama, stop_in_step
 
 from codeup.errors import UserError
 from codeup.train import base, checkpoint, loop, saving, selection
@@ -184,20 +184,6 @@ def test_a_renamed_checkpoint_is_not_taken_for_another_step(tmp_path: Path) -> N
 def test_another_seed_gives_other_bytes(tmp_path: Path, inputs: dict[str, Any], uninterrupted: Path) -> None:
     train_sft(**inputs, out=tmp_path, **SETTINGS, seed=1)
     assert adapter_bytes(tmp_path) != adapter_bytes(uninterrupted)
-
-
-def stop_in_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Ctrl-C in step `number`, when gradients are there and no weight has changed."""
-    steps = iter(range(1, number))
-    original = loop.accumulate
-
-    def interrupted(*arguments: Any) -> Any:
-        total = original(*arguments)
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-        return total
-
-    monkeypatch.setattr(loop, "accumulate", interrupted)
 
 
 def test_ctrl_c_saves_the_last_finished_step(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import math
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from codeup.errors import UserError
 from codeup.report import watch
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ATTACK = "<img src=x onerror='window.hacked=1'>"
 
 
@@ -134,29 +132,22 @@ def test_a_port_that_is_taken_is_a_clear_error(port: int, run: Path) -> None:
         watch.make_server(run, port)
 
 
-def test_the_page_follows_the_study_in_a_browser(run: Path, port: int) -> None:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=300_000
-        )
-        page = browser.new_page()
-        page.set_default_timeout(300_000)
-        asked: list[str] = []
-        complaints: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.get_by_text("1 of 4 steps done").wait_for()
-        text = page.inner_text("body")
-        for shown in ("train-code", "2.0000", "50 %", "samples so far", "nano/6", ATTACK):
-            assert shown in text
-        assert page.evaluate("window.hacked") is None
-        assert page.locator("polyline").get_attribute("points").count(",") > 50
-        (run / "steps" / "train-code-1" / "artifact.json").write_text('{"seconds": 99}')
-        page.get_by_text("2 of 4 steps done").wait_for()
-        assert all(url.startswith(f"http://127.0.0.1:{port}/") for url in asked)
-        assert complaints == []
-        browser.close()
+def test_the_page_follows_the_study_in_a_browser(browser: Any, run: Path, port: int) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(300_000)
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"http://127.0.0.1:{port}/")
+    page.get_by_text("1 of 4 steps done").wait_for()
+    text = page.inner_text("body")
+    for shown in ("train-code", "2.0000", "50 %", "samples so far", "nano/6", ATTACK):
+        assert shown in text
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("polyline").get_attribute("points").count(",") > 50
+    (run / "steps" / "train-code-1" / "artifact.json").write_text('{"seconds": 99}')
+    page.get_by_text("2 of 4 steps done").wait_for()
+    assert all(url.startswith(f"http://127.0.0.1:{port}/") for url in asked)
+    assert complaints == []
+    page.close()
