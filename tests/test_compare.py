@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeup import stats
+from codeup import power, stats
 from codeup.errors import UserError
 from codeup.evaluate.compare import compare, read_side
 
@@ -42,8 +42,8 @@ def test_one_sample_each_is_compared_by_the_paired_table(tmp_path: Path) -> None
     assert (found["both"], found["only_a"], found["only_b"], found["neither"], found["n"]) == (40, 20, 0, 40, 100)
     assert found["p_value"] == stats.mcnemar_exact(20, 0) and found["difference"] == pytest.approx(0.2)
     assert (found["score_a"]["low"], found["score_a"]["high"]) == stats.wilson(60, 100)
-    assert found["detectable"]["paired"] == stats.detectable_paired(100, 0.2)
-    assert found["detectable"]["unpaired"] == stats.detectable_unpaired(100, 0.4)
+    assert found["detectable"]["paired"] == power.detectable_paired(100, 0.2)
+    assert found["detectable"]["unpaired"] == power.detectable_unpaired(100, 0.4)
     assert found["warnings"] == [] and found["better"] == "a"
     assert found["sentence"].startswith("The data support that A is better than B (+0.200, 95 % [+0.")
 
@@ -128,6 +128,13 @@ def test_a_suite_is_chosen_and_plus_needs_base_too(tmp_path: Path) -> None:
     assert (plus["only_a"], plus["suite"]) == (1, "plus") and plus["warnings"] == []
     with pytest.raises(UserError, match="no suite 'extra'"):
         compare(a, b, suite="extra")
+
+
+def test_plus_against_verdicts_of_base_only_is_base_on_both_sides(tmp_path: Path) -> None:
+    a = evalplus(tmp_path / "a", [("pass", "fail")] * 3)
+    b = side(tmp_path / "b", single(3, 3), None, base_status="pass")
+    for found in (compare(a, b), compare(b, a)):
+        assert (found["suite"], found["both"], found["warnings"]) == ("base", 3, [])
 
 
 def test_a_suite_against_none_is_base_with_a_warning(tmp_path: Path) -> None:

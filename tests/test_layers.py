@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "codeup"
 FLOORS = [
     ["types", "errors"],
-    ["recipe", "recipe_checks", "recipe_text", "plugins", "artifacts", "stats", "repeats", "executors"],
+    ["recipe", "recipe_checks", "recipe_text", "plugins", "artifacts", "stats", "power", "repeats", "executors"],
     ["chat", "data", "languages", "sandbox", "benchmarks", "engines", "nano"],
     ["train", "evaluate", "decontaminate", "codecheck", "provenance", "report", "export", "serve", "models"],
     ["steps", "study", "run", "bench", "interop", "planning", "prepared", "synth", "publishing", "judging"],
@@ -24,6 +24,7 @@ NEIGHBOURS = {
     ("recipe_checks", "recipe_text"),
     ("recipe_checks", "recipe"),
     ("repeats", "stats"),
+    ("repeats", "power"),
     ("recipe_checks", "plugins"),
     ("executors", "artifacts"),
     ("__main__", "cli"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeup import repeats, stats
+from codeup import power, repeats, stats
 
 
 def drawn(generator: random.Random, seeds: int, n: int, seed_sd: float, mean: float = 0.0) -> list[list[float]]:
@@ -166,7 +166,7 @@ def test_one_answer_per_problem_and_one_seed_is_exact_mcnemar() -> None:
     found = repeats.compare_repeated(a, b)
     assert (found.test, found.higher_a, found.higher_b) == ("exact McNemar", 8, 0)
     assert found.p_value == 2 * 0.5**8
-    assert found.detectable == stats.detectable_paired(100, 0.08)
+    assert found.detectable == power.detectable_paired(100, 0.08)
 
 
 def test_a_model_without_seeds_stands_against_each_seed_of_the_other() -> None:

@@ -11,17 +11,13 @@ import pytest
 from scipy import optimize
 from scipy import stats as oracle
 
-from codeup import stats
+from codeup import power
+from codeup.power import connor, detectable_paired, detectable_rates, detectable_unpaired, mcnemar_power
 from codeup.stats import (
     bootstrap_mean,
     compare_paired,
     compare_rates,
-    connor,
-    detectable_paired,
-    detectable_rates,
-    detectable_unpaired,
     mcnemar_exact,
-    mcnemar_power,
     mean_over_clusters,
     mean_over_problems,
     pass_at_k,
@@ -242,7 +238,7 @@ def test_power_at_its_ends() -> None:
 
 def test_the_rejected_tables_are_those_of_mcnemar() -> None:
     for m in range(60):
-        tail = stats._largest_tail(m, 0.05)
+        tail = power._largest_tail(m, 0.05)
         assert [mcnemar_exact(k, m - k) <= 0.05 for k in range(m // 2 + 1)] == [k <= tail for k in range(m // 2 + 1)]
 
 

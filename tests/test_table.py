@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from codeup import repeats, stats
+from codeup import power, repeats, stats
 from codeup.report import claims, table, table_files
 
 Rows = dict[str, tuple[list[str], list[str]]]
@@ -61,7 +61,7 @@ def test_values_intervals_and_tests_against_a_chosen_row() -> None:
     # math-code and code: 9 problems only math-code, 4 only code
     assert found["math-code"]["difference"] == pytest.approx(0.05)
     assert found["math-code"]["p_value"] == stats.mcnemar_exact(9, 4) == pytest.approx(0.2668457)
-    assert found["math-code"]["detectable"] == stats.detectable_paired(100, 0.13)
+    assert found["math-code"]["detectable"] == power.detectable_paired(100, 0.13)
     # base: code alone 2..29: 28 : 0
     assert found["base"]["difference"] == pytest.approx(-0.28)
     assert found["base"]["difference_high"] < 0
@@ -172,7 +172,7 @@ def test_a_claim_is_supported_open_or_contradicted_by_its_test() -> None:
 
 def test_the_text_of_a_claim_is_made_of_its_numbers() -> None:
     text = found_claims(PASSED)["math before code helps"]["text"]
-    smallest = stats.detectable_paired(100, 0.13)
+    smallest = power.detectable_paired(100, 0.13)
     assert text.startswith(
         "math before code helps on Bench: not distinguishable at n = 100 (math-code − code: +0.050 ["
     )

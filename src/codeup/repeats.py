@@ -26,7 +26,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeup import stats
+from codeup import power, stats
 
 FEWEST_DISCORDANT = 25
 """Problems on which two models must differ before the normal form of a paired test is trusted alone; the usual bound
@@ -169,7 +169,7 @@ def compare_repeated(a: Grid, b: Grid, *, seed: int = 0) -> Difference:
     higher_a, higher_b, n = sum(m > 1e-12 for m in means), sum(m < -1e-12 for m in means), len(means)
     if rows == 1 and all(y in (0, 1) for y in (*a[0], *b[0])):
         pair = stats.compare_paired([y == 1 for y in a[0]], [y == 1 for y in b[0]], seed=seed)
-        found = stats.detectable_paired(n, (higher_a + higher_b) / n)
+        found = power.detectable_paired(n, (higher_a + higher_b) / n)
         ends = (pair.difference, pair.low, pair.high, pair.p_value, found)
         return Difference(*ends, "exact McNemar", n, 1, higher_a, higher_b)
     part = spread(grid)

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codeup import stats
+from codeup import power, stats
 from codeup.errors import UserError
 from codeup.types import Outcome
 
@@ -65,14 +65,15 @@ class Side:
 def compare(a: Path, b: Path, *, suite: str = "", seed: int = 0) -> dict[str, Any]:
     """Compare two sets of verdicts: a verdicts.jsonl each, a folder that holds one, or a run with a single one.
 
-    `suite` chooses "base" or "plus" of EvalPlus-style verdicts (plus where not said). Returns plain JSON: the scores of
-    both, the paired table, difference (a - b) with its interval, p-value (one sample per problem only), the smallest
-    difference that so many problems can show, warnings, `better` ("a", "b" or None) and one sentence. Raises UserError.
+    `suite` chooses "base" or "plus" of EvalPlus-style verdicts (where not said: plus if both sides have it). Returns
+    plain JSON: the scores of both, the paired table, difference (a - b) with its interval, p-value (one sample per
+    problem only), the smallest difference that so many problems can show, warnings, `better` ("a", "b" or None) and one
+    sentence. Raises UserError.
     """
     if suite not in ("", *SUITES):
         raise UserError(f"there is no suite {suite!r}", mend=f"one of: {', '.join(SUITES)}")
     left, right = read_side(a, suite), read_side(b, suite)
-    if not suite and "" in (left.suite, right.suite) and left.suite != right.suite:
+    if not suite and left.suite != right.suite:  # what both have been judged by is base
         left, right = (read_side(side.path, "base" if side.suite else "") for side in (left, right))
     shared = [task for task in left.passes if task in right.passes]
     if not shared:
@@ -184,21 +185,21 @@ def _paired(a: Side, b: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]
     """The table, the difference and what could have been found."""
     n, rates_a, rates_b = len(tasks), a.rates, b.rates
     lower = min(sum(rates[task] for task in tasks) / n for rates in (rates_a, rates_b))
-    detectable: dict[str, Any] = {"alpha": ALPHA, "power": POWER, "unpaired": stats.detectable_unpaired(n, lower)}
+    detectable: dict[str, Any] = {"alpha": ALPHA, "power": POWER, "unpaired": power.detectable_unpaired(n, lower)}
     if a.clustered or b.clustered:
         together = _together({task: rates_a[task] - rates_b[task] for task in tasks}, tasks)
         gaps = stats.compare_clusters(together, seed=seed)
-        detectable["paired"] = stats.detectable_rates(len(together), gaps.spread) if gaps.spread else None
-        detectable["unpaired"] = stats.detectable_unpaired(len(together), lower)
+        detectable["paired"] = power.detectable_rates(len(together), gaps.spread) if gaps.spread else None
+        detectable["unpaired"] = power.detectable_unpaired(len(together), lower)
         test = f"bootstrap over {len(together)} problems with their gaps"
         return {**asdict(gaps), "p_value": None, "test": test, "detectable": detectable}
     if a.samples == b.samples == (1, 1):
         pair = stats.compare_paired([a.passes[t][0] for t in tasks], [b.passes[t][0] for t in tasks], seed=seed)
         discordance = (pair.only_a + pair.only_b) / n
-        detectable |= {"paired": stats.detectable_paired(n, discordance), "discordance": discordance}
+        detectable |= {"paired": power.detectable_paired(n, discordance), "discordance": discordance}
         return {**asdict(pair), "test": "exact McNemar", "detectable": detectable}
     rates = stats.compare_rates([rates_a[t] for t in tasks], [rates_b[t] for t in tasks], seed=seed)
-    detectable["paired"] = stats.detectable_rates(n, rates.spread) if rates.spread else None
+    detectable["paired"] = power.detectable_rates(n, rates.spread) if rates.spread else None
     return {**asdict(rates), "p_value": None, "test": "bootstrap over problems", "detectable": detectable}
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import __version__, artifacts, stats
 from codeup.types import Artifact, Context
 
-CODE = ("report", "steps/report.py", "stats.py", "repeats.py", "evaluate/answers.py")
+CODE = ("report", "steps/report.py", "stats.py", "power.py", "repeats.py", "evaluate/answers.py")
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pydantic")
 LONGEST_TEXT = 4000
 """Characters of a prompt, answer or program shown in the report; the rest is in the run folder."""
