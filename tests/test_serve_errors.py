@@ -39,6 +39,9 @@ def test_a_folder_without_a_model_and_an_address_others_reach(
         serving.serve(str(tmp_path), **SETTINGS)
     with pytest.raises(UserError, match="no model 'nanno'"):
         serving.serve("nanno", **SETTINGS)
+    for wrong in ({"template": "alpacca"}, {"dtype": "float8"}):
+        with pytest.raises(UserError, match=rf"named '{next(iter(wrong.values()))}'"):
+            serving.serve(str(tmp_path), **{**SETTINGS, **wrong})  # said before the folder is looked at
     with pytest.raises(UserError, match="can be reached by others and no token"):
         serving.serve(str(folder), **{**SETTINGS, "host": "0.0.0.0"})
     with pytest.raises(UserError, match="'NO_SUCH_VARIABLE', which is not set"):

@@ -33,6 +33,7 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C. With --json the line with the address is a JSON object, printed when the model is ready."""
     token = read_token(token_env)
+    _check_names(template, dtype)
     from codeup.serve.guard import is_loopback
 
     file = models.is_gguf(model)
@@ -72,6 +73,17 @@ def serve(
         )  # fmt: skip
     finally:
         programs.close()
+
+
+def _check_names(template: str | None, dtype: str) -> None:
+    """What would otherwise be found out when the model is loaded."""
+    from codeup.chat.templates import TEMPLATES
+    from codeup.engines._interface import DTYPES
+
+    if template is not None and template not in TEMPLATES:
+        raise UserError(f"no template is named {template!r}", where="--template", mend=f"use {', '.join(TEMPLATES)}")
+    if dtype not in ("auto", *DTYPES):
+        raise UserError(f"no dtype is named {dtype!r}", where="--dtype", mend=f"use auto, {', '.join(DTYPES)}")
 
 
 def read_token(variable: str) -> str | None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""Names of the types that a model may be loaded in, beside "auto"."""
 Finish = Literal["stop", "length", "cancelled", "failed"]
 
 

@@ -30,11 +30,9 @@ from codeup.engines._adapters import Adapters
 from codeup.engines._choose import choose as _choose
 from codeup.engines._choose import draws as _draws
 from codeup.engines._continuous import Scheduler
-from codeup.engines._interface import Completion
+from codeup.engines._interface import DTYPES, Completion
 from codeup.engines._writing import Writer
 from codeup.errors import UserError, WorkFailed
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(slots=True)
@@ -335,7 +333,7 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if name not in DTYPES:
         raise UserError(f"no dtype is named {name!r}", mend=f"use auto, {', '.join(DTYPES)}")
-    return DTYPES[name]
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
 
 
 def _bos_id(tokenizer: Any) -> int | None:
