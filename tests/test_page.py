@@ -17,7 +17,9 @@ from serve_for_tests import served, tiny_model
 
 from codeup.errors import UserError
 from codeup.sandbox.pool import Pool
-from codeup.serve import pages
+from codeup.serve import app, pages
+from codeup.serve.desk import Desk
+from codeup.serve.metrics import Metrics
 from codeup.serve.programs import Programs
 
 TOKEN = "a-long-secret-for-tests"
@@ -118,6 +120,17 @@ def test_a_program_reads_the_files_it_is_given_and_leaves_files(client: httpx.Cl
     told = run(client, code, files=[file("d.csv", b"a,b")])
     assert (told["out"], told["err"], told["ended"], told["notes"]) == ("A,B\n", "", "ended well", [])
     assert [(one["name"], base64.b64decode(one["base64"])) for one in told["files"]] == [("out.txt", b"made")]
+
+
+def test_figures_that_a_program_shows_come_back_as_pictures(client: httpx.Client) -> None:
+    code = (
+        "import os\nfrom matplotlib import pyplot as plt\nplt.plot([1, 2]); plt.figure(); plt.bar(['a'], [1])\n"
+        "plt.show()\nplt.hist([1, 1, 2]); plt.show(); plt.show()\nprint(os.listdir('.'))"
+    )
+    told = run(client, code)
+    assert told["err"] == "" and "main.py" in told["out"]
+    assert [one["name"] for one in told["files"]] == ["figure-1.png", "figure-2.png", "figure-3.png"]
+    assert all(base64.b64decode(one["base64"]).startswith(b"\x89PNG") for one in told["files"])
 
 
 def test_nothing_is_left_for_the_next_program(client: httpx.Client) -> None:
@@ -233,6 +246,48 @@ def test_other_sites_and_forms_cannot_run_anything(client: httpx.Client) -> None
     assert client.post("/page/run", json=good, headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert client.post("/page/run", data=good).status_code == 415
     assert client.get("/page/run").status_code in (404, 405)
+
+
+def every_route(more: Any) -> list[tuple[str, str]]:
+    """(method, path) of each route there is: those of the protocol and those of the page."""
+    guarded = app.build(Desk(lambda: None, Metrics()), app.Limits(), loopback=True, token=None, more_routes=more)  # type: ignore[arg-type, return-value]
+    routes = [(method, route.path) for route in guarded._app.routes for method in route.methods]  # type: ignore[attr-defined]
+    return [(method, path.replace("{name:path}", "main.js")) for method, path in routes]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [{"host": "evil.example"}, {"host": "127.0.0.1.evil.example"}, {"origin": "https://evil.example"},
+     {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}],
+    ids=str,
+)  # fmt: skip
+def test_another_name_or_site_is_refused_on_every_route_there_is(
+    evil: dict[str, str], client: httpx.Client, programs: Programs
+) -> None:
+    routes = every_route(pages.Page(programs, None).routes())
+    assert {path for _, path in routes} >= {
+        "/",
+        "/health",
+        "/metrics",
+        "/v1/models",
+        "/login",
+        "/page/run",
+        "/page/main.js",
+    }
+    for method, path in routes:
+        reply = client.request(method, path, headers={"content-type": "application/json", **evil})
+        assert reply.status_code == 403, (method, path)
+        assert not [name for name in reply.headers if name.startswith("access-control")], (method, path)
+
+
+def test_every_route_but_two_wants_the_token(folder: Path, programs: Programs) -> None:
+    routes = pages.Page(programs, TOKEN).routes()
+    with served(folder, token=TOKEN, more_routes=routes) as running, running.client() as client:
+        told = {
+            (method, path): client.request(method, path, json={}).status_code for method, path in every_route(routes)
+        }
+    assert {path for (_, path), status in told.items() if status != 401} == {"/health"}
+    assert told[("GET", "/health")] == 200 and told[("GET", "/login")] == 401, "/login checks its own"
 
 
 def test_a_server_with_a_token_wants_it_for_everything_and_takes_it_as_a_cookie(

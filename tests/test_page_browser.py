@@ -414,6 +414,14 @@ def test_every_control_has_a_name_and_narrow_and_dark_work(browser: Any, address
         && !e.title && !e.textContent.trim() && !e.labels?.length).map(e => e.outerHTML)"""
     )
     assert nameless == []
+    page.click("#tune")
+    assert (
+        page.evaluate(
+            "Math.max(...[...document.querySelectorAll('#settings *')].map(e => e.getBoundingClientRect().right))"
+        )
+        <= 360
+    )
+    page.click("#tune")
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == "rgb(16, 18, 20)"
     page.click("#menu")

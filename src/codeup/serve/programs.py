@@ -36,6 +36,24 @@ COMPILE_S = 90.0
 """A compiler's time by the clock: Kotlin's takes 3 s of a quiet machine."""
 TOOLS = Limits(cpu_s=30.0, wall_s=120.0, memory_mb=MEMORY_MB, scratch_mb=256, files=256, threads=512)
 """What a sandbox with compilers has more of; the program itself has the same limits."""
+PLOTS = {
+    ".plots/shown.py": """
+from matplotlib._pylab_helpers import Gcf
+from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas
+
+count = 0
+
+
+def show(*_, **__):
+    global count
+    for manager in Gcf.get_all_fig_managers():
+        count += 1
+        manager.canvas.figure.savefig(f"figure-{count}.png")
+    Gcf.destroy_all()
+"""
+}
+"""A backend of matplotlib: `plt.show()` leaves every open figure as a file, which is shown. Put beside programs that
+name matplotlib; names with a dot are not among the files that a program left."""
 COMPILED = ("main", "main.a")
 """What compilers leave."""
 OF_THE_WALLS = (
@@ -147,7 +165,8 @@ class Programs:
         most = {"files": MOST_FILES, "bytes": MADE_BYTES}
         try:
             if language == "python":
-                files, steps = {"main.py": code}, (_python_step(),)
+                plots = "matplotlib" in code
+                files, steps = {"main.py": code, **(PLOTS if plots else {})}, (_python_step(plots),)
             else:
                 pool = self._other(language)
                 room, tools = plugins.load("languages", language), self._tools[language]
@@ -172,9 +191,14 @@ class Programs:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _python_step() -> dict[str, Any]:
+def _python_step(plots: bool) -> dict[str, Any]:
     python = os.path.realpath(sys.executable)
-    environment = {"PYTHONPATH": "/packages", "MPLBACKEND": "Agg", "MPLCONFIGDIR": "/scratch/.matplotlib"}
+    environment = {"PYTHONPATH": "/packages"}
+    if plots:
+        environment = {
+            "PYTHONPATH": "/packages:/scratch/.plots", "MPLBACKEND": "module://shown",
+            "MPLCONFIGDIR": "/scratch/.matplotlib",
+        }  # fmt: skip
     return step(
         "the program", [python, "-s", "-S", "-B", "-X", "utf8", "main.py"], env=environment, cpu_s=CPU_S,
         wall_s=WALL_S, address_mb=2 * MEMORY_MB, data_mb=MEMORY_MB, memory_words=("MemoryError",),

@@ -101,7 +101,7 @@ const run = async (box, code, name) => {
 const speed = (one) => {
   if (!one.tokens || !one.seconds) return "";
   const rate = one.tokens / one.seconds;
-  return `${one.tokens} tokens, ${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s${one.first ? `, first after ${one.first.toFixed(2)} s` : ""}`;
+  return `${one.tokens} token${one.tokens === 1 ? "" : "s"}, ${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s${one.first ? `, first after ${one.first.toFixed(2)} s` : ""}`;
 };
 
 const drawAnswer = (one) => {
