@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,19 @@ def test_in_colours_the_words_are_the_same_and_control_characters_are_gone(capsy
         printer.add(piece)
     printer.end()
     assert capsys.readouterr().out == "Text [2Jand:\n```python\ndef f(x):\n    return x[0]  # [red]\n```\nend\n"
+
+
+def test_colours_are_those_of_the_terminal_so_that_code_is_seen_on_light_and_dark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    printer = terminal._Highlighter()
+    printer.add("```python\nreturn name\n```\n")
+    shown = capsys.readouterr().out
+    assert "\x1b[94mreturn\x1b[0m name\n" in shown, "a name has the terminal's own colour"
+    assert not re.search(r"\x1b\[(38|48);", shown)
 
 
 def test_from_a_pipe_answers_are_all_that_is_printed_and_unknown_commands_are_text(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from serve_for_tests import served, tiny_model
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
 
 from codeup.chat import load_renderer
+from codeup.cli.app import app
 from codeup.cli.talking import chat
+from codeup.cli.terminal import Terminal
 from codeup.engines.hf import Engine
 from codeup.errors import UserError
 from codeup.types import Message
@@ -63,3 +68,27 @@ def test_a_model_here_and_behind_a_url_say_the_same(
             said(f"{server.base}/v1", monkeypatch, capsys)
     with pytest.raises(UserError, match="nothing listens there"):
         said(f"{server.base}/v1", monkeypatch, capsys, token_env="THE_TOKEN")
+
+
+def test_a_model_with_a_chat_template_of_its_own_is_asked_in_it_here_as_by_the_server(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant] "
+    tokenizer.save_pretrained(other)
+    with served(other, template=None) as server:
+        expected = said(f"{server.base}/v1", monkeypatch, capsys)
+    assert said(str(other), monkeypatch, capsys) == expected != wanted(folder)
+
+
+def test_ctrl_c_ends_a_conversation_without_promising_that_it_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Terminal) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Terminal, "talk", interrupted)
+    done = CliRunner().invoke(app, ["chat", str(folder)])
+    assert (done.exit_code, "continues" in done.output) == (130, False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from codeup import models
+from codeup.cli.command import INTERRUPTED
 from codeup.cli.terminal import Answer, Sampling, Terminal
 from codeup.errors import WorkFailed
 from codeup.types import Message
@@ -20,29 +21,32 @@ def chat(
         who, answer = _remote(model, name, token_env)
     elif models.is_gguf(model):
         from codeup.cli.scoring import tokenizer_of
-        from codeup.engines.llamacpp import Engine
+        from codeup.engines import llamacpp
 
         folder = tokenizer_of(model, tokenizer)
-        who, answer = Path(model).stem, _local(folder, lambda: Engine(model, tokenizer=folder, slots=1))
+        who, answer = Path(model).stem, _local(folder, llamacpp.Engine(model, tokenizer=folder, slots=1))
     else:
         from codeup.engines import hf
 
         folder = models.locate(model)
-        who, answer = folder.name, _local(folder, lambda: hf.Engine(folder))
-    Terminal(who, answer, Sampling(temperature=temperature, max_tokens=max_new_tokens)).talk()
+        who, answer = folder.name, _local(folder, hf.Engine(folder))
+    try:
+        Terminal(who, answer, Sampling(temperature=temperature, max_tokens=max_new_tokens)).talk()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None  # a conversation is not continued by the same command
 
 
-def _local(folder: Path, load: Callable[[], Any]) -> Answer:
-    """The model in this process; the thread that prints takes its steps."""
-    from codeup.chat import load_renderer
+def _local(folder: Path, engine: Any) -> Answer:
+    """The model in this process, asked as `codeup serve` asks it; the thread that prints takes its steps."""
     from codeup.engines._interface import Request
+    from codeup.serve.voices import end_ids, load_prompter
 
-    renderer = load_renderer(folder, None if models.is_tuned(folder) else "alpaca")
-    scheduler = load().live(max_batch=1)
+    prompter = load_prompter(folder, None, engine.tokenizer, end_ids(folder))
+    scheduler = engine.live(max_batch=1)
 
     def answer(turns: list[Message], how: Sampling) -> Iterator[str]:
         request = Request(
-            tuple(renderer.prompt(turns)), how.max_tokens, frozenset(renderer.end_ids), temperature=how.temperature,
+            tuple(prompter.prompt(turns)), how.max_tokens, frozenset(prompter.end_ids), temperature=how.temperature,
             top_p=how.top_p, seed=how.seed,
         )  # fmt: skip
         ticket = scheduler.submit([request])[0]

@@ -285,7 +285,7 @@ class _Highlighter:
         elif self.language is None:
             print(line[self.shown :], flush=True)
         else:
-            code = Syntax("", self.language, background_color="default").highlight(line)
+            code = Syntax("", self.language, theme="ansi_dark").highlight(line)
             self.console.print(code, end="" if code.plain.endswith("\n") else "\n")
 
     def end(self) -> None:

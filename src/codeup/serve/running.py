@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from codeup.serve import app
 from codeup.serve.desk import Desk, Loaded
 from codeup.serve.guard import MIN_TOKEN_CHARS, is_loopback
 from codeup.serve.metrics import Metrics
-from codeup.serve.voices import load_voices
+from codeup.serve.voices import end_ids, load_voices
 from codeup.serve.waiting import server_config, waiting_room
 
 
@@ -78,10 +77,8 @@ def hf_loader(
         for adapter in adapters.values():
             check_base(folder, adapter)
         engine = Engine(folder, device=device, dtype=dtype)
-        end_ids = engine.model.generation_config.eos_token_id
-        ends = end_ids if isinstance(end_ids, list) else [] if end_ids is None else [end_ids]
         voices = load_voices(
-            name, folder, adapters, template=template, engine_tokenizer=engine.tokenizer, end_ids=ends
+            name, folder, adapters, template=template, engine_tokenizer=engine.tokenizer, end_ids=end_ids(folder)
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
         _warm_up(server)
@@ -104,7 +101,7 @@ def gguf_loader(
         engine = Engine(file, tokenizer=tokenizer, loras=adapters, slots=limits.max_batch)
         voices = load_voices(
             name, tokenizer, adapters, template=template, engine_tokenizer=engine.tokenizer,
-            end_ids=_end_ids(tokenizer / "generation_config.json"),
+            end_ids=end_ids(tokenizer),
         )  # fmt: skip
         server = engine.live(adapters=adapters, max_batch=limits.max_batch, max_queue=limits.max_queue)
         _warm_up(server)
@@ -122,17 +119,6 @@ def _warm_up(server: Any) -> None:
     server.submit([Request((0, 1), 2)])
     while server.load() != (0, 0):
         server.step()
-
-
-def _end_ids(file: Path) -> list[int]:
-    """The end tokens that a generation_config.json names."""
-    try:
-        ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise UserError(f"damaged file ({error})", where=str(file)) from None
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _constrainer(tokenizer: Any, vocabulary: int) -> Callable[[Any, frozenset[int]], Any]:

@@ -11,6 +11,7 @@ Alpaca form. Not covered: loading weights (engines/), and models that are not na
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,18 @@ def load_prompter(folder: Path, template: str | None, tokenizer: Any, end_ids: S
         eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         return JinjaPrompter(tokenizer, dict.fromkeys([*end_ids, *eos]))  # type: ignore[arg-type]
     return load_renderer(folder, "alpaca", tokenizer=tokenizer)
+
+
+def end_ids(folder: Path) -> list[int]:
+    """The end tokens that a model's generation_config.json names; none without one."""
+    file = folder / "generation_config.json"
+    try:
+        ends = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise UserError(f"damaged file ({error})", where=str(file)) from None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def default_name(model: str) -> str:
