@@ -260,7 +260,7 @@ def test_rows_that_were_looked_at_are_not_looked_at_again_and_damage_is_seen(
     items = read_items("bench", lines(tmp_path / "bench.jsonl", [WEIGHTS, EVEN]))
     looked, shard = list[int](), Looking.shard
 
-    def counted(self: Looking, some: Iterator[Conversation]) -> Shard:
+    def counted(self: Looking, some: Iterator[list[str]]) -> Shard:
         if len(looked) == 2:
             looked.append(-1)
             raise KeyboardInterrupt

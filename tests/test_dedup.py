@@ -145,6 +145,12 @@ def test_keys_are_equal_exactly_where_texts_are_but_for_white_space_and_composit
     assert [keys.index(key) for key in keys] == [plain.index(text) for text in plain]
 
 
+def test_rows_of_one_proposal_that_are_not_equal_stay(spool: Spool) -> None:
+    """All four differ in white space and in what else its bytes write; the first and the last in white space alone."""
+    fill(spool, [row("a b", "c"), row("ab", "c"), row("a\u2080b", "c"), row(" a\u2003b\n", "c")])
+    assert {(each.row, each.of) for each in dedup.find(spool, "exact").duplicates.values()} == {(3, 0)}
+
+
 def test_pairs_must_share_as_many_bands_as_usual() -> None:
     """Rows 0 and 1 share 4 of 8 bands, 0 and 2 three, 1 and 2 three others; rows 3 to 5 none."""
     bands = np.arange(48, dtype=np.uint32).reshape(6, 8)

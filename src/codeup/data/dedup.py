@@ -1,6 +1,7 @@
 """Rows that say the same as another row: exact duplicates by hash, near duplicates by MinHash, each with its witness.
 
-    exact   the same turns, white space aside                       two hashes of 64 bits, all rows sorted by them
+    exact   the same turns, white space aside                       proposed by 128 bits of the bytes without white
+                                                                    space, told by 128 bits of the squeezed text
     near    Jaccard similarity of 5-word shingles >= threshold      candidates by MinHash bands, then counted exactly
 
 Shingles are runs of 5 words or signs (words.py), MinHash (Broder 1997) is rensa's with 128 permutations, and its bands
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 from codeup.data import words
 from codeup.data.code import parses
 from codeup.data.spool import Spool
-from codeup.data.white import squeezed
+from codeup.data.white import WHITE_BYTES, squeezed
 from codeup.types import Conversation, Emit, Event, ignore_event
 
 Method = Literal["none", "exact", "near"]
@@ -107,7 +108,7 @@ def find(
     if method == "none" or not len(spool):
         return found
     signed = signed or _sign_all(spool, method, threshold, emit, step)
-    for first, others in _equal_rows(signed.keys):
+    for first, others in _equal_rows(spool, signed.keys):
         found.clusters[1 + len(others)] += 1
         for row in others:
             found.duplicates[row] = Duplicate(row, first, EXACT, 1.0)
@@ -124,7 +125,7 @@ def find(
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What rows are compared by: `keys` (rows, 2) for exact, `bands` (rows, bands) for near; without near 0 bands."""
+    """What rows are proposed by: `keys` (rows, 2) for exact, `bands` (rows, bands) for near; without near 0 bands."""
 
     keys: NDArray[np.uint64]
     bands: NDArray[np.uint32]
@@ -134,7 +135,7 @@ def sign(conversations: Sequence[Conversation], method: Method, threshold: float
     """Signatures of some rows. A row's do not depend on the others, so they can be made as rows pass by."""
     texts = [text_of(each) for each in conversations]
     parts = [texts[begin : begin + BLOCK] for begin in range(0, len(texts), BLOCK)]
-    keys = [np.zeros((0, 2), np.uint64), *map(_keys, parts)]
+    keys = [np.zeros((0, 2), np.uint64), *map(_loose_keys, parts)]
     bands = [np.zeros((0, band_count(method, threshold)), np.uint32)]
     if method == "near":
         bands += [_fold(signatures(_shingles(part)), band_rows(threshold)) for part in parts]
@@ -157,30 +158,50 @@ def _sign_all(spool: Spool, method: Method, threshold: float, emit: Emit, step: 
 
 def text_of(conversation: Conversation) -> str:
     """What is compared: all turns, with who speaks."""
-    return "\n".join(f"{turn.role} {turn.content}\n{turn.input}" for turn in conversation.messages)
+    return "\n".join([f"{turn.role} {turn.content}\n{turn.input}" for turn in conversation.messages])
 
 
 # --- exact -----------------------------------------------------------------------------------------------------------
 
 
+def _loose_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """(texts, 2): 16 bytes each, equal for texts that are equal but for white space and Unicode composition.
+
+    Of others, too, if they differ in no byte but those that write white space: `a b` and `ab`. Few rows share a key,
+    and only those are looked at again.
+    """
+    return _hashes([_composed(text).translate(None, WHITE_BYTES) for text in texts])
+
+
 def _keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """(texts, 2): 16 bytes each, equal for texts that are equal but for white space and Unicode composition."""
-    hashes = [hashlib.blake2b(text, digest_size=16).digest() for text in squeezed([_composed(text) for text in texts])]
-    return np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(-1, 2)
+    """(texts, 2): 16 bytes each, equal for those texts alone."""
+    return _hashes(squeezed([_composed(text) for text in texts]))
+
+
+def _hashes(texts: Sequence[bytes]) -> NDArray[np.uint64]:
+    found = b"".join([hashlib.blake2b(text, digest_size=16).digest() for text in texts])
+    return np.frombuffer(found, dtype=np.uint64).reshape(-1, 2)
 
 
 def _composed(text: str) -> bytes:
     return text.encode() if text.isascii() else unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
 
 
-def _equal_rows(keys: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:
-    """Each group of equal keys as its first row and the others, in the order of first rows."""
-    order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: rows of one group stay in their order
+def _equal_rows(spool: Spool, loose: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:
+    """Each group of equal rows as its first row and the others, in the order of first rows."""
+    some = sorted(itertools.chain.from_iterable(_groups(loose)))
+    texts = map(text_of, spool.read(some))
+    keys = [_keys(part) for _ in range(0, len(some), BLOCK) for part in [list(itertools.islice(texts, BLOCK))]]
+    for first, *others in _groups(np.concatenate([np.zeros((0, 2), np.uint64), *keys])):
+        yield some[first], [some[other] for other in others]
+
+
+def _groups(keys: NDArray[np.uint64]) -> list[list[int]]:
+    """Places of equal keys, each group rising, in the order of their first ones."""
+    order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: places of one group stay in their order
     same = np.all(keys[order[1:]] == keys[order[:-1]], axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
-    groups = [order[begin : end + 1].tolist() for begin, end in edges.reshape(-1, 2).tolist()]
-    for first, *others in sorted(groups):
-        yield first, others
+    return sorted(order[begin : end + 1].tolist() for begin, end in edges.reshape(-1, 2).tolist())
 
 
 # --- near ------------------------------------------------------------------------------------------------------------

@@ -358,7 +358,7 @@ def _convert_row(name: str, module: ModuleType, mapping: Mapping[str, str], row:
     problem = rows.shape_problem(item.messages)
     if problem is not None:
         raise UserError(f"source {name!r} made a conversation of row {row.number} that is wrong: {problem}")
-    size = sum(len(turn.content) + len(turn.input) for turn in item.messages)
+    size = sum([len(turn.content) + len(turn.input) for turn in item.messages])
     if size > MOST_CHARACTERS:
         return Drop(rows.TOO_LARGE, f"{size} characters")
     return item if rows.is_valid_unicode(item) else Drop(rows.BAD_UNICODE)

@@ -12,27 +12,16 @@ full. A needle has one to eight bytes, or more: then its first eight are compare
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from codeup.data.words import ranges
 
 COMMON = b" etaoinsrhldu.,cm\n"
 """Bytes by how often they occur in texts; all others are rarer."""
 BLOCK = 1 << 18
 """Bytes that are looked through at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Needle:
-    """Its place in the table, how far its three bytes lie behind its begin, and its first bytes as a number."""
-
-    number: int
-    text: str
-    place: int
-    offset: int
-    begin: np.uint64
-    mask: np.uint64
 
 
 class Needles:
@@ -42,15 +31,20 @@ class Needles:
         self._count = len(needles)
         self._table = np.zeros(1 << 24, dtype=np.uint8)
         self._single = [(number, needle) for number, needle in enumerate(needles) if len(needle.encode()) == 1]
-        self._longer: list[_Needle] = []
+        entries: list[tuple[int, int, int]] = []  # place in the table, needle, how far its three lie behind its begin
         for number, needle in enumerate(needles):
             code = needle.encode()
             if len(code) > 1:
                 offset = min(range(max(1, len(code) - 2)), key=lambda at: _usual(code[at : at + 3]))
-                mask = np.uint64((1 << (8 * min(len(code), 8))) - 1)
-                begin = np.uint64(int.from_bytes(code[:8], "little"))
-                for place in self._places(code[offset : offset + 3]):
-                    self._longer.append(_Needle(number, needle, place, offset, begin, mask))
+                entries += [(place, number, offset) for place in self._places(code[offset : offset + 3])]
+        places, self._number, self._offset = np.array(sorted(entries), np.int64).reshape(-1, 3).T
+        self._first = np.searchsorted(places, np.arange(256 + 1))
+        """Entries of each place: first[place] to first[place + 1]."""
+        heads = [needle.encode()[:8] for needle in needles]
+        self._begin = np.array([int.from_bytes(head, "little") for head in heads], np.uint64)[self._number]
+        self._mask = np.array([(1 << (8 * len(head))) - 1 for head in heads], np.uint64)[self._number]
+        self._whole = [needle if len(needle.encode()) > 8 else "" for needle in needles]
+        """Texts that eight bytes do not tell."""
 
     def within(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """(texts, needles): whether each needle is in each text."""
@@ -82,19 +76,17 @@ class Needles:
         eights = np.ndarray(len(joined) - 7, np.dtype("<u8"), joined, strides=(1,))  # at every byte, unaligned
         threes = np.ndarray(len(eights), np.dtype("<u4"), joined, strides=(1,)) & np.uint32(0xFFFFFF)
         places = self._table.take(threes)
-        where = np.flatnonzero(places)
-        order = np.argsort(places[where], kind="stable")
-        where, places = where[order], places[where[order]]
-        text_of = np.searchsorted(np.cumsum([len(code) + 1 for code in codes]), where, "right")
-        of_place = np.searchsorted(places, np.arange(256 + 1, dtype=np.uint16)).tolist()
-        for each in self._longer:
-            some = slice(of_place[each.place], of_place[each.place + 1])
-            begins = where[some] - each.offset
-            same = (eights[np.maximum(begins, 0)] & each.mask) == each.begin
-            own = text_of[some][same & (begins >= 0)]
-            if len(each.text) > 8:
-                own = np.array([text for text in set(own.tolist()) if each.text in texts[text]], dtype=np.int64)
-            found[own, each.number] = True
+        where = np.flatnonzero(places != 0)
+        first, end = self._first[places[where]], self._first[places[where].astype(np.int64) + 1]
+        entry, where = ranges(first, end - first), np.repeat(where, end - first)
+        begins = where - self._offset[entry]
+        same = (eights[np.maximum(begins, 0)] & self._mask[entry]) == self._begin[entry]
+        same &= begins >= 0
+        text_of = np.searchsorted(np.cumsum([len(code) + 1 for code in codes]), where[same], "right")
+        found[text_of, self._number[entry[same]]] = True
+        for number, needle in enumerate(self._whole):
+            for text in np.flatnonzero(found[:, number]).tolist() if needle else ():
+                found[text, number] = needle in texts[text]
         for number, needle in self._single:
             found[:, number] = [needle in text for text in texts]
 

@@ -114,9 +114,9 @@ def texts(
     found: dict[str, str] = {}
     for name in (*required, *optional):
         column = columns.get(name, name)
-        if name in required and column not in row:
-            return Drop(MISSING_COLUMN, f"no column {column!r}")
         value = row.get(column)
+        if value is None and name in required and column not in row:
+            return Drop(MISSING_COLUMN, f"no column {column!r}")
         if value is not None and not isinstance(value, str):
             return Drop(NOT_TEXT, f"{column!r} holds {type(value).__name__}")
         found[name] = value or ""
@@ -163,6 +163,8 @@ def named_turns(turns: Any, role_field: str, text_field: str) -> list[Message] |
         return Drop(MISSING_COLUMN, "no turns")
     if not isinstance(turns, list):
         return Drop(NOT_TEXT, f"the turns are {type(turns).__name__}, not a list")
+    if (known := _known_turns(turns, role_field, text_field)) is not None:
+        return known
     messages: list[Message] = []
     for number, turn in enumerate(turns):
         if not isinstance(turn, dict) or role_field not in turn or text_field not in turn:
@@ -176,6 +178,15 @@ def named_turns(turns: Any, role_field: str, text_field: str) -> list[Message] |
     return messages
 
 
+def _known_turns(turns: list[Any], role_field: str, text_field: str) -> list[Message] | None:
+    """The messages where every turn has a role as it is usually written, and a text; None where one does not."""
+    try:
+        found = [Message(_ROLES[turn[role_field]], turn[text_field]) for turn in turns]
+    except (KeyError, TypeError):
+        return None
+    return found if all([type(each.content) is str for each in found]) else None
+
+
 def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") -> Conversation | Drop:
     """A conversation from turns in file order.
 
@@ -183,6 +194,8 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     is named. Everything else that is out of order is a drop, because joining or inventing turns would change the text.
     """
     head = [] if blank(system) else [Message("system", system)]
+    if _sound(turns):
+        return Conversation((*head, *turns), group=group)
     body = list(turns)
     if body and body[0].role == "system":
         first = body.pop(0)
@@ -213,6 +226,8 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
 def shape_problem(messages: Sequence[Message]) -> Drop | None:
     """What is wrong with the order or emptiness of these turns; None for a conversation that can be learnt from."""
     body = messages[1:] if messages and messages[0].role == "system" else messages
+    if _sound(body):
+        return None
     if not any(turn.role == "assistant" for turn in body):
         return Drop(NOTHING_TO_LEARN, "no answer in it")
     if body[0].role != "user":
@@ -227,6 +242,17 @@ def shape_problem(messages: Sequence[Message]) -> Drop | None:
     return None
 
 
+def _sound(turns: Sequence[Message]) -> bool:
+    """Questions and answers by turns and none of them empty, as nearly all rows have them."""
+    wanted: Role = "user"
+    for turn in turns:
+        text = turn.content
+        if turn.role != wanted or ((not text or text.isspace()) and blank(turn.input)):
+            return False
+        wanted = "assistant" if wanted == "user" else "user"
+    return wanted == "user" and bool(turns)
+
+
 def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:
     """The conversation without the notes on its repairs, and with where it came from."""
     return Conversation(conversation.messages, source=source, row=row, group=conversation.group)
@@ -234,10 +260,10 @@ def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:
 
 def is_valid_unicode(conversation: Conversation) -> bool:
     """False if some text holds half a surrogate pair or bytes that were not UTF-8: no tokenizer can take those."""
-    texts = [text for message in conversation.messages for text in (message.content, message.input)]
-    if isinstance(conversation, Pair):
-        texts.append(conversation.rejected)
-    if not all(text.isascii() or _encodes(text) for text in texts):
+    for turn in conversation.messages:
+        if not ((turn.content.isascii() or _encodes(turn.content)) and (turn.input.isascii() or _encodes(turn.input))):
+            return False
+    if isinstance(conversation, Pair) and not _encodes(conversation.rejected):
         return False
     return conversation.group.isascii() or _encodes(conversation.group)
 

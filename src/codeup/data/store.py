@@ -19,10 +19,11 @@ from codeup.types import Conversation, Message
 
 def to_json(conversation: Conversation) -> bytes:
     """One line, without the line break."""
-    messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.content} for turn in conversation.messages]
-    for turn, message in zip(conversation.messages, messages, strict=True):
-        if turn.input:
-            message["input"] = turn.input
+    messages: list[dict[str, Any]] = [
+        {"role": turn.role, "content": turn.content, "input": turn.input} if turn.input
+        else {"role": turn.role, "content": turn.content}
+        for turn in conversation.messages
+    ]  # fmt: skip
     return orjson.dumps(
         {
             "messages": messages,
@@ -36,6 +37,17 @@ def to_json(conversation: Conversation) -> bytes:
 def from_json(line: bytes | str) -> Conversation:
     """What `to_json` wrote."""
     return from_value(orjson.loads(line))
+
+
+def texts_of(conversation: Conversation) -> list[str]:
+    """The turns of a row, each with what is pasted below its question."""
+    return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
+
+
+def texts_in(line: bytes) -> list[str]:
+    """The same of a line of `to_json`, without making the conversation."""
+    turns = orjson.loads(line)["messages"]
+    return [f"{turn['content']}\n{turn['input']}" if turn.get("input") else turn["content"] for turn in turns]
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> int:
@@ -65,5 +77,9 @@ def read_conversations(path: Path) -> Iterator[Conversation]:
 
 def from_value(value: dict[str, Any]) -> Conversation:
     """A line that has been decoded."""
-    messages = tuple(Message(turn["role"], turn["content"], turn.get("input", "")) for turn in value["messages"])
-    return Conversation(messages, source=value["source"], row=value["row"], group=value["group"])
+    messages = [
+        Message(turn["role"], turn["content"], turn["input"]) if "input" in turn
+        else Message(turn["role"], turn["content"])
+        for turn in value["messages"]
+    ]  # fmt: skip
+    return Conversation(tuple(messages), value["source"], value["row"], value["group"])

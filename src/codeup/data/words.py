@@ -55,31 +55,49 @@ def words(texts: Sequence[str], kind: Kind) -> Words:
     """
     pieces = [_bytes(text) for text in texts]
     ends = np.cumsum([0, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
-    joined = b" ".join([*pieces, b""])  # a space after each text: no word spans two
-    classes = np.frombuffer(joined.translate(_CLASSES[kind]), dtype=np.uint8)
-    inside, edge = classes == _WORD, np.zeros(1, dtype=bool)
-    sign = classes == _SIGN
-    starts = np.flatnonzero(sign | (inside & ~np.concatenate([edge, inside[:-1]])))
+    joined = b" ".join([b"", *pieces, b""])  # a space before and after each text: no word spans two
+    letters = np.frombuffer(joined.translate(_LETTERS[kind]) + bytes(8), dtype=np.uint8)
+    starts, lengths = _found(joined, letters[: len(joined)], kind)
     if not len(starts):
         return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
-    lengths = np.flatnonzero(sign | (inside & ~np.concatenate([inside[1:], edge]))) - starts + 1
-    letters = np.frombuffer(joined.translate(_LETTERS[kind]) + bytes(8), dtype=np.uint8)
-    eights = np.ndarray(len(letters) - 7, np.dtype("<u8"), letters.data, strides=(1,))  # at every byte, unaligned
-    sums = (eights[starts] & _FIRST[np.minimum(lengths, 8)]) * _EIGHT[0]
-    longer, place = np.flatnonzero(lengths > 8), 1
-    while len(longer):
-        part = eights[starts[longer] + 8 * place] & _FIRST[np.minimum(lengths[longer] - 8 * place, 8)]
-        sums[longer] += part * _EIGHT[place % len(_EIGHT)]
-        place += 1
-        longer = longer[lengths[longer] > 8 * place]
+    eights = np.ndarray(len(letters) - 8, np.dtype("<u8"), letters.data, 1, strides=(1,))  # at every byte, unaligned
+    sums = eights[starts]
+    sums &= _FIRST.take(lengths, mode="clip")
+    sums *= _EIGHT[0]
+    _add_the_rest(sums, eights, starts, lengths)
     return Words(_mixed(sums), np.searchsorted(starts, ends).astype(np.int64))
+
+
+def _found(joined: bytes, letters: NDArray[np.uint8], kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each word begins, less the space before the first text, and its bytes."""
+    if kind == PROSE:
+        inside = letters != 0
+        edges = np.flatnonzero(inside[1:] != inside[:-1])  # a begin and an end by turns
+        return edges[::2], edges[1::2] - edges[::2]
+    classes = np.frombuffer(joined.translate(_CLASSES[CODE]), dtype=np.uint8)
+    inside, sign = classes == _WORD, classes[1:-1] == _SIGN
+    starts = np.flatnonzero(sign | (inside[1:-1] > inside[:-2]))
+    return starts, np.flatnonzero(sign | (inside[1:-1] > inside[2:])) + 1 - starts
+
+
+def _add_the_rest(sums: U64, eights: U64, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    """Add to the sums of words of more than eight bytes what is behind those, eight by eight."""
+    longer = np.flatnonzero(lengths > 8)
+    if not len(longer):
+        return
+    size = lengths[longer]
+    more = (size - 1) >> 3
+    place = ranges(np.ones(len(longer), np.int64), more)
+    part = eights[np.repeat(starts[longer], more) + 8 * place]
+    part &= _FIRST.take(np.repeat(size, more) - 8 * place, mode="clip")
+    part *= _EIGHT[place % _EIGHTS]
+    sums[longer] += np.add.reduceat(part, np.cumsum(more) - more)
 
 
 def windows(found: Words, size: int, *, whole: bool = True) -> Words:
     """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself.
 
-    A run's hash is a sum over its words, each times a power of STEP by its place in the run, from 1. All of them come
-    from one running sum over all words, a run's own part of it multiplied back to the first powers (mod 2**64).
+    A run's hash is a sum over its words, each times a power of STEP by its place in the run, from 1.
     """
     counts = found.counts()
     full = np.maximum(counts - size + 1, 0)
@@ -91,18 +109,32 @@ def windows(found: Words, size: int, *, whole: bool = True) -> Words:
     sums = np.zeros(total, dtype=np.uint64)
     runs = total - size + 1
     if runs > 0:
-        running = np.zeros(total + 1, dtype=np.uint64)
-        np.cumsum(found.hashes * _powers(_STEP, total + 1)[1:], out=running[1:])
-        np.multiply(running[size:] - running[:runs], _powers(_STEP_BACK, runs), out=sums[:runs])
+        sofar = running(found)
+        np.multiply(sofar[size:] - sofar[:runs], _powers(_STEP_BACK, runs), out=sums[:runs])
     for text in short.tolist():
         own = found.of(text)
         sums[found.offsets[text]] = (own * _powers(_STEP, len(own) + 1)[1:]).sum(dtype=np.uint64)
     inside = np.ones(total, dtype=bool)
-    inside[_ranges(found.offsets[:-1] + each, counts - each)] = False  # the last words of a text begin no run
+    inside[ranges(found.offsets[:-1] + each, counts - each)] = False  # the last words of a text begin no run
     return Words(_mixed(sums[inside]), offsets)
 
 
-def _ranges(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def running(found: Words) -> U64:
+    """(words in all + 1,): the sum over all words before each, of which any run's hash is a part.
+
+    That part is multiplied back to the first powers (mod 2**64).
+    """
+    sums = np.zeros(len(found.hashes) + 1, dtype=np.uint64)
+    np.cumsum(found.hashes * _powers(_STEP, len(sums))[1:], out=sums[1:])
+    return sums
+
+
+def runs_at(sofar: U64, begins: NDArray[np.int64], size: int) -> U64:
+    """The hashes of the runs of `size` words that begin at these words, as `windows` makes them."""
+    return _mixed((sofar[begins + size] - sofar[begins]) * _powers(_STEP_BACK, len(sofar))[begins])
+
+
+def ranges(begins: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Several ranges of numbers, end to end: begins 3 9, counts 2 1 -> 3 4 9."""
     before = np.cumsum(counts) - counts
     return np.repeat(begins - before, counts) + np.arange(int(counts.sum()))
@@ -186,12 +218,14 @@ def _bytes(text: str) -> bytes:
 
 def _mixed(values: U64) -> U64:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every bit of a value moves every other."""
-    values = values ^ (values >> np.uint64(30))
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
+    mixed = values >> np.uint64(30)
+    mixed ^= values
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    other = mixed >> np.uint64(27)
+    mixed ^= other
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= np.right_shift(mixed, np.uint64(31), out=other)
+    return mixed
 
 
 def _classes(kind: Kind) -> bytes:

@@ -37,9 +37,10 @@ from codeup.data.contamination.ngrams import FIELDS, Overlap
 from codeup.data.contamination.retrieval import Ranked, Ranking
 from codeup.data.dedup import clusters
 from codeup.data.spool import Spool
+from codeup.data.store import texts_of
 from codeup.decontaminate import likeness
 from codeup.decontaminate.likeness import NEAR_RANK, Likeness
-from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look, texts_of
+from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look
 from codeup.decontaminate.suites import Problem, problems
 from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
 from codeup.executors import Executor

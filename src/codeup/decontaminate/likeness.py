@@ -19,7 +19,7 @@ from typing import Any
 from codeup.data.contamination.items import Item
 from codeup.data.contamination.retrieval import Ranking
 from codeup.data.spool import Spool
-from codeup.decontaminate.look import texts_of
+from codeup.data.store import texts_of
 from codeup.decontaminate.suites import called_with
 
 NEAR_RANK = 10

@@ -31,10 +31,10 @@ from codeup.data.contamination.items import Item
 from codeup.data.contamination.ngrams import Grams, Overlap
 from codeup.data.contamination.retrieval import Both, Counted, Ranking
 from codeup.data.spool import Spool
-from codeup.data.store import from_json
+from codeup.data.store import texts_in, texts_of
 from codeup.errors import WorkFailed
 from codeup.executors import Executor, crew_of
-from codeup.types import Conversation, Emit, Event, ignore_event
+from codeup.types import Emit, Event, ignore_event
 
 SHARD = 4096
 """Rows of a file."""
@@ -43,7 +43,7 @@ CHUNK = 128
 SHAPE_NODES = 25
 MOST_PROGRAMS = 20_000
 """Functions whose programs are held; those of more are made again for the rows that are run."""
-CODE = ("data/words.py", "data/code.py", "data/contamination", "decontaminate/look.py")
+CODE = ("data/words.py", "data/code.py", "data/store.py", "data/contamination", "decontaminate/look.py")
 
 Functions = tuple[str, list[Callable_]]
 
@@ -102,16 +102,15 @@ class Looking:
                 if shape.nodes >= SHAPE_NODES:
                     self._wanted[shape.whole].append(index)
 
-    def shard(self, rows: Iterable[Conversation]) -> Shard:
-        """What is found in some rows, fewer than 65,536."""
+    def shard(self, rows: Iterable[list[str]]) -> Shard:
+        """What is found in some rows, fewer than 65,536, each as the texts of its turns."""
         found, rest, begin = Shard(), iter(rows), 0
         while chunk := list(itertools.islice(rest, CHUNK)):
             self._chunk(chunk, begin, found)
             begin += len(chunk)
         return found
 
-    def _chunk(self, rows: Sequence[Conversation], first: int, shard: Shard) -> None:
-        texts = [texts_of(row) for row in rows]
+    def _chunk(self, texts: Sequence[list[str]], first: int, shard: Shard) -> None:
         joined = ["\n\n".join(each) for each in texts]
         pieces = [_pieces(each, shaped=self.shaped) for each in texts]
         shaped = (self.shaped and _may_hold_python(text) for text in joined)
@@ -176,7 +175,7 @@ class Looker:
         self.about: dict[str, Any] = {}
 
     def work(self, lines: list[bytes]) -> Shard | None:
-        return self.looking.shard(map(from_json, lines)) if lines else None
+        return self.looking.shard(map(texts_in, lines)) if lines else None
 
     def close(self) -> None:
         """Nothing to close."""
@@ -192,11 +191,6 @@ def _counted_in(path: Path) -> list[Both]:
     if shard is None:
         raise WorkFailed(f"{path} was changed while it was in use")
     return shard.counted
-
-
-def texts_of(conversation: Conversation) -> list[str]:
-    """The turns of a row, each with what is pasted below its question."""
-    return [f"{turn.content}\n{turn.input}" if turn.input else turn.content for turn in conversation.messages]
 
 
 def _pieces(turns: list[str], *, shaped: bool) -> list[str]:

@@ -3,8 +3,9 @@
     item     w1 w2 ... w20       8 grams of 13 words; boilerplate (in several items of the benchmark) does not count
     row      ... w3 ... w17 ...  holds 3 of them: coverage 3 / 8
 
-One hash lookup per word of a row, however many items there are. 13 words is the length of GPT-3's check (Brown et al.
-2020, appendix C). A text shorter than the run counts as one gram where it has SHORTEST words.
+One hash lookup for every few words of a row, however many items there are: where a row holds a run of 10 words or more,
+it holds the PART of them that begins at the next multiple of 6, and only around those that some item has are the runs
+themselves looked up. 13 words is the length of GPT-3's check (Brown et al. 2020, appendix C).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from codeup.data.contamination.items import Item
 
 FIELDS = {"prompt": 13, "solution": 10, "tests": 13}
 """Words in a gram of each field."""
-SHORTEST = 8
+PART = 5
+"""Words of the runs that are looked up first."""
+STEP = min(FIELDS.values()) - PART + 1
+"""They begin at every so many words: each gram holds one."""
 BOILERPLATE = 3
 """A gram in so many items of one benchmark belongs to none of them ("write a python function to find the ...")."""
-MOST_BITS = 22
-"""Of a table of first bits, by which most grams of a row are told to be none of the items'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,24 @@ class Grams:
     def __init__(self, items: Sequence[Item]) -> None:
         fields = [_Field(items, name, size) for name, size in FIELDS.items()]
         self._fields = [field for field in fields if len(field.hashes)]
+        self._parts = words.Known(np.unique(np.concatenate([field.parts for field in fields])))
 
     def overlaps(
         self, texts: Sequence[str], first_row: int = 0, found: words.Words | None = None
     ) -> list[Overlap]:  # fmt: skip
         """What each text shares with each item. Texts are numbered from `first_row`; `found` are their PROSE words."""
         found = found or words.words(texts, words.PROSE)
-        grams = {size: words.windows(found, size, whole=False) for size in {field.size for field in self._fields}}
-        return [each for field in self._fields for each in field.overlaps(grams[field.size], first_row)]
+        sofar = words.running(found)
+        parts = np.arange(0, len(found.hashes) - PART + 1, STEP)
+        known, _ = self._parts.find(words.runs_at(sofar, parts, PART))
+        begins = (parts[known][:, None] + np.arange(1 - STEP, 1)).ravel()  # rising: of every run with such a part
+        begins = begins[begins >= 0]
+        rows = np.searchsorted(found.offsets, begins, "right") - 1
+        words_left = found.offsets[rows + 1] - begins
+        return [
+            each for field in self._fields
+            for each in field.overlaps(sofar, begins, rows, words_left, found.offsets, first_row)
+        ]  # fmt: skip
 
 
 class _Field:
@@ -72,23 +84,25 @@ class _Field:
         order = np.lexsort((owner, hashes))
         self.hashes, self.owner = hashes[order], owner[order]
         self.totals = np.bincount(owner, minlength=len(items))
-        bits = min((32 * len(self.hashes)).bit_length(), MOST_BITS)
-        self._shift = np.uint64(64 - bits)
-        self._filter = np.zeros(1 << bits, dtype=bool)
-        self._filter[self.hashes >> self._shift] = True
+        self.parts = words.windows(found, PART, whole=False).hashes
 
-    def overlaps(self, grams: words.Words, first_row: int) -> list[Overlap]:
-        maybe = np.flatnonzero(self._filter.take(grams.hashes >> self._shift))
-        begin = np.searchsorted(self.hashes, grams.hashes[maybe])
-        same = self.hashes[np.minimum(begin, len(self.hashes) - 1)] == grams.hashes[maybe]
-        maybe, begin = maybe[same], begin[same]
-        count = np.searchsorted(self.hashes, grams.hashes[maybe], "right") - begin
-        rows = np.searchsorted(grams.offsets, maybe, "right") - 1
+    def overlaps(
+        self, sofar: words.U64, begins: NDArray[np.int64], rows: NDArray[np.int64], words_left: NDArray[np.int64],
+        offsets: NDArray[np.int64], first_row: int,
+    ) -> list[Overlap]:  # fmt: skip
+        """What the runs that begin there share with the items; `rows` are theirs, and how many words each has left."""
+        inside = words_left >= self.size
+        maybe, rows = begins[inside], rows[inside]
+        hashes = words.runs_at(sofar, maybe, self.size)
+        begin = np.searchsorted(self.hashes, hashes)
+        same = self.hashes[np.minimum(begin, len(self.hashes) - 1)] == hashes
+        maybe, rows, begin, hashes = maybe[same], rows[same], begin[same], hashes[same]
+        count = np.searchsorted(self.hashes, hashes, "right") - begin
         hits: dict[tuple[int, int], tuple[set[int], int]] = {}
         for place, row, start, many in zip(maybe.tolist(), rows.tolist(), begin.tolist(), count.tolist(), strict=True):
             for each in range(start, start + many):
                 key = row, int(self.owner[each])
-                seen, _ = hits.setdefault(key, (set(), place - int(grams.offsets[row])))
+                seen, _ = hits.setdefault(key, (set(), place - int(offsets[row])))
                 seen.add(int(self.hashes[each]))
         return [
             Overlap(first_row + row, item, self.name, len(seen), int(self.totals[item]), word)

@@ -54,6 +54,8 @@ MOST_ROUNDS = 6
 
 def apply(conversation: Conversation) -> Conversation:
     """The conversation with every turn clean; the same object if they were."""
+    if not _may_need_it("\n".join([turn.content for turn in conversation.messages])):
+        return conversation
     messages = tuple(_clean(turn) if _may_need_it(turn.content) else turn for turn in conversation.messages)
     if all(new is old for new, old in zip(messages, conversation.messages, strict=True)):
         return conversation

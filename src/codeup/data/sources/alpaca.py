@@ -57,8 +57,9 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
         return last
     if isinstance(earlier, rows.Drop):
         return earlier
-    head = last.messages[:-2]
-    messages = (*head, *earlier, *last.messages[-2:])
+    if not earlier and not says_none:
+        return last
+    messages = (*last.messages[:-2], *earlier, *last.messages[-2:])
     problem = rows.shape_problem(messages)
     if problem is not None:
         return problem
