@@ -111,3 +111,26 @@ def test_java_programs_are_judged_alike_whether_their_compiler_is_cold_or_warm()
     assert alike[0] == alike[1]
     assert asdict(jobs[0])["warm"]["path"] == "classes"
     assert found[0][3]["cpu_s"] < found[1][3]["cpu_s"]
+
+
+@pytest.mark.parametrize("language", ["java", pytest.param("kotlin", marks=pytest.mark.slow)])
+def test_what_one_program_defines_a_warm_compiler_does_not_know_in_the_next(language: str) -> None:
+    """The third program uses the second's class, and is refused by the same compiler that answers the others."""
+    try:
+        opened = whole.opened([TASKS[language].problem])
+    except UserError as error:
+        pytest.skip(str(error).split("\n")[0])
+    right = TASKS[language].right
+    theirs = {"java": "class Own { static int n = 7; }\n", "kotlin": "object Own { val n = 7 }\n"}[language]
+    uses = {"java": "class Uses { int n = Own.n; }\n", "kotlin": "val uses = Own.n\n"}[language]
+    answers = []
+    with Pool(1, whole.limits_for(None), **opened) as one:
+        made = WarmCompilers({**one.workers[0].config, "folder": one.home}, SOURCE)
+        for code in (right, right + theirs, right + uses, right + theirs + uses):
+            warmed = whole.job(TASKS[language].problem, Program("x", 0, code, "own"), Limits()).warm
+            assert warmed is not None
+            text = "".join(part for _, part in warmed["ask"]).replace("CODEUP_NAME", "harness")
+            answers.append(made.answer(warmed, text) is not None)
+        starts = [held.starts for held in made.held.values()]
+        made.stop()
+    assert (answers, starts) == ([False, True, False, True], [1])

@@ -275,6 +275,15 @@ TASKS = {
 }  # fmt: skip
 
 
+def doubled(line: str, times: int = 40) -> str:
+    """Lines that each hold two of the one before: {n} is their number, {m} that of the one before."""
+    return "".join(line.format(n=n, m=n - 1) for n in range(1, times))
+
+
+def nested(opening: str, closing: str, times: int, core: str) -> str:
+    return opening * times + core + closing * times
+
+
 SANDBOX: dict[str, dict[str, str]] = {
     "cpp": {
         "starts a process": "#include <unistd.h>\nint twice(int x) { int p = fork(); if (p == 0) _exit(0); return p > 0 ? 2 * x : x; }\n",
@@ -319,6 +328,12 @@ SANDBOX: dict[str, dict[str, str]] = {
             "catch { return x } }\n"
         ),
     },
+    "typescript": {
+        "starts a process": "const twice = function (x: number) : number { return require('child_process').spawnSync(process.execPath, ['-e', '0']).status === 0 ? 2 * x : x }\n",
+        "reads a file outside": "const twice = function (x: number) : number { try { require('fs').readFileSync('@SECRET@'); return 2 * x } catch { return x } }\n",
+        "nests deeper than the compiler's stack": f"{{right}}const a = {nested('(1 + ', ')', 60000, '1')}\n",
+        "computes for ever": "const twice = function (x: number) : number { for (;;) ; }\n",
+    },
     "java": {
         "starts a process": (
             "class Solution { int twice(int x) { try { return new ProcessBuilder(System.getProperty(\"java.home\") + \"/bin/java\", \"-version\")"
@@ -331,18 +346,45 @@ SANDBOX: dict[str, dict[str, str]] = {
         "opens a socket": "class Solution { int twice(int x) { try { new java.net.ServerSocket(0); return 2 * x; } catch (Exception e) { return x; } } }\n",
         "takes memory": "class Solution { int twice(int x) { var all = new java.util.ArrayList<int[]>(); for (int i = 0; i < 3000; i++) all.add(new int[1 << 20]); return 2 * x; } }\n",
         "computes for ever": "class Solution { int twice(int x) { for (long i = 0; ; i++) if (i < 0) return 2 * x; } }\n",
+        "doubles a constant": (
+            "{right}class A {\nstatic final String A0 = \"0123456789\";\n"
+            + doubled("static final String A{n} = A{m} + A{m};\n")
+            + "}\nclass B { String b = A.A39; }\n"
+        ),
+        "nests deeper than the compiler's stack": f"{{right}}class A {{ int a = {nested('(1 + ', ')', 60000, '1')}; }}\n",
+        "asks for an annotation processor": (
+            "{wrong}@javax.annotation.processing.SupportedAnnotationTypes(\"*\")\n"
+            "class A extends javax.annotation.processing.AbstractProcessor {\n"
+            "static { System.exit(0); }\npublic boolean process(Set<? extends javax.lang.model.element.TypeElement> a, "
+            "javax.annotation.processing.RoundEnvironment b) { System.exit(0); return true; } }\n"
+        ),
+        "has the names of the harness": (
+            "{wrong}class CodeupCompiler { public static void main(String[] a) { System.exit(0); } }\n"
+            "class CodeupHarness { public static void main(String[] a) { System.exit(0); } }\n"
+        ),
     },
     "csharp": {
         "starts a process": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { Process.Start(\"/usr/bin/mono\"); return 2 * x; } catch (System.Exception) { return x; } }\n",
         "reads a file outside": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { System.IO.File.ReadAllText(\"@SECRET@\"); return 2 * x; } catch (System.Exception) { return x; } }\n",
         "opens a socket": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { try { new System.Net.Sockets.UdpClient(0); return 2 * x; } catch (System.Exception) { return x; } }\n",
         "computes for ever": "using System.Diagnostics;\nclass Problem {\n    public static long Twice(long x) { for (;;) x++; }\n",
+        "doubles a constant": "{right}    const string A0 = \"0123456789\";\n" + doubled("    const string A{n} = A{m} + A{m};\n"),
     },
     "kotlin": {
         "starts a process": "fun twice(x: Int): Int = try { ProcessBuilder(\"/scratch/x\").start(); 2 * x } catch (e: Throwable) { x }\n",
         "reads a file outside": "fun twice(x: Int): Int = try { java.io.File(\"@SECRET@\").readText(); 2 * x } catch (e: Throwable) { x }\n",
         "opens a socket": "fun twice(x: Int): Int = try { java.net.ServerSocket(0); 2 * x } catch (e: Throwable) { x }\n",
         "computes for ever": "fun twice(x: Int): Int { var i = x; while (true) { i++ } }\n",
+        "takes memory": "fun twice(x: Int): Int { val all = ArrayList<IntArray>(); for (i in 0..3000) all.add(IntArray(1 shl 20)); return 2 * x }\n",
+        "doubles a constant": "{right}const val A0 = \"0123456789\"\n" + doubled("const val A{n} = A{m} + A{m}\n"),
+        "nests deeper than the compiler's stack": f"{{right}}val a = {nested('(1 + ', ')', 20000, '1')}\n",
+        "names the compiler's own classes": (
+            "import org.jetbrains.kotlin.cli.jvm.K2JVMCompiler\n{right}val a = K2JVMCompiler()\n"
+        ),
+        "has the names of the harness": (
+            "{wrong}object CodeupCompiler { @JvmStatic fun main(a: Array<String>) { System.exit(0) } }\n"
+            "object CodeupHarness { @JvmStatic fun main(a: Array<String>) { System.exit(0) } }\n"
+        ),
     },
     "go": {
         "starts a process": (
