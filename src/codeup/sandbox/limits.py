@@ -6,10 +6,37 @@ runs (evalplus#5: one model, 0.40 on a laptop and 0.23 on a slower box, from wal
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 HAD_A_CORE = 0.9
 """The share of the time that passed for which a program must have computed, for its time limit to count at once."""
+
+STARVED = 10
+"""How many wall limits a program may take that computes and only lacks the processor."""
+
+LEAST_SHARE, FAIR = 0.01, 0.25
+"""What a program must have used of the time that passed, and of what a computation of ours gets now, to lack it."""
+
+PROBE_CPU_S, PROBE_WALL_S = 0.02, 1.0
+
+
+def starves(used_s: float, passed_s: float) -> bool:
+    """Whether a program that computed `used_s` of `passed_s` seconds lacked the processor, and did not only wait.
+
+    On an idle machine one that computes at all gets a processor, so a quarter of the time is asked for; where 20 other
+    programs share it and a computation of ours gets 5 %, 1.25 %. One that is wrongly ended is judged again, alone.
+    """
+    return used_s >= LEAST_SHARE * passed_s and used_s >= FAIR * processor_to_be_had() * passed_s
+
+
+def processor_to_be_had() -> float:
+    """The share of a processor that this thread gets while it computes for PROBE_CPU_S: 1 on an idle machine."""
+    start, before = time.monotonic(), time.thread_time()
+    while True:
+        passed, used = time.monotonic() - start, time.thread_time() - before
+        if used >= PROBE_CPU_S or passed >= PROBE_WALL_S:
+            return min(1.0, used / passed)
 
 
 @dataclass(frozen=True, slots=True)

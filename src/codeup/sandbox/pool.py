@@ -25,8 +25,8 @@ from typing import Any, Protocol
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import handle, layers, packages, referee, scratch
-from codeup.sandbox.limits import Limits
+from codeup.sandbox import handle, layers, packages, scratch
+from codeup.sandbox.limits import STARVED, Limits
 from codeup.types import Outcome, Verdict
 
 SOURCE = str(Path(codeup.__file__).resolve().parent.parent)
@@ -280,7 +280,7 @@ class Pool:
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip
-        self.workers = [_Worker(config, (referee.STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
+        self.workers = [_Worker(config, (STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
         try:
             self._start(allow_unsafe)
         except BaseException:

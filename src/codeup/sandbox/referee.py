@@ -24,12 +24,11 @@ from typing import Any, NoReturn
 
 from codeup.sandbox import program_judge, stdin_judge, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
-from codeup.sandbox.limits import HAD_A_CORE
+from codeup.sandbox.limits import HAD_A_CORE, LEAST_SHARE, STARVED, starves
 from codeup.sandbox.suite_judge import SuiteJudge
 from codeup.sandbox.warm import WarmCompilers
 
 TESTS = "<tests>"
-STARVED = 10
 MOST_COMPILED = 2048
 """Tests that stay compiled; more than any benchmark has problems, MBPP's 974 included."""
 
@@ -49,8 +48,8 @@ class Ended(BaseException):
 class Candidate:
     """The stand-in for the function under test.
 
-    The wall limit is for programs that wait. One that computes and is merely starved of CPU by other work (it used at
-    least 1 % of the time that passed) gets up to STARVED times as long, and the CPU limit ends it.
+    The wall limit is for programs that wait. One that computes and is merely starved of CPU by other work (limits.py)
+    gets up to STARVED times as long, and the CPU limit ends it.
     """
 
     def __init__(self, zygote: Zygote, limits: Mapping[str, Any], entry_point: str) -> None:
@@ -139,8 +138,8 @@ class Candidate:
     def _late(self) -> None:
         """The wall limit passed: end the sample, unless it computes and only lacked the CPU to."""
         before, self.used_s = self.used_s, self.zygote.cpu_s()
-        self.waited = self.used_s - before < 0.01 * self.wall_s
-        if self.windows == STARVED or self.waited:
+        self.waited = self.used_s - before < LEAST_SHARE * self.wall_s
+        if self.windows == STARVED or not starves(self.used_s - before, self.wall_s):
             passed = self.windows * self.wall_s
             self._end(
                 "TIMEOUT", f"{self.last or 'loading'} did not finish in {passed:g} s ({self.used_s:.1f} s of CPU time)"

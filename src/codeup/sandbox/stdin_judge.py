@@ -18,13 +18,11 @@ from typing import Any
 
 from codeup.sandbox import program_judge
 from codeup.sandbox.handle import Zygote
-from codeup.sandbox.limits import HAD_A_CORE
+from codeup.sandbox.limits import HAD_A_CORE, LEAST_SHARE
 
 ROOM = 1 << 16
 """Bytes that a program may print beyond twice what is expected, so that the difference can be told."""
 WINDOWS = 10
-LEAST_SHARE = 0.01
-"""Of the time that passed: programs that computed less waited, and would wait as long without others beside them."""
 
 
 def judge(zygote: Zygote, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from codeup.sandbox import wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
+from codeup.sandbox.limits import STARVED, starves
 
 GRACE_S = 0.5
 WALL_FACTOR = 5.0
-STARVED = 10
 LOOK_S = 0.05
 
 
@@ -66,8 +66,8 @@ class Child:
         used = self.cpu_s - self.mark_cpu_s
         if used >= self.limit_s + GRACE_S or self.cpu_s >= self.until_s + GRACE_S:
             self._late(f"did not finish in {self.limit_s:.1f} s of CPU time and was killed")
-        starved = used >= 0.01 * waited
-        if waited >= (self.limit_s + GRACE_S) * WALL_FACTOR * (STARVED if starved else 1):
+        most = (self.limit_s + GRACE_S) * WALL_FACTOR
+        if waited >= most * STARVED or (waited >= most and not starves(used, waited)):
             self._late(f"did not finish in {waited:.0f} s ({used:.1f} s of CPU time) and was killed")
         self.channel.settimeout(max(0.05, self.limit_s + GRACE_S - used))
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from codeup.sandbox import digests, values, wire
 from codeup.sandbox.handle import SandboxBroken, Zygote
-from codeup.sandbox.limits import HAD_A_CORE
+from codeup.sandbox.limits import HAD_A_CORE, LEAST_SHARE
 from codeup.sandbox.suite_child import WALL_FACTOR, Child, Stopped
 
 COMPARE_S = 30.0
@@ -179,7 +179,7 @@ class _Run:
         if stop.outcome == "TIMEOUT" and self.child is not None:
             had = self.zygote.cpu_s() - self.began_cpu_s
             passed = time.monotonic() - self.began
-            self.contended = self.contended or 0.01 * passed <= had < HAD_A_CORE * passed
+            self.contended = self.contended or LEAST_SHARE * passed <= had < HAD_A_CORE * passed
 
     def suite(self, name: str, suite: Mapping[str, Any]) -> dict[str, Any]:
         """Status, outcome, and which inputs failed. `checks` is how many results there are, failed ones included."""

@@ -38,15 +38,13 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from codeup.sandbox import layers, linux, seccomp, wire
+from codeup.sandbox.limits import LEAST_SHARE, STARVED, starves
 
 KEPT = 4000
 """Bytes kept of the beginning and of the end of what a step says."""
 
 FLOOD_MB = 64
 """What a step may print; more ends it."""
-
-STARVED = 10
-"""How many wall limits a program may take that computes and only lacks the processor (referee.py)."""
 
 
 def serve(channel: socket.socket, isolation: layers.Isolation, limits: Mapping[str, Any]) -> None:
@@ -252,8 +250,8 @@ class Step:
                 left = start + windows * self.step["wall_s"] - time.monotonic()
                 if left <= 0:
                     before, used = used, cpu_s(child)
-                    self.idle = used - before < 0.01 * self.step["wall_s"]
-                    if self.step["processes"] or windows == STARVED or self.idle:
+                    self.idle = used - before < LEAST_SHARE * self.step["wall_s"]
+                    if self.step["processes"] or windows == STARVED or not starves(used - before, self.step["wall_s"]):
                         return True, False
                     windows += 1
                     continue
@@ -329,7 +327,7 @@ def _children_s() -> float:
 
 def _computed(before_s: float, start: float) -> bool:
     """Whether a step's processes together used 1 % of the time since it began; a shell only waits for them."""
-    return _children_s() - before_s >= 0.01 * (time.monotonic() - start)
+    return _children_s() - before_s >= LEAST_SHARE * (time.monotonic() - start)
 
 
 def cpu_s(process: int) -> float:
