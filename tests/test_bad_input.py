@@ -69,7 +69,7 @@ def no_answer(case: Case) -> None:
 
 
 def number_as_task(case: Case) -> None:
-    case.lines(case.samples, [GOOD[0], {"task_id": 1, "solution": "x = 1"}])
+    case.lines(case.samples, [GOOD[0], {"task_id": 1.0, "solution": "x = 1"}])
 
 
 def list_as_task(case: Case) -> None:

@@ -14,7 +14,7 @@ from codeup.benchmarks import mbxp
 from codeup.errors import UserError
 from codeup.evaluate import whole
 from codeup.evaluate.programs import judge_programs
-from codeup.evaluate.samples import program_of
+from codeup.evaluate.samples import program_of, read_answers
 from codeup.sandbox.pool import Pool
 from codeup.types import Outcome, Sample
 
@@ -113,6 +113,29 @@ def test_a_right_answer_passes_and_a_wrong_one_fails_also_with_a_comparison_of_i
     assert [found[index].outcome for index in range(2)] == [Outcome.PASSED] * 2, found
     assert found[2].outcome is Outcome.FAILED and found[2].detail, found[2]
     assert found[3].outcome is not Outcome.PASSED, found[3]
+
+
+def test_a_number_or_the_end_of_an_id_names_the_problem_that_ends_so(tmp_path: Path) -> None:
+    rows = [
+        {"task_id": name, "entry_point": "f", "language": "ruby", "prompt": "", "test": "f(1)"}
+        for name in ("MBRBP/7", "MBRBP/70", "MBRBP/8")
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = mbxp.load(tmp_path / "rows.jsonl")
+    named = [7, "7", "MBRBP/7", "70", 8]
+    given = [{"task_id": each, "completion": f"# {place}"} for place, each in enumerate(named)]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    found = [(answer.sample.task_id, answer.sample.raw) for answer in read_answers(tmp_path / "s.jsonl", mbxp, data)]
+    assert found == [
+        ("MBRBP/7", "# 0"),
+        ("MBRBP/7", "# 1"),
+        ("MBRBP/7", "# 2"),
+        ("MBRBP/70", "# 3"),
+        ("MBRBP/8", "# 4"),
+    ]
+    (tmp_path / "s.jsonl").write_text('{"task_id": 9, "completion": "x"}\n')
+    with pytest.raises(UserError, match="1 task ids are not in this benchmark: 9"):
+        read_answers(tmp_path / "s.jsonl", mbxp, data)
 
 
 LODASH = """

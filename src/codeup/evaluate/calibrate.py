@@ -22,7 +22,7 @@ from codeup import artifacts, plugins
 from codeup.errors import UserError
 from codeup.evaluate import libraries, whole
 from codeup.evaluate.programs import judge_programs
-from codeup.evaluate.samples import read_lines
+from codeup.evaluate.samples import answered_tasks
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool
 from codeup.types import BenchmarkData, Emit, Event, Outcome, Problem, Program, ignore_event
@@ -114,7 +114,7 @@ def first(
         data = without(data, causes)
     else:
         causes = {}
-    answered = {row.get("task_id") for row in read_lines(samples)}
+    answered = answered_tasks(samples, data) if partial else set()
     asked = replace(data, problems=tuple(each for each in data.problems if not partial or each.task_id in answered))
     calibration = None
     if run and asked.problems:

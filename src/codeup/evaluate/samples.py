@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -115,7 +115,7 @@ def read_answers(
     if extraction not in EXTRACTIONS:
         raise UserError(f"no extraction is named {extraction!r}", mend=f"use one of {', '.join(EXTRACTIONS)}")
     others = set(data.not_asked)
-    rows = [(number, row) for number, row in _with_tasks(path) if row["task_id"] not in others]
+    rows = [(number, row) for number, row in _with_tasks(path, data) if row["task_id"] not in others]
     problems = {problem.task_id: problem for problem in data.problems}
     _check_tasks(path, [row for _, row in rows], problems, partial=partial)
     seen: Counter[str] = Counter()
@@ -136,12 +136,23 @@ def read_answers(
 def count_not_asked(path: Path, data: BenchmarkData) -> int:
     """How many samples of a file are for problems of the benchmark that were not asked for."""
     others = set(data.not_asked)
-    return sum(row["task_id"] in others for row in read_lines(path)) if others else 0
+    return sum(row["task_id"] in others for _, row in _with_tasks(path, data)) if others else 0
 
 
-def _with_tasks(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The numbered rows of a file that holds some, each with a task id."""
-    rows = numbered_lines(path)
+def answered_tasks(path: Path, data: BenchmarkData) -> set[str]:
+    """The problems that a file answers."""
+    return {row["task_id"] for _, row in _with_tasks(path, data)}
+
+
+def _with_tasks(path: Path, data: BenchmarkData) -> list[tuple[int, dict[str, Any]]]:
+    """The numbered rows of a file that holds some, each with a task id of the benchmark where it names one.
+
+    A number, or the part of an id behind its "/", names the one problem whose id ends so: 7 and "7" are CPP/7.
+    """
+    whole = {problem.task_id for problem in data.problems} | set(data.not_asked)
+    ends = Counter(task.rpartition("/")[2] for task in whole)
+    known = {end: task for task in whole if ends[end := task.rpartition("/")[2]] == 1}
+    rows = [(number, {**row, **_task(row.get("task_id"), whole, known)}) for number, row in numbered_lines(path)]
     if not rows:
         raise UserError(
             "holds no samples", where=str(path), mend='write one JSON object a line: {"task_id", "solution"}'
@@ -151,6 +162,14 @@ def _with_tasks(path: Path) -> list[tuple[int, dict[str, Any]]]:
             what = _kind(row["task_id"]) if "task_id" in row else "missing"
             raise UserError(f'its "task_id" is {what}', where=f"{path}:{number}", mend="name the task as text")
     return rows
+
+
+def _task(value: Any, whole: Collection[str], known: Mapping[str, str]) -> dict[str, str]:
+    """The benchmark's own id in place of a number or of the end of one; nothing where none is meant."""
+    named = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(named, str):
+        return {}
+    return {"task_id": named if named in whole else known.get(named, named)}
 
 
 def _kind(value: Any) -> str:
