@@ -58,6 +58,29 @@ def test_a_file_of_questions_or_plain_text_is_enough(tmp_path: Path) -> None:
     assert mapped[0].prompt == "Wie viele?"
 
 
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        (
+            {"problem_id": 7, "question": "Q", "solutions": '["print(1)", "x"]', "input_output": ""},
+            ("7", "Q", "print(1)"),
+        ),
+        ({"problem_id": 7, "question": "Q", "solutions": ""}, ("7", "Q", "")),
+        ({"question_title": "T", "question_content": "Q", "question_id": "abc_a"}, ("abc_a", "Q", "")),
+        ({"prompt": "Q", "reference_code": "x = 1", "code_context": "c"}, ("0", "Q", "x = 1")),
+        ({"nl": "Q", "code": "int f ( )"}, ("0", "Q", "int f ( )")),
+        ({"repo": "a", "docstring": "Q", "code": "def f(): pass"}, ("0", "Q", "def f(): pass")),
+        ({"task_id": "B/0", "complete_prompt": "Q", "canonical_solution": "s"}, ("B/0", "Q", "s")),
+    ],
+)
+def test_the_texts_of_other_benchmarks_files_are_found(
+    row: dict[str, Any], found: tuple[str, str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps(row) + "\n")
+    (item,) = read_items("b", tmp_path / "b.jsonl")
+    assert (item.task_id, item.prompt, item.solution) == found
+
+
 def test_wrong_columns_name_those_that_are_there_and_suggest_a_mapping(tmp_path: Path) -> None:
     path = lines(tmp_path / "b.jsonl", [{"nr": 1, "promt": "Add."}])
     with pytest.raises(UserError, match=r"the columns are: 'nr', 'promt'[^!]*prompt=promt"):

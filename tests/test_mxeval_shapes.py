@@ -138,6 +138,13 @@ def test_a_number_or_the_end_of_an_id_names_the_problem_that_ends_so(tmp_path: P
         read_answers(tmp_path / "s.jsonl", mbxp, data)
 
 
+def test_a_line_ends_at_its_line_feed_and_at_no_other_sign(tmp_path: Path) -> None:
+    row = {"task_id": "MBRBP/7", "entry_point": "f", "language": "ruby", "prompt": "# a\u2028b\x85c\n", "test": "f(1)"}
+    text = json.dumps(row, ensure_ascii=False)
+    (tmp_path / "rows.jsonl").write_bytes(f"\ufeff{text}\r\n\r\n".encode())
+    assert mbxp.load(tmp_path / "rows.jsonl").problems[0].prompt == row["prompt"]
+
+
 LODASH = """
 const same = [[NaN, NaN], [0, -0], [[1, [2]], [1, [2]]], [{a: 1, b: 2}, {b: 2, a: 1}], [new Set([1, 2]), new Set([2, 1])],
   [new Map([[1, 'a']]), new Map([[1, 'a']])], [undefined, undefined], [new Date(5), new Date(5)], [/a/g, /a/g]];

@@ -99,13 +99,13 @@ def read_side(path: Path, suite: str = "") -> Side:
     """Read verdicts and what is said about them. Raises UserError naming the line that is not a verdict."""
     file = _verdicts_file(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         mend = "give verdicts.jsonl, or a folder that holds it (a judge-… folder of a run)"
         raise UserError(f"cannot be read ({reason})", where=str(file), mend=mend) from None
     rows: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         row = _row(line, where=f"{file}:{number}")
         if row["index"] in rows[row["task_id"]]:
             raise UserError(f"sample {row['index']} of {row['task_id']} occurs twice", where=f"{file}:{number}")

@@ -5,6 +5,7 @@
     HumanEval+, MBPP+    task_id, prompt, canonical_solution, base_input, plus_input   inputs run, against the solution
     MBPP                 task_id, text, code, test_list                                tests run
     GSM8K                question, answer                                              text only
+    APPS, LiveCodeBench  question, solutions; question_content                         text only
     any other            one of the columns below, or a mapping                        tests run if there are any
 
 Covers reading only. The file decides the shape, the user's name for it is only a label.
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,19 @@ from codeup.data.code import parse
 from codeup.data.files import read_rows
 from codeup.errors import UserError
 
-PROMPT = ("prompt", "question", "problem", "instruction", "text", "description", "content", "query")
-SOLUTION = ("canonical_solution", "solution", "code", "answer", "output", "response", "completion")
+PROMPT = (
+    "prompt", "complete_prompt", "question_content", "question", "problem", "instruction", "text", "description",
+    "content", "query", "nl", "docstring",
+)  # fmt: skip
+SOLUTION = (
+    "canonical_solution", "reference_code", "solution", "solutions", "code", "answer", "output", "response",
+    "completion",
+)  # fmt: skip
 TESTS = ("test", "tests", "test_list", "test_code", "assertion")
-COLUMNS = {"prompt": PROMPT, "solution": SOLUTION, "test": TESTS,
-           "entry_point": ("entry_point",), "task_id": ("task_id", "id", "name")}  # fmt: skip
+COLUMNS = {
+    "prompt": PROMPT, "solution": SOLUTION, "test": TESTS, "entry_point": ("entry_point",),
+    "task_id": ("task_id", "question_id", "problem_id", "id", "name"),
+}  # fmt: skip
 """Names of a column in benchmark files, the first that is there."""
 _PYTHON = ("python", "py")
 
@@ -111,6 +122,8 @@ def _mapping(row: Mapping[str, Any], columns: Mapping[str, str], path: Path) -> 
 
 def _item(name: str, number: int, row: Mapping[str, Any], mapping: Mapping[str, str]) -> Item:
     texts = {ours: _text(row.get(theirs)) for ours, theirs in mapping.items()}
+    if mapping.get("solution") == "solutions":
+        texts["solution"] = _first(row.get("solutions"))
     prompt, solution = texts.get("prompt", ""), texts.get("solution", "")
     tests = texts.get("test", "")
     program, entry = "", texts.get("entry_point", "")
@@ -136,6 +149,13 @@ def _text(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def _first(solutions: Any) -> str:
+    """The first of several solutions, a list or the JSON text of one, as in APPS."""
+    with suppress(ValueError):
+        solutions = json.loads(solutions) if isinstance(solutions, str) and solutions else solutions
+    return _text(solutions[0]) if isinstance(solutions, list) and solutions else _text(solutions)
 
 
 def _inputs(row: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
