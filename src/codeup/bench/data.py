@@ -30,6 +30,8 @@ VERSIONS = {"llamafactory": "0.9.5", "datasketch": "2.0.0"}
 PEER_ROWS = 20_000
 TOKENIZER_ROWS = 4_000
 VOCABULARY = 32_000
+TOKENISE = "tokenise"
+"""The name of the part that tokenises."""
 TOKENIZERS = ("bpe", "none")
 """A byte-level BPE as models have it; or one that makes one token of a text, where all else is to be measured."""
 
@@ -67,13 +69,13 @@ class Comparison:
 
     @property
     def without_tokenizer_s(self) -> float:
-        """Core seconds of everything but the part that tokenises, and of what that part takes beyond the tokenizer.
+        """Core seconds of everything but the tokenizer itself: of the part that tokenises, all but the floor counts.
 
-        On a busy machine the bare tokenizer may measure slower than the part that uses it; its share is then all of it.
+        On a busy machine the bare tokenizer may measure slower than the part that uses it, which is then left out.
         """
         whole = sum(part.cpu_s for part in self.parts)
-        tokenise = next((part.cpu_s for part in self.parts if part.name == "tokenise"), 0.0)
-        return whole - tokenise * min(1.0, self.encode_share)
+        tokenise = sum(part.cpu_s for part in self.parts if part.name == TOKENISE)
+        return whole - min(tokenise, sum(floor.cpu_s for floor in self.floors if floor.floor == TOKENISE))
 
 
 def compare(
@@ -129,12 +131,12 @@ def _comparison(
     named = {each["part"]: each for each in found["floors"]}
     share = named["encode_batch"]["cpu_s"] / named["rendered"]["cpu_s"]
     tokens = sum(found["tokens"][side] for side in ("train", "validation"))
-    encode = named["encode_batch"]["cpu_s"] / max(1, named["encode_batch"]["amount"]) * tokens
+    encode = named["encode_batch"]["cpu_s"] / max(1, named["encode_batch"]["amount"]) * found["rows_kept"]
     copy = size * named["memory"]["cpu_s"] / named["memory"]["amount"]
     floors = (
         Part("json parse of every line", named["json"]["wall_s"], named["json"]["cpu_s"], count, "read"),
         Part("one copy of every byte", copy, copy, count, "dedup"),
-        Part("encode_batch, same segments", encode, encode, count, "tokenise"),
+        Part("encode_batch, same segments", encode, encode, count, TOKENISE),
     )
     return Comparison(
         count, size, found["rows_kept"], found["dropped"], tokens, max(peak, found["peak_rss_mb"]),
@@ -212,7 +214,7 @@ def _peer(
     else:
         _factory_rows(folder / "rows", root / "rows" / rows.FILES["alpaca"])
         asked = {"model": order["model"], "rows_folder": str(folder / "rows"), "cutoff": 4096, "out": str(folder)}
-        own = cpu["tokenise"]
+        own = cpu[TOKENISE]
     took, _ = _run(folder / "run", python, f"{name}_data.py", asked, _progress(emit, 1))
     part = Part(f"{name} {VERSIONS[name]}", took["wall_s"], took["cpu_s"], took["rows"])
     return part, part.cpu_s / part.rows / own

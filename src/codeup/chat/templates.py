@@ -68,6 +68,11 @@ def _alpaca_segments(messages: Sequence[Message], end: str, open_answer: bool) -
     return segments[:-1] if prefilled else segments
 
 
+@lru_cache(maxsize=256)
+def _heading(header: str, role: str, before: str) -> Segment:
+    return _own(before + header.format(role=role))
+
+
 def _headed_segments(
     messages: Sequence[Message], end: str, open_answer: bool, *, header: str, separator: str
 ) -> list[Segment]:
@@ -78,8 +83,8 @@ def _headed_segments(
         trained = message.role == "assistant"
         both = message.content and message.input
         text = f"{message.content}\n\n{message.input}" if both else message.content or message.input
-        before = (separator if segments else "") + header.format(role=message.role)
-        segments += [_own(before), Segment(text, trained=trained), _own(end, trained)]
+        before = _heading(header, message.role, separator if segments else "")
+        segments += (before, Segment(text, False, False, trained), _own(end, trained))
     if open_answer and messages[-1].role == "assistant":
         return segments[:-1]
     if open_answer:

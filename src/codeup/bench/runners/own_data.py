@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import resource
 import sys
@@ -11,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codeup.types import Context, Event
+from codeup.types import Context, Conversation, Event
 
 ENCODED = 2000
-"""Rows whose segments are given to the bare tokenizer."""
+"""Kept rows, evenly drawn, whose segments are given to the bare tokenizer."""
 
 
 def prepare(order: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def spec(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def floors(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Parsing all lines; passing over all bytes once; the tokenizer alone, per token, over segments of some rows."""
+    """Parsing all lines; passing over all bytes once; the tokenizer alone over the segments of some rows."""
     import numpy as np
     import orjson
 
@@ -88,20 +87,34 @@ def floors(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 
 def encode(order: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """The same rows through the bare tokenizer's encode_batch and through ours, best of three each, by turns."""
+    """The same rows through the bare tokenizer's encode_batch and through ours, best of three each, by turns.
+
+    `amount` is the number of rows.
+    """
     from codeup.chat import load_renderer
-    from codeup.data.store import read_conversations
 
     renderer = load_renderer(Path(order["model"]), order["recipe"]["model"]["template"])
-    rows = list(itertools.islice(read_conversations(folder / "conversations.jsonl"), ENCODED))
+    rows = drawn(folder / "conversations.jsonl", ENCODED)
     segments = [segment.text for row in rows for segment in renderer._segments(row) if not segment.fixed]
     rust = renderer._plain._rust
+
     raw: list[dict[str, Any]] = []
     ours: list[dict[str, Any]] = []
     for _ in range(3):
-        raw.append(_timed("encode_batch", lambda: sum(len(e.ids) for e in _batches(rust, segments))))
+        raw.append(_timed("encode_batch", lambda: sum(len(each.ids) for each in _batches(rust, segments))))
         ours.append(_timed("rendered", lambda: len(renderer.render_batch(rows).ids)))
-    return [min(raw, key=lambda one: one["cpu_s"]), min(ours, key=lambda one: one["cpu_s"])]
+    return [{**min(some, key=lambda one: one["cpu_s"]), "amount": len(rows)} for some in (raw, ours)]
+
+
+def drawn(path: Path, most: int) -> list[Conversation]:
+    """Conversations of a file at even distances, so that they are of all its sources: `most` of them, or all."""
+    from codeup.data.store import from_json
+
+    with path.open("rb") as lines:
+        count = sum(1 for _ in lines)
+        lines.seek(0)
+        wanted = {number * count // min(count, most) for number in range(min(count, most))}
+        return [from_json(line) for number, line in enumerate(lines) if number in wanted]
 
 
 def _batches(rust: Any, segments: list[str]) -> Any:
