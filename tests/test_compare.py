@@ -109,6 +109,8 @@ def test_problems_on_one_side_are_left_out_and_named(tmp_path: Path) -> None:
     found = compare(side(tmp_path / "a", single(3, 9)), side(tmp_path / "b", single(3, 5)))
     assert (found["n"], found["left_out"], found["score_a"]["n"]) == (5, 4, 5)
     assert found["warnings"] == ["4 problems have a verdict on one side only: T/5, T/6, T/7 and 1 more"]
+    (warning,) = compare(tmp_path / "b", side(tmp_path / "c", single(3, 8)))["warnings"]
+    assert warning == "3 problems have a verdict on one side only: T/5, T/6, T/7"
 
 
 def evalplus(folder: Path, statuses: Sequence[tuple[str, str]]) -> Path:

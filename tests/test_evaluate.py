@@ -199,6 +199,26 @@ def test_a_verdict_is_reused_for_the_same_program_only(tmp_path: Path) -> None:
     assert [row["task_id"] for row in lines(tmp_path / "out" / "verdicts.jsonl")] == ["T/0", "T/1", "T/2", "T/3"]
 
 
+def test_progress_goes_on_where_an_interrupted_judgement_ended(tmp_path: Path) -> None:
+    samples, out = write(tmp_path / "s.jsonl", completions(["    return x\n"] * 4)), tmp_path / "out"
+    judge_samples(samples, humaneval, DATA, out, workers=1, limits=LIMITS)
+    write(out / "verdicts.jsonl", lines(out / "verdicts.jsonl")[:2])
+    events: list[Event] = []
+    judge_samples(samples, humaneval, DATA, out, workers=1, limits=LIMITS, emit=events.append)
+    progress = [event for event in events if event.unit == "of the work"]
+    assert [event.values["programs"] for event in progress] == ["3/4", "4/4"]
+    assert [event.done / event.total for event in progress] == [0.75, 1.0]
+
+
+def test_of_each_way_to_fail_twenty_examples_are_kept(tmp_path: Path) -> None:
+    rows = [{"task_id": "T/0", "completion": f"    return x - {n}\n"} for n in range(1, 23)]
+    rows += [{"task_id": "T/1", "completion": ""}]
+    samples, out = write(tmp_path / "s.jsonl", rows), tmp_path / "out"
+    judge_samples(samples, humaneval, DATA, out, workers=1, limits=LIMITS, partial=True)
+    shown = [(row["outcome"], row["index"]) for row in lines(out / "examples.jsonl")]
+    assert shown == [*(("FAILED", n) for n in range(20)), ("NO_CODE", 0)]
+
+
 WRONG: dict[str, tuple[str, str]] = {
     "a truncated line": (
         '{"task_id": "T/0", "solution": "x"}\n{"task_id": "T/1", "sol',

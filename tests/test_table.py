@@ -170,6 +170,21 @@ def test_a_claim_is_supported_open_or_contradicted_by_its_test() -> None:
     assert turned["math before code helps"]["difference"] == pytest.approx(-0.25)
 
 
+def test_a_row_that_is_behind_another_is_not_the_best_and_nothing_more_is_claimed() -> None:
+    best = found_claims(results(base=range(2), code=range(50), math_code=range(20), full=range(30)))
+    claim = best["full is the best row"]
+    assert (claim["b"], claim["difference"], claim["p_value"]) == ("code", pytest.approx(-0.2), 1.0)
+    assert claim["verdict"] == "open"
+
+
+def test_a_stage_that_is_repeated_is_one_claim() -> None:
+    rows: Rows = {"a": (["a"], ["a"]), "aa": (["a", "a"], ["aa"])}
+    found = claims.claims(
+        {"a": ["a"], "aa": ["a", "a"]}, ["b"], table.Grids(rows, results(a=range(9), aa=range(20))), {}
+    )
+    assert [each["claim"] for each in found] == ["a before a helps"]
+
+
 def test_the_text_of_a_claim_is_made_of_its_numbers() -> None:
     text = found_claims(PASSED)["math before code helps"]["text"]
     smallest = power.detectable_paired(100, 0.13)
