@@ -84,7 +84,7 @@ def file_sha256(path: Path) -> str:
 def weight_files(model: Path) -> list[Path]:
     """The .safetensors files of a model folder, in the order of their names."""
     if not (model / "config.json").exists():
-        raise UserError("not a model folder: no config.json", where=str(model))
+        raise UserError("not a model folder: no config.json", where=str(model), mend="name the folder that holds it")
     index = model / "model.safetensors.index.json"
     if index.exists():
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))

@@ -83,7 +83,9 @@ def compare(
     from codeup.engines.hf import Engine
 
     if min(max_new_tokens, batch_size, rounds) < 1:
-        raise UserError("new tokens, batch size and rounds are at least 1")
+        raise UserError(
+            f"new tokens {max_new_tokens}, batch size {batch_size}, rounds {rounds}", mend="give each at least 1"
+        )
     if threads:
         torch.set_num_threads(threads)
     engine, module = Engine(folder), plugins.load("benchmarks", benchmark)

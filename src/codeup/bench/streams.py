@@ -74,7 +74,7 @@ def load(
     Raises UserError where the server is not there or gives no answer alone.
     """
     if streams < 1 or seconds <= 0:
-        raise UserError("streams and seconds are above 0")
+        raise UserError(f"{streams} streams for {seconds:g} s", mend="give at least 1 stream, and more than 0 seconds")
     endpoint = Endpoint(url, key=key)
     model = model or endpoint.only_model()
     expected, alone = {}, _Seen()

@@ -161,7 +161,7 @@ class Terminal:
 
     def _again(self) -> None:
         if not self.turns:
-            raise UserError("nothing was asked yet", where="/again")
+            raise UserError("nothing was asked yet", where="/again", mend="ask something first")
         asked = self.turns[:-1]
         self.turns = [*asked, Message("assistant", self._said(asked))]
 
@@ -178,9 +178,10 @@ class Terminal:
         except KeyError:
             raise UserError(f"there is no setting {name!r}", where="/set", mend=f"one of: {', '.join(kinds)}") from None
         except ValueError:
-            raise UserError(f"{name} is a number, not {value!r}", where="/set") from None
+            raise UserError(f"{name} is a number, not {value!r}", where="/set", mend=f"/set {name} 1") from None
         if not least[name] <= number <= most.get(name, number):
-            raise UserError(f"{name} cannot be {value}", where="/set")
+            high = f" and at most {most[name]:g}" if name in most else ""
+            raise UserError(f"{name} cannot be {value}", where="/set", mend=f"at least {least[name]:g}{high}")
         changed: dict[str, Any] = {name: number}
         self.sampling = replace(self.sampling, **changed)
 
@@ -188,7 +189,7 @@ class Terminal:
         """The code of the last answer, in the language of its first block; what it printed, how it ended, its files."""
         blocks = FENCE.findall(self.turns[-1].content) if self.turns else []
         if not blocks:
-            raise UserError("the last answer holds no code in a fence", where="/run")
+            raise UserError("the last answer holds no code in a fence", where="/run", mend="ask for code in ``` fences")
         import asyncio
 
         from codeup.serve.programs import Programs

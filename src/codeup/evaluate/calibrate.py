@@ -187,7 +187,9 @@ def without(data: BenchmarkData, causes: dict[str, str]) -> BenchmarkData:
         return data
     kept: Sequence[Problem] = [problem for problem in data.problems if problem.task_id not in causes]
     if not kept:
-        raise UserError("every problem is excluded", where="--exclude")
+        raise UserError(
+            "every problem is excluded", where="--exclude", mend="exclude fewer: none would be left to score"
+        )
     version = f"{data.version}; {len(causes)} excluded by list"
     return replace(data, version=version, problems=tuple(kept), not_asked=(*data.not_asked, *causes))
 

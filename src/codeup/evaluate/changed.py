@@ -121,7 +121,10 @@ def _from_benchmark(side: Side, problems: Path | None) -> dict[str, str]:
     benchmark = plugins.load("benchmarks", name.partition(":")[0])  # humaneval_x:cpp is one language of it
     data = benchmark.load(problems or path)
     if data.sha256 != about.get("data_sha256"):
-        raise UserError(f"{problems or path or name} holds other problems than those that were judged")
+        raise UserError(
+            "holds other problems than those that were judged", where=str(problems or path or name),
+            mend="name the file that was judged with --data",
+        )  # fmt: skip
     form: Form = "base" if about.get("form") == "base" else "chat"
     style = about.get("prompt_style", "default")
     style = "default" if style == "unknown" else style

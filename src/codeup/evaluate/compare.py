@@ -108,7 +108,8 @@ def read_side(path: Path, suite: str = "") -> Side:
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         row = _row(line, where=f"{file}:{number}")
         if row["index"] in rows[row["task_id"]]:
-            raise UserError(f"sample {row['index']} of {row['task_id']} occurs twice", where=f"{file}:{number}")
+            what = f"sample {row['index']} of {row['task_id']} occurs twice"
+            raise UserError(what, where=f"{file}:{number}", mend="run codeup evaluate again")
         rows[row["task_id"]][row["index"]] = row
     if not rows:
         raise UserError("holds no verdicts", where=str(file), mend="run codeup evaluate first")

@@ -80,7 +80,9 @@ def cells(datas: Mapping[str, BenchmarkData], folder: Path) -> list[Cell]:
             raise UserError(f"a second file of {row} answers {language}", where=str(path), mend="leave one of them")
         found[row, language] = Cell(row, language, datas[language], path)
     if not found:
-        raise UserError("holds no answers to these languages", where=str(folder))
+        raise UserError(
+            "holds no answers to these languages", where=str(folder), mend="name the folder of the samples files"
+        )
     return list(found.values())
 
 

@@ -47,7 +47,9 @@ def numbered_lines(path: Path, *, drop_unfinished: bool = False) -> list[tuple[i
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        raise UserError("no such file of samples", where=str(path)) from None
+        raise UserError(
+            "no such file of samples", where=str(path), mend="name a JSONL file; `codeup generate` writes one"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend="name a JSONL file") from None
     except UnicodeDecodeError as error:
@@ -129,7 +131,9 @@ def read_answers(
     answers.sort(key=lambda answer: (places[answer.sample.task_id], answer.sample.index))
     twice = [key for key, n in Counter((a.sample.task_id, a.sample.index) for a in answers).items() if n > 1]
     if twice:
-        raise UserError(f"sample {twice[0][1]} of {twice[0][0]} occurs twice", where=str(path))
+        raise UserError(
+            f"sample {twice[0][1]} of {twice[0][0]} occurs twice", where=str(path), mend="remove one of the two lines"
+        )
     return answers
 
 

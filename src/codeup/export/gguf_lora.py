@@ -62,7 +62,7 @@ def _settings(adapter: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend="give an adapter folder") from None
     except ValueError as error:
-        raise UserError(f"damaged file ({error})", where=str(path)) from None
+        raise UserError(f"damaged file ({error})", where=str(path), mend="fetch or make it again") from None
     for key, what in (("use_dora", "DoRA"), ("trainable_token_indices", "trained token rows")):
         if settings.get(key):
             raise UserError(f"{what} has no form in a GGUF adapter", where=str(path), mend="merge it, then export")

@@ -108,14 +108,18 @@ def read_config(folder: Path) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().split("\n")[0]
-        raise UserError(f"not a model that can be read ({first})", where=str(folder / "config.json")) from None
+        where = str(folder / "config.json")
+        raise UserError(f"not a model that can be read ({first})", where=where, mend="give a model folder") from None
     if config.model_type not in ARCHITECTURES:
         raise UserError(
             f"a {config.model_type} cannot be exported to GGUF here", where=str(folder / "config.json"),
             mend=f"these can: {', '.join(ARCHITECTURES)}",
         )  # fmt: skip
     if config.model_type.startswith("qwen") and getattr(config, "use_sliding_window", False):
-        raise UserError("llama.cpp has no sliding window for Qwen", where=str(folder / "config.json"))
+        raise UserError(
+            "llama.cpp has no sliding window for Qwen", where=str(folder / "config.json"),
+            mend="set use_sliding_window to false, if texts stay shorter than the window",
+        )  # fmt: skip
     return config
 
 
@@ -266,7 +270,10 @@ def _rope(writer: GGUFWriter, config: PreTrainedConfig, where: str) -> None:
         return
     scaling = {"linear": gguf.RopeScalingType.LINEAR, "yarn": gguf.RopeScalingType.YARN}
     if kind not in scaling:
-        raise UserError(f"positions scaled by {kind!r} cannot be exported", where=where)
+        raise UserError(
+            f"positions scaled by {kind!r} cannot be exported", where=where,
+            mend=f"export a model without, or with one of: llama3, {', '.join(scaling)}",
+        )  # fmt: skip
     writer.add_rope_scaling_type(scaling[kind])
     writer.add_rope_scaling_factor(rope["factor"])
     if kind == "yarn":

@@ -67,7 +67,10 @@ def read_vocabulary(folder: Path, rows: int) -> Vocabulary:
         tokens[entry["id"]] = entry["content"]
         types[entry["id"]] = CONTROL if entry["special"] else USER_DEFINED
     if max(tokens) >= rows:
-        raise UserError(f"has {max(tokens) + 1} tokens, and the model {rows} rows", where=str(path))
+        raise UserError(
+            f"has {max(tokens) + 1} tokens, and the model {rows} rows", where=str(path),
+            mend="give the model its own tokenizer, or more rows (resize_token_embeddings)",
+        )  # fmt: skip
     return Vocabulary(
         [tokens.get(number, f"[PAD{number}]") for number in range(rows)],
         [types.get(number, UNUSED) for number in range(rows)],

@@ -26,7 +26,8 @@ def files_of(folder: Path) -> list[Path]:
         files = sorted(folder.glob("model*.safetensors"))
     missing = [file.name for file in files if not file.is_file()]
     if missing or not files:
-        raise UserError(f"weights missing: {', '.join(missing) or 'no .safetensors file'}", where=str(folder))
+        what = f"weights missing: {', '.join(missing) or 'no .safetensors file'}"
+        raise UserError(what, where=str(folder), mend="fetch the model again")
     return files
 
 

@@ -170,13 +170,19 @@ def _refuse(info: Info, name: str, entry: Mapping[str, Any]) -> None:
             hint = f"; did you mean {close[0]!r}?" if close else f" (known: {', '.join(ENTRY)})"
             raise UserError(f"{name}: unknown key {key!r}{hint}", where=info.where(name, key))
     if entry.get("ranking"):
-        raise UserError(f"{name}: a preference set cannot be learned by sft", where=info.where(name, "ranking"))
+        raise UserError(
+            f"{name}: a preference set cannot be learned by sft", where=info.where(name, "ranking"),
+            mend="leave it out; in a recipe a stage of kind dpo learns from pairs",
+        )  # fmt: skip
     if not any(entry.get(place) for place in PLACES):
         other = next((place for place in OTHER_PLACES if entry.get(place)), "")
         what = f"{other} cannot be read here" if other else "it names neither file_name nor hf_hub_url"
         raise UserError(f"{name}: {what}", where=info.where(name, other), mend="give file_name or hf_hub_url")
     if entry.get("split") not in (None, "train"):
-        raise UserError(f"{name}: only the train split is read here", where=info.where(name, "split"))
+        raise UserError(
+            f"{name}: only the train split is read here", where=info.where(name, "split"),
+            mend="give the rows of the other split as a file of their own",
+        )  # fmt: skip
     if entry.get("subset"):
         raise UserError(
             f"{name}: a subset {entry['subset']!r} cannot be named here",

@@ -116,9 +116,12 @@ def open_bench(name: str, file: Path | None, limits: Limits, rules: SuiteRules, 
     module = plugins.load("benchmarks", name)
     data: BenchmarkData = module.load(file)
     if not data.problems:
-        raise UserError("holds no problems", where=str(file or name))
+        raise UserError("holds no problems", where=str(file or name), mend="fetch the file again")
     if similarity.compares(data):
-        raise UserError(f"{name} compares texts and runs no program: there is no verdict", where=f"--benchmark {name}")
+        raise UserError(
+            f"{name} compares texts and runs no program: there is no verdict", where=f"--benchmark {name}",
+            mend="score its answers with `codeup evaluate`",
+        )  # fmt: skip
     if has_suites(data.problems[0]):
         limits = limits_for(data.problems, rules)
     elif any(map(whole.needs_tools, data.problems)):

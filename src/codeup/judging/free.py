@@ -89,7 +89,7 @@ def open_rooms(languages: list[str], limits: Limits) -> dict[str, Room]:
     for language in languages:
         plugins.load("languages", language)
         if language in rooms:
-            raise UserError(f"--language {language} is given twice")
+            raise UserError(f"{language} is given twice", where="--language", mend="name each language once")
         rooms[language] = Room.of(whole.limits_for(limits), [Problem("", "", "", "", "", language, {"whole": True})])
     return rooms
 

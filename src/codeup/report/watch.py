@@ -39,7 +39,9 @@ def state(run: Path) -> dict[str, Any]:
         plan = json.loads((run / PLAN).read_text(encoding="utf-8"))
         steps = [_step(run, step) for step in plan["steps"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError("is not the folder of a study that `codeup run` began", where=str(run)) from None
+        raise UserError(
+            "is not the folder of a study that `codeup run` began", where=str(run), mend="give its run_dir"
+        ) from None
     done = sum(step["state"] == "done" for step in steps)
     return {"name": plan["name"], "done": done, "steps": steps, "report": (run / "report.html").is_file()}
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codeup.errors import UserError
 from codeup.steps import _elsewhere
 from codeup.types import Context, Conversation, Event
 
@@ -63,6 +64,13 @@ def read(spec: Spec, context: Context, journal: Journal) -> tuple[Rows, Funnel]:
             _read(spec, context, journal)
     spool = Spool(context.folder / ".rows", size=journal.state["rows_bytes"])
     return Rows(spool, *_arrays(context.folder, spec)), Funnel.restored(journal.state["funnel"])
+
+
+def nothing_left(what: str, dataset: str, funnel: Funnel, folder: Path) -> UserError:
+    """The error of a dataset of which every row, or pair, was dropped: by which reasons, and where each one stands."""
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in funnel.to_dict()["dropped"].items())
+    where = f"{folder / 'dropped.jsonl'} shows them"
+    return UserError(f"no {what} of data {dataset!r} can be used: {reasons or 'there are none'}", mend=where)
 
 
 def _read(spec: Spec, context: Context, journal: Journal) -> None:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from codeup import artifacts, models, plugins
 from codeup.errors import UserError
 from codeup.steps import _lengths, prepare
-from codeup.steps._read import write_line
+from codeup.steps._read import nothing_left, write_line
 from codeup.types import Context, Event, Tokens
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
 
         store = write_tokens(folder / "all", documents(), vocabulary=renderer.vocabulary)
     if not keys:
-        raise UserError(f"no pair of data {spec.dataset!r} can be used: {funnel.to_dict()['dropped']}")
+        raise nothing_left("pair", spec.dataset, funnel, folder)
     held_out = choose_validation(keys, rows=spec.validation_rows, seed=spec.seed)
     sides = {"train": [key not in held_out for key in keys], "validation": [key in held_out for key in keys]}
     for side, member in sides.items():

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from codeup import artifacts, models
-from codeup.errors import UserError
-from codeup.steps._read import CHUNK, read, timed
+from codeup.steps._read import CHUNK, nothing_left, read, timed
 from codeup.steps._sift import LOOKED, REPEATED, TRIED, TakenOut
 from codeup.types import Context, Event
 
@@ -112,7 +111,7 @@ def _work(spec: Spec, context: Context, journal: Journal) -> None:
         if journal.state["stage"] == "tokenise":
             tokenise(rows, _taken_out(context.folder), renderer, spec, funnel, context, journal)
     if journal.state["stage"] == "tokenise":
-        raise UserError(f"no row of data {spec.dataset!r} can be used: {funnel.to_dict()['dropped']}")
+        raise nothing_left("row", spec.dataset, funnel, context.folder)
     if journal.state["stage"] == "split":
         with timed(context, "mix and split"):
             _split(spec, context, journal, funnel, rows.labels)

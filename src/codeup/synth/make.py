@@ -152,7 +152,10 @@ class _Maker:
         dropped = read.dropped + Counter({"repeated": len(read.seeds) - len(found), CONTAMINATED: len(leaking)})
         self.seeds = {"files": read.files, "usable": len(clean), "dropped": _by_count(dropped)}
         if not clean:
-            raise UserError("every seed holds a benchmark problem", where=str(self.settings.seeds))
+            raise UserError(
+                f"no seed can be used ({', '.join(f'{what}: {count}' for what, count in dropped.items())})",
+                where=str(self.settings.seeds), mend="give seeds that are tasks of their own",
+            )  # fmt: skip
         for each in clean:
             self.filters.alike.add("a seed", each.text)
         return clean
