@@ -246,6 +246,19 @@ def test_a_partial_file_is_scored_over_the_tasks_it_has(tmp_path: Path) -> None:
     assert (summary["scores"][0]["n"], summary["scores"][0]["value"], summary["problems_in_benchmark"]) == (2, 0.5, 4)
 
 
+def test_a_partial_file_answers_at_least_one_task(tmp_path: Path) -> None:
+    samples = write(tmp_path / "s.jsonl", [{"task_id": "T/3", "completion": "    return x\n"}])
+    with pytest.raises(UserError, match="2 of 2 tasks have no sample: T/0, T/1"):
+        read_answers(samples, humaneval, first(DATA, 2), partial=True)
+
+
+def test_a_sample_is_numbered_from_zero(tmp_path: Path) -> None:
+    run(tmp_path)
+    rows = [{**row, "index": row["index"] - 1} for row in lines(tmp_path / "s.jsonl")]
+    with pytest.raises(UserError, match=r"s\.jsonl:1: is not a sample: check form, raw, index"):
+        read_answers(write(tmp_path / "s.jsonl", rows), humaneval, DATA)
+
+
 def test_a_sample_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     text = (tmp_path / "s.jsonl").read_text()

@@ -177,6 +177,11 @@ def test_a_row_that_is_behind_another_is_not_the_best_and_nothing_more_is_claime
     assert claim["verdict"] == "open"
 
 
+def test_against_one_other_row_the_best_is_no_claim_of_its_own() -> None:
+    rows: Rows = {"base": ([], ["base"]), "code": (["code"], ["code"])}
+    assert list(found_claims(results(base=range(2), code=range(30)), rows)) == ["code is better than base"]
+
+
 def test_a_stage_that_is_repeated_is_one_claim() -> None:
     rows: Rows = {"a": (["a"], ["a"]), "aa": (["a", "a"], ["aa"])}
     found = claims.claims(
