@@ -129,14 +129,14 @@ def _bootstrap_ratio(above: Sequence[float], below: Sequence[int], *, seed: int,
     return float(low), float(high)
 
 
-def pass_at_k_over_problems(counts: Sequence[tuple[int, int]], k: int, *, seed: int = 0) -> Mean:
+def pass_at_k_over_problems(counts: Sequence[tuple[int, int]], k: int) -> Mean:
     """pass@k of a benchmark from (samples, passes) of each problem.
 
     >>> score = pass_at_k_over_problems([(2, 1), (2, 0), (2, 2), (2, 1)], 1)
     >>> score.value, round(score.standard_error, 4)
     (0.5, 0.2041)
     """
-    return mean_over_problems([pass_at_k(n, c, k) for n, c in counts], seed=seed)
+    return mean_over_problems([pass_at_k(n, c, k) for n, c in counts])
 
 
 def bootstrap_mean(values: Sequence[float], *, seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:

@@ -21,12 +21,10 @@ LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def display(*, quiet: bool = False) -> Iterator[Emit]:
+def display() -> Iterator[Emit]:
     """A listener for events, drawing until the context ends."""
     console = Console(stderr=True, highlight=False)
-    if quiet:
-        yield lambda event: None
-    elif console.is_terminal:
+    if console.is_terminal:
         with _Live(console) as live:
             yield live.hear
     else:

@@ -66,7 +66,7 @@ def applies(data: BenchmarkData) -> bool:
 
 def calibrate(
     data: BenchmarkData, *, workers: int = 1, limits: Limits | None = None, allow_unsafe: bool = False,
-    emit: Emit = ignore_event, step_name: str = "calibrate",
+    emit: Emit = ignore_event,
 ) -> Calibration:  # fmt: skip
     """Run the canonical solutions that are not known yet. Raises UserError where a language's tools are missing."""
     limits = whole.limits_for(limits, data.problems)
@@ -84,7 +84,7 @@ def calibrate(
                 for number, verdict in enumerate(done, 1):
                     row = {"outcome": str(verdict.outcome), "detail": verdict.detail}
                     known[verdict.task_id] = row
-                    emit(Event("progress", step_name, number, len(missing), "canonical solutions"))
+                    emit(Event("progress", "calibrate", number, len(missing), "canonical solutions"))
             finally:
                 artifacts.make_folder(path.parent)
                 artifacts.write_json(path, known)

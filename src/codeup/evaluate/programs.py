@@ -42,14 +42,10 @@ def has_suites(problem: Problem) -> bool:
     return "suites" in problem.extra
 
 
-def judge_one(problem: Problem, code: str, *, pool: Pool | None = None, limits: Limits | None = None) -> Verdict:
-    """The verdict on one program for one problem. Starts a sandbox for it unless given one."""
+def judge_one(problem: Problem, code: str, *, pool: Pool) -> Verdict:
+    """The verdict on one program for one problem."""
     program = Program(problem.task_id, 0, code, "given-solution")
-    if pool is not None:
-        return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
-    limits = limits or limits_for([problem], SuiteRules())
-    with Pool(1, limits, **whole.opened([problem])) as own:
-        return next(iter(judge_programs(own, {problem.task_id: problem}, [program])))
+    return next(iter(judge_programs(pool, {problem.task_id: problem}, [program])))
 
 
 def judge_programs(

@@ -37,12 +37,12 @@ class Answer:
     program: Program
 
 
-def read_lines(path: Path, *, drop_unfinished: bool = False) -> list[dict[str, Any]]:
-    """Rows of a JSONL file. Raises UserError naming the line; `drop_unfinished` forgives a last line cut short."""
-    return [row for _, row in numbered_lines(path, drop_unfinished=drop_unfinished)]
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL file. Raises UserError naming the line that is none."""
+    return [row for _, row in numbered_lines(path)]
 
 
-def numbered_lines(path: Path, *, drop_unfinished: bool = False) -> list[tuple[int, dict[str, Any]]]:
+def numbered_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """`read_lines` with the number of each row's line, counted from 1; empty lines count and hold no row."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -66,8 +66,6 @@ def numbered_lines(path: Path, *, drop_unfinished: bool = False) -> list[tuple[i
             if not isinstance(row, dict):
                 raise ValueError("not a JSON object")
         except ValueError as error:
-            if drop_unfinished and number == len(lines):
-                continue
             last = number == len(lines)
             mend = (
                 "generate again: finished lines are kept, the cut one is made again"

@@ -71,8 +71,8 @@ def flow(funnel: dict) -> Markup:
     return element("svg", outer, element("svg", box, *ribbons), *bars, *labels) if sources else Markup("")
 
 
-def _largest(counts: dict[str, int], most: int = MOST_NODES) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda each: -each[1])[:most]
+def _largest(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: -each[1])[:MOST_NODES]
 
 
 def _sources(sources: Sequence[dict]) -> tuple[int, dict[str, dict[str, int]]]:

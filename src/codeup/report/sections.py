@@ -68,9 +68,10 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 # ----------------------------------------------------------------------------------------------------------- training
 
 
-def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[svg.Point]:
-    """(x, value) of the rows that have a finite value; a loss that became NaN is counted by `lost`, not drawn."""
-    return [(float(r[x]), float(r[key])) for r in rows if numbers.known(r.get(key)) and numbers.known(r.get(x))]
+def curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[svg.Point]:
+    """(step, value) of the rows that have a finite value; a loss that became NaN is counted by `lost`, not drawn."""
+    known = [row for row in rows if numbers.known(row.get("step")) and numbers.known(row.get(key))]
+    return [(float(row["step"]), float(row[key])) for row in known]
 
 
 def lost(rows: Sequence[Mapping[str, Any]]) -> int:

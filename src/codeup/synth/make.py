@@ -39,12 +39,14 @@ from codeup.types import Emit, Event, ignore_event
 
 REQUESTS_PER_ROW = 10
 """Without a cap: requests for each row asked for, so that a model that never succeeds ends the run."""
+STEP = "synth"
+"""What progress is called."""
 CODE = ("synth", "decontaminate", "sandbox", "data", "languages", "evaluate/extract.py")
 
 
 def synthesize(
     settings: Settings, out: Path, endpoint: Endpoint, budget: Budget, *, workers: int = 1, allow_unsafe: bool = False,
-    emit: Emit = ignore_event, step: str = "synth",
+    emit: Emit = ignore_event,
 ) -> dict[str, Any]:  # fmt: skip
     """Make the rows, or continue an interrupted run; the manifest. `endpoint` keeps its cache in `out`.
 
@@ -55,11 +57,11 @@ def synthesize(
         budget.max_requests = REQUESTS_PER_ROW * settings.rows
     belongs(out, settings, answered=endpoint.cache.answered())
     begun, stopped = time.time(), "failed"
-    emit(Event("start", step))
+    emit(Event("start", STEP))
     try:
         with Pool(workers, LIMITS, allow_unsafe=allow_unsafe) as pool:
             filters = Filters(settings, out, pool, endpoint.cache, workers=workers, allow_unsafe=allow_unsafe)
-            with _Maker(settings, out, endpoint, budget, filters, emit, step) as maker:
+            with _Maker(settings, out, endpoint, budget, filters, emit) as maker:
                 maker.run()
                 manifest = maker.finish()
         stopped = manifest["stopped"]
@@ -68,7 +70,7 @@ def synthesize(
         raise
     finally:
         _log(out, endpoint, begun, stopped)
-    emit(Event("finish", step, values={"seconds": time.time() - begun}))
+    emit(Event("finish", STEP, values={"seconds": time.time() - begun}))
     return manifest
 
 
@@ -104,10 +106,10 @@ class _Maker:
     """One run: what the methods ask goes out, what they find is filtered, counted and written."""
 
     def __init__(
-        self, settings: Settings, out: Path, endpoint: Endpoint, budget: Budget, filters: Filters, emit: Emit, step: str
+        self, settings: Settings, out: Path, endpoint: Endpoint, budget: Budget, filters: Filters, emit: Emit
     ) -> None:  # fmt: skip
         self.settings, self.out, self.endpoint, self.budget, self.filters = settings, out, endpoint, budget, filters
-        self.emit, self.step = emit, step
+        self.emit = emit
         self.rows, self.rounds, self.seed = settings.rows, settings.rounds, settings.seed
         self.tests = settings.tests != "none"
         self.requested = self.asked = 0
@@ -200,7 +202,7 @@ class _Maker:
         }
         if self.budget.price_in or self.budget.price_out:
             values["cost"] = round((tokens_in * self.budget.price_in + tokens_out * self.budget.price_out) / 1e6, 4)
-        self.emit(Event("progress", self.step, self.kept, self.rows, "rows", values))
+        self.emit(Event("progress", STEP, self.kept, self.rows, "rows", values))
 
     def take(self, found: Sequence[Candidate], round_: int) -> list[Candidate]:
         """Filter, write and count; the candidates that are kept."""
