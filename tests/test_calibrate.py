@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,9 @@ def test_what_is_known_is_not_run_again(data: BenchmarkData, monkeypatch: pytest
     assert calibrate.calibrate(data, limits=Limits(cpu_s=2)) == first
     with pytest.raises(TypeError):
         calibrate.calibrate(data, limits=Limits(cpu_s=3))  # other limits are another question
+    monkeypatch.setattr(calibrate.whole, "versions", lambda problems: {"python": "Python 4"})
+    with pytest.raises(TypeError):
+        calibrate.calibrate(data, limits=Limits(cpu_s=2))  # and so is another tool
 
 
 def test_only_a_list_leaves_problems_out_and_every_one_has_a_cause(data: BenchmarkData, tmp_path: Path) -> None:
@@ -56,6 +60,9 @@ def test_only_a_list_leaves_problems_out_and_every_one_has_a_cause(data: Benchma
     assert left.not_asked == ("Python/1", "Python/2") and "2 excluded" in left.version
     (tmp_path / "list").write_text("# note\nPython/1 its solution is wrong\n")
     assert calibrate.excluded(data, str(tmp_path / "list"), None) == {"Python/1": "its solution is wrong"}
+    part = replace(data, problems=data.problems[1:], not_asked=("Python/0",))
+    (tmp_path / "list").write_text("Python/0 not of this part\nPython/1 its solution is wrong\n")
+    assert calibrate.excluded(part, str(tmp_path / "list"), None) == {"Python/1": "its solution is wrong"}
     (tmp_path / "list").write_text("Python/1\n")
     with pytest.raises(UserError, match="no cause"):
         calibrate.excluded(data, str(tmp_path / "list"), None)
