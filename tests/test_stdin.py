@@ -101,6 +101,9 @@ def test_columns_may_be_read_already_or_empty_and_numbers_may_be_too_long(tmp_pa
     read: dict[str, Any] = {"question_content": "echo", "question_id": "a", "public_test_cases": [], "metadata": {}}
     read["private_test_cases"] = [{"input": "x", "output": "x", "testtype": "stdin"}]
     assert load(tmp_path, [read], livecodebench).problems[0].extra["stdin"] == [["x", "x"]]
+    large = [{"input": "9" * 5000, "output": "1", "testtype": "functional"}]
+    row = {**read, "question_id": "b", "private_test_cases": large, "metadata": {"func_name": "f"}}
+    assert load(tmp_path, [read, row], livecodebench).not_asked == ("b",)
 
 
 LIKE_LEETCODE = "class Solution:\n    def twice(self, xs: List[int]) -> List[int]:\n        {} = [2 * x for x in xs]\n"

@@ -36,11 +36,17 @@ def load(path: Path | None = None) -> BenchmarkData:
     where = "the Hub has test*.jsonl as livecodebench/code_generation_lite"
     rows = _stdin.read(path, NAME, ("question_content", "question_id"), where, parsed=("public_test_cases",))
     assert path is not None
-    found = {row["question_id"]: _problem(row, f"{path}:{number}") for number, row in enumerate(rows, 1)}
-    if len(found) < len(rows):
+    found: dict[str, Problem | None] = {}
+    too_long = []
+    for number, row in enumerate(rows, 1):
+        try:
+            found[row["question_id"]] = _problem(row, f"{path}:{number}")
+        except _stdin.TooLong:
+            too_long.append(row["question_id"])
+    if len(found) + len(too_long) < len(rows):
         raise UserError("a question_id occurs twice", where=str(path))
     without = [task for task, problem in found.items() if problem is None]
-    return _stdin.data(path, NAME, [problem for problem in found.values() if problem], without)
+    return _stdin.data(path, NAME, [problem for problem in found.values() if problem], without, too_long)
 
 
 def _problem(row: dict[str, Any], where: str) -> Problem | None:

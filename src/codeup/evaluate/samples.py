@@ -194,7 +194,7 @@ def _check_tasks(path: Path, rows: list[dict[str, Any]], problems: Mapping[str, 
         raise UserError(
             f"{len(missing)} of {len(problems)} tasks have no sample: {_some(missing)}",
             where=str(path),
-            mend="generate the rest, or ask for a partial evaluation, whose score counts only the tasks present",
+            mend="generate the rest, or ask for a partial evaluation (--partial): its score counts the tasks present",
         )
 
 
