@@ -170,6 +170,16 @@ def test_a_claim_is_supported_open_or_contradicted_by_its_test() -> None:
     assert turned["math before code helps"]["difference"] == pytest.approx(-0.25)
 
 
+def test_a_test_that_was_made_the_other_way_round_is_turned_with_its_interval() -> None:
+    turned = cells(made(results(base=range(2), code=range(60), math_code=range(20), full=range(30)), to="best"))["full"]
+    plain = cells(made(PASSED, to="best"))["code"]  # 30 problems behind the best row, as in the other study
+    assert (turned["against"], plain["against"]) == ("code", "full")
+    assert turned["difference"] == plain["difference"] == pytest.approx(-0.3)
+    for end in ("difference_low", "difference_high"):
+        assert turned[end] == pytest.approx(plain[end])
+    assert turned["difference_low"] < -0.3 < turned["difference_high"] < 0
+
+
 def test_a_row_that_is_behind_another_is_not_the_best_and_nothing_more_is_claimed() -> None:
     best = found_claims(results(base=range(2), code=range(50), math_code=range(20), full=range(30)))
     claim = best["full is the best row"]
