@@ -293,6 +293,11 @@ def test_a_recipe_whose_choice_lacks_something_is_refused(change: str, message: 
         recipes.parse(RECIPE, overrides=[change])
 
 
+def test_a_choice_by_programs_needs_no_held_out_rows() -> None:
+    unsaid = RECIPE.replace("evals_per_epoch: 2, ", "")
+    assert recipes.parse(unsaid, overrides=["data.rows.validation_rows=0"]).stage("code").select_by == "pass@1"
+
+
 @pytest.mark.parametrize("wish", ["select_by=eval_loss", "early_stop=3"])
 def test_a_choice_by_held_out_loss_needs_held_out_rows(wish: str) -> None:
     changes = ["stages.code.select_by=last", f"stages.code.{wish}", "data.rows.validation_rows=0"]
