@@ -182,6 +182,24 @@ def test_turns_without_a_partner_are_cut_at_both_ends_and_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "cut"),
+    [
+        (["h:c", "h:d", "g:e"], rows.DISORDER_CUT),
+        (["h:c", "h:d"], rows.DISORDER_CUT),
+        (["h:c", "g: ", "h:d", "g:e"], rows.DISORDER_CUT),
+        (["h: ", "g:c"], rows.DISORDER_CUT),
+        (["h:c", "g:d", "g:e"], rows.DISORDER_CUT),
+        (["h:c"], rows.TRAILING_QUESTION_CUT),
+    ],
+)
+def test_the_exchanges_before_the_first_turn_out_of_order_are_kept(rest: list[str], cut: str) -> None:
+    item = convert("sharegpt", {"conversations": talk("h:a", "g:b", *rest)})
+    assert turns(item) == [("user", "a"), ("assistant", "b")]
+    assert isinstance(item, Repaired)
+    assert item.repairs == (cut,)
+
+
+@pytest.mark.parametrize(
     ("conversation", "reason"),
     [
         (talk("h:a"), rows.NOTHING_TO_LEARN),
@@ -190,7 +208,7 @@ def test_turns_without_a_partner_are_cut_at_both_ends_and_named() -> None:
         ([], rows.NOTHING_TO_LEARN),
         (talk("h:a", "h:b", "g:c"), rows.NOT_ALTERNATING),
         (talk("h:a", "g:b", "g:c"), rows.NOT_ALTERNATING),
-        (talk("h:a", "g:b", "h:c", "h:d"), rows.NOT_ALTERNATING),
+        (talk("h:a", "g:b", "g:c", "h:d", "g:e"), rows.NOT_ALTERNATING),
         (talk("h:a", "g:"), rows.EMPTY_ANSWER),
         (talk("h:a", "g: ", "h:b", "g:c"), rows.EMPTY_ANSWER),
         (talk("h: ", "g:a"), rows.EMPTY_QUESTION),

@@ -38,6 +38,7 @@ TOO_LARGE = "more than 4,000,000 characters"
 # What was mended in a row that was kept.
 LEADING_TURNS_CUT = "turns before the first question cut"
 TRAILING_QUESTION_CUT = "last question without an answer cut"
+DISORDER_CUT = "turns from the first out of order on cut"
 NO_INPUT_EMPTIED = "input that says there is none emptied"
 MARKS_REMOVED = "calculator marks removed"
 GROUPED = "grouped with the other rewrites of its question"
@@ -191,7 +192,8 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     """A conversation from turns in file order.
 
     Answers before the first question and a last question without an answer have no partner: they are cut, and the cut
-    is named. Everything else that is out of order is a drop, because joining or inventing turns would change the text.
+    is named. So are the turns from the first that is empty or out of order on; a row without a whole exchange before
+    it is a drop. Nothing is joined or invented: that would change the text.
     """
     head = [] if blank(system) else [Message("system", system)]
     if _sound(turns):
@@ -209,9 +211,11 @@ def alternating(turns: Sequence[Message], *, system: str = "", group: str = "") 
     start = next((index for index, turn in enumerate(body) if turn.role == "user"), len(body))
     if 0 < start < len(body):
         body, repairs = body[start:], [LEADING_TURNS_CUT]
-    if len(body) > 1 and body[-1].role == "user" and body[-2].role == "assistant":
-        body.pop()
-        repairs.append(TRAILING_QUESTION_CUT)
+    kept = _exchanges(body)
+    if 0 < kept < len(body):
+        only_a_question = kept == len(body) - 1 and body[-1].role == "user"
+        body = body[:kept]
+        repairs.append(TRAILING_QUESTION_CUT if only_a_question else DISORDER_CUT)
     messages = (*head, *body)
     problem = shape_problem(messages)
     if problem is not None:
@@ -251,6 +255,14 @@ def _sound(turns: Sequence[Message]) -> bool:
             return False
         wanted = "assistant" if wanted == "user" else "user"
     return wanted == "user" and bool(turns)
+
+
+def _exchanges(turns: Sequence[Message]) -> int:
+    """How many turns, from the first, are whole exchanges; an answer that another one may continue is not whole."""
+    kept = 0
+    while _sound(turns[kept : kept + 2]) and (kept + 2 == len(turns) or turns[kept + 2].role == "user"):
+        kept += 2
+    return kept
 
 
 def plain(conversation: Conversation, *, source: str, row: int) -> Conversation:

@@ -1,4 +1,4 @@
-"""Turns before the first question and a last question without an answer are cut; the other turns are kept.
+"""Turns before the first question, a last one without an answer and turns from the first out of order on are cut.
 
     gpt "Hi." human "Add 1 and 2." gpt "3" human "Thanks"   ->   user "Add 1 and 2." assistant "3"
 
@@ -12,6 +12,6 @@ from codeup.data import rows
 
 ON = True
 SOURCES: frozenset[str] = frozenset()
-REPAIRS = (rows.LEADING_TURNS_CUT, rows.TRAILING_QUESTION_CUT)
+REPAIRS = (rows.LEADING_TURNS_CUT, rows.TRAILING_QUESTION_CUT, rows.DISORDER_CUT)
 DROPS: tuple[str, ...] = ()
 apply = None

@@ -1,7 +1,7 @@
 """ShareGPT shape: `conversations`, a list of turns with `from` (human, gpt, ...) and `value`; optional `system`.
 
-Turns before the first question and a last question without an answer are cut and counted as repairs; turns that do not
-alternate, tool calls and unknown roles drop the row. Where turns are written with other field names, map them:
+Turns before the first question, a last question without an answer and turns from the first out of order on are cut and
+counted as repairs; tool calls and unknown roles drop the row. Where turns are written with other field names, map them:
 `columns: {conversations: dialogue, from: role, value: text}`.
 """
 
