@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,20 @@ def dropped(out: Path) -> list[tuple[str, int, str, str]]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_what_was_loaded_is_out_of_the_collectors_sight_while_rows_are_prepared_and_not_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, read = list[int](), prepare.read
+
+    def counted(*asked: Any) -> Any:
+        hidden.append(gc.get_freeze_count())
+        return read(*asked)
+
+    monkeypatch.setattr(prepare, "read", counted)
+    prepared(tmp_path, "dedup: exact")
+    assert hidden[0] > 10_000 and gc.get_freeze_count() == 0
 
 
 def test_equal_rows_go_by_default_also_those_of_another_source(tmp_path: Path) -> None:
