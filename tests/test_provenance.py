@@ -13,6 +13,7 @@ from codeup import recipe as recipes
 from codeup import run as engine
 from codeup import study
 from codeup.data.licences import UNSTATED, Claim, Terms, account, decide, level, normal, roll_up
+from codeup.provenance import manifest
 from codeup.provenance.card import size_category
 from codeup.provenance.manifest import replay_recipe, terms_of
 
@@ -166,3 +167,17 @@ def test_the_card_tells_what_was_found_of_benchmarks(tmp_path: Path, monkeypatch
 
 def test_size_categories_at_their_borders() -> None:
     assert [size_category(rows) for rows in (999, 1000, 9999, 10_000)] == ["n<1K", "1K<n<10K", "1K<n<10K", "10K<n<100K"]
+
+
+def test_a_source_that_is_named_three_times_has_three_labels(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("{}\n")
+    count = {"path": str(file), "source": "alpaca", "rows_in": 1, "kept": 1, "added": 0, "dropped": {}, "repaired": {}}
+    given = {"sources": [{"source": "alpaca", "data": "nano:code"}] * 3, "at": {"paths": ["nano:code"] * 3}}
+    labels = [each["label"] for each in manifest._sources(given, [{**count, "sha256": "0" * 64}] * 3)]
+    assert labels == ["alpaca nano:code", "alpaca nano:code (again)", "alpaca nano:code (again) (again)"]
+
+
+def test_hidden_and_working_files_are_no_part_of_a_dataset() -> None:
+    names = ["train/ids.bin", "README.md", ".rows", "all/.part/x.bin", "run.jsonl", "manifest.json", "artifact.json"]
+    assert [name for name in names if manifest.belongs(name)] == ["train/ids.bin", "README.md"]
