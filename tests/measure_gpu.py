@@ -22,7 +22,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.initialization import no_init_weights
 
-from codeup.train import elementwise, loop, lora, needs
+from codeup.train import counts, elementwise, gpus, loop, lora, needs, operations, shapes
 from codeup.train.attention import use_segment_attention
 from codeup.train.loss import library_forward
 from codeup.train.plan import make_plan
@@ -34,7 +34,7 @@ RANK, STEPS, WARM = 32, 5, 2
 CUDA = torch.cuda.is_available()
 DEVICE, DTYPE = torch.device("cuda" if CUDA else "cpu"), torch.bfloat16 if CUDA else torch.float32
 ROW = 128 if TINY else 4096
-SHAPE = needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
+SHAPE = shapes.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
 if TINY:
     SHAPE = replace(SHAPE, vocabulary=512, hidden=64, intermediate=128, layers=2, heads=4, kv_heads=2, head_dim=16)
 
@@ -90,16 +90,16 @@ def measured(name: str, model: Any, adapter: Any, store: TokenStore, row: int, *
             tokens, seconds = tokens + done.tokens, seconds + time.perf_counter() - started
     lengths = store.lengths.astype(float)
     share = float(store.targets_per_document().sum() / lengths.sum())
-    parameters = needs.lora_parameters(SHAPE, RANK)
-    work = needs.work(SHAPE, parameters, attended=(lengths**2).sum() / lengths.sum(), trained_share=share).useful
+    parameters = counts.lora_parameters(SHAPE, RANK)
+    work = operations.work(SHAPE, parameters, attended=(lengths**2).sum() / lengths.sum(), trained_share=share).useful
     planned = needs.memory(
         SHAPE, r=RANK, dropout=dropout, tokens=row, trained=round(row * share), bytes_per_weight=DTYPE.itemsize
     )
-    peak = torch.cuda.max_memory_allocated() / needs.GIB if CUDA else float("nan")
-    of_peak = work * tokens / seconds / needs.GPUS["h200"].flops
+    peak = torch.cuda.max_memory_allocated() / gpus.GIB if CUDA else float("nan")
+    of_peak = work * tokens / seconds / gpus.GPUS["h200"].flops
     print(
         f"{name:<44}{tokens / seconds:>9,.0f} tokens/s  MFU {of_peak:6.1%}  {peak:6.1f} GiB, "
-        f"planned {(planned.total - planned.context) / needs.GIB:6.1f}",
+        f"planned {(planned.total - planned.context) / gpus.GIB:6.1f}",
         flush=True,
     )
     run.optimizer.zero_grad(set_to_none=True)

@@ -31,7 +31,7 @@ from train_ranks_driver import free_port
 
 from codeup import models, nano
 from codeup.planning import cluster
-from codeup.train import needs
+from codeup.train import counts, operations, shapes
 from codeup.train.metrics import read_metrics
 from codeup.train.tokens import write_tokens
 
@@ -110,8 +110,8 @@ def _children_cpu_s() -> float:
 
 
 def main() -> None:
-    shape = needs.shape_of(models.read_config("nano-base"))
-    trainable = needs.lora_parameters(shape, R)
+    shape = shapes.shape_of(models.read_config("nano-base"))
+    trainable = counts.lora_parameters(shape, R)
     size = cluster.GRADIENT_BYTES * trainable
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -132,11 +132,11 @@ def main() -> None:
         compare(shape, trainable, size / reduced[2][1], folder)
 
 
-def compare(shape: needs.Shape, trainable: int, bandwidth: float, folder: Path) -> None:
+def compare(shape: shapes.Shape, trainable: int, bandwidth: float, folder: Path) -> None:
     """Steps as they are, and as the model says."""
     cores = len(os.sched_getaffinity(0))
     alone = step_seconds(1, folder)
-    work = needs.work(shape, trainable, attended=496.0, trained_share=0.5).executed
+    work = operations.work(shape, trainable, attended=496.0, trained_share=0.5).executed
     flops = BATCH * work / statistics.median(alone)
     jitter = statistics.pstdev(alone) / statistics.mean(alone)
     print(f"one process: {flops / 1e9:.1f} GFLOP/s, jitter {jitter:.3f}, ring {bandwidth / 1e6:.0f} MB/s")

@@ -17,10 +17,10 @@ from codeup.planning import cluster as clusters
 from codeup.planning import pipeline
 from codeup.planning.cluster import Cluster, Load
 from codeup.planning.scaled import OnCluster
-from codeup.train import needs
+from codeup.train import gpus, shapes
 
 ROOT = Path(__file__).parent.parent
-LLAMA = needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
+LLAMA = shapes.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
 QUIET = Cluster(nodes=1, per_node=4, flops=100.0, inside=1000.0, between=10.0, latency_s=0.0, jitter=0.0)
 WORK = Load(batch_tokens=800, unit=100, micro_batch=100, operations=10.0, trainable=500, layers=4000)
 
@@ -145,9 +145,7 @@ def test_the_example_of_the_module_is_what_the_plan_says() -> None:
 @pytest.mark.parametrize("own", [(), ("strategy=fsdp2", "devices=64")], ids=["ddp", "fsdp2"])
 def test_memory_of_a_strategy_is_the_same_whatever_the_recipe_says(own: tuple[str, ...]) -> None:
     """70B: 294.6 GiB whole. In 64 shares the layers are the library's, which keep more: 346.7."""
-    found = {
-        name: f"{one.needs / needs.GIB:.1f}" for name, one in of_strategies(scaled("8x8xH100", *BIG, *own)).items()
-    }
+    found = {name: f"{one.needs / gpus.GIB:.1f}" for name, one in of_strategies(scaled("8x8xH100", *BIG, *own)).items()}
     assert (found["ddp"], found["fsdp2"], found["deepspeed-zero3"]) == ("294.6", "346.7", "346.7")
 
 

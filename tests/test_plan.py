@@ -14,26 +14,26 @@ from train_models import random_documents, save_tiny_llama
 from codeup import models, nano, planning, study
 from codeup import recipe as recipes
 from codeup.errors import UserError
-from codeup.train import needs, probe
+from codeup.train import counts, gpus, needs, operations, probe, shapes
 from codeup.train.tokens import write_tokens
 
-LLAMA = needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
-TWO = needs.Shape(vocabulary=10, hidden=4, intermediate=6, layers=2, heads=2, kv_heads=1, head_dim=2)
+LLAMA = shapes.PUBLISHED["meta-llama/Meta-Llama-3-8B"]
+TWO = shapes.Shape(vocabulary=10, hidden=4, intermediate=6, layers=2, heads=2, kv_heads=1, head_dim=2)
 
 
 def test_llama_3_8b_has_its_published_number_of_parameters() -> None:
     assert LLAMA.parameters == 8_030_261_248
-    assert needs.lora_parameters(LLAMA, 32) == 83_886_080
+    assert counts.lora_parameters(LLAMA, 32) == 83_886_080
 
 
 def test_the_studys_adapter_without_gate_proj() -> None:
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
-    assert needs.lora_parameters(LLAMA, 32, targets) == 65_011_712
+    assert counts.lora_parameters(LLAMA, 32, targets) == 65_011_712
 
 
 def test_ranks_of_a_pattern_are_counted() -> None:
     """q_proj of rank 256 in 32 layers: 83,886,080 - 32 x 32 x 8,192 + 32 x 256 x 8,192, sums and moments of as many."""
-    assert needs.lora_parameters(LLAMA, 32, rank_pattern={"q_proj": 256}) == 142_606_336
+    assert counts.lora_parameters(LLAMA, 32, rank_pattern={"q_proj": 256}) == 142_606_336
     found = needs.memory(LLAMA, r=32, rank_pattern={"q_proj": 256}, tokens=4096, bytes_per_weight=2)
     assert (found.gradients, found.optimizer) == (4 * 142_606_336, 8 * 142_606_336)
 
@@ -41,26 +41,38 @@ def test_ranks_of_a_pattern_are_counted() -> None:
 def test_a_pattern_for_one_layer_is_kept_by_that_layer() -> None:
     """TWO, rank 3 and, in the second layer, 5 for `up_proj` (4 x 6): 2 x 10 parameters more, 2 numbers more a token."""
     pattern = {"layers.1.mlp.up_proj": 5}
-    assert needs.lora_parameters(TWO, 3, rank_pattern=pattern) == needs.lora_parameters(TWO, 3) + 20
+    assert counts.lora_parameters(TWO, 3, rank_pattern=pattern) == counts.lora_parameters(TWO, 3) + 20
     plain, other = (
         needs.memory(TWO, r=3, rank_pattern=found, tokens=7, bytes_per_weight=2).activations for found in ({}, pattern)
     )
     assert other == plain + 7 * 2 * 2
 
 
+PATTERN = {"layers.0.self_attn.q_proj": 5, r".*\.1\.mlp\.(up|down)_proj": 3, "k_proj": 1}
+KINDS: dict[str, dict[str, Any]] = {
+    "lora": {}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True}, "pissa": {"init": "pissa"},
+    "pissa_fast": {"init": "pissa_fast"},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("tied", [True, False])
-def test_patterns_and_token_rows_are_counted_as_training_makes_them(tied: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("targets", ["all-linear", ["k_proj", "o_proj", "up_proj", "q_proj", "down_proj"]])
+@pytest.mark.parametrize("pattern", [{}, PATTERN])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_trained_is_counted_as_peft_counts_it(kind: str, pattern: Any, targets: Any, tied: bool) -> None:
+    """PEFT's own get_nb_trainable_parameters, with and without trained rows of tokens."""
     from train_models import tiny_llama
 
     from codeup.train import lora
 
-    pattern = {"layers.0.self_attn.q_proj": 5, r".*\.1\.mlp\.(up|down)_proj": 3, "k_proj": 1}
-    model = tiny_llama(tie_word_embeddings=tied)
-    shape = needs.shape_of(model.config.to_dict())
-    adapter = lora.attach(model, r=2, alpha=4, rank_pattern=pattern, token_ids=[1, 7, 9])
-    trained = sum(p.numel() for p in {id(p): p for p in adapter.parameters() if p.requires_grad}.values())
-    counted = needs.lora_parameters(shape, 2, rank_pattern=pattern) + needs.token_row_parameters(shape, 3)
-    assert counted == trained
+    for rows in ([], [1, 7, 9]):
+        model = tiny_llama(tie_word_embeddings=tied)
+        shape, whole = shapes.shape_of(model.config.to_dict()), model.num_parameters()
+        adapter = lora.attach(model, r=2, alpha=4, targets=targets, rank_pattern=pattern, token_ids=rows, **KINDS[kind])
+        trained, total = adapter.get_nb_trainable_parameters()
+        counted = counts.lora_parameters(shape, 2, targets, pattern, dora=kind == "dora")
+        counted += counts.token_row_parameters(shape, len(rows))
+        assert (counted, shape.parameters + counted) == (trained, total), (rows, whole)
 
 
 def test_token_rows_are_trained_like_the_adapter() -> None:
@@ -80,18 +92,18 @@ def test_token_rows_are_trained_like_the_adapter() -> None:
     ],
 )
 def test_the_table_of_gated_bases_gives_their_published_counts(name: str, parameters: int) -> None:
-    assert needs.PUBLISHED[name].parameters == parameters
+    assert shapes.PUBLISHED[name].parameters == parameters
 
 
 def test_nano_base_is_counted_from_its_config_as_from_its_weights() -> None:
     """2 * 2048 * 192 embeddings and head, 6 layers of 405,504, 13 norms of 192."""
     from safetensors import safe_open
 
-    shape = needs.shape_of(models.read_config("nano-base"))
+    shape = shapes.shape_of(models.read_config("nano-base"))
     with safe_open(nano.base_folder() / "model.safetensors", framework="np") as file:
         stored = sum(int(_product(file.get_slice(name).get_shape())) for name in file.keys())  # noqa: SIM118
     assert shape.parameters == stored == 3_221_952
-    assert needs.lora_parameters(shape, 16) == 331_776
+    assert counts.lora_parameters(shape, 16) == 331_776
 
 
 def _product(sizes: list[int]) -> int:
@@ -101,7 +113,7 @@ def _product(sizes: list[int]) -> int:
     return total
 
 
-@pytest.mark.parametrize("family", needs.FAMILIES)
+@pytest.mark.parametrize("family", shapes.FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_family_is_counted_as_transformers_builds_it(family: str, tied: bool) -> None:
     import torch
@@ -113,19 +125,19 @@ def test_every_family_is_counted_as_transformers_builds_it(family: str, tied: bo
     )  # fmt: skip
     with torch.device("meta"):
         built = AutoModelForCausalLM.from_config(config)
-    assert needs.shape_of(config.to_dict()).parameters == built.num_parameters()
+    assert shapes.shape_of(config.to_dict()).parameters == built.num_parameters()
 
 
 def test_an_undescribed_model_and_a_missing_size_are_refused() -> None:
     with pytest.raises(UserError, match="'gpt2' model cannot be computed"):
-        needs.shape_of({"model_type": "gpt2"})
+        shapes.shape_of({"model_type": "gpt2"})
     with pytest.raises(UserError, match="no hidden_size"):
-        needs.shape_of({"model_type": "llama", "num_attention_heads": 2})
+        shapes.shape_of({"model_type": "llama", "num_attention_heads": 2})
 
 
 def test_an_unknown_target_lists_the_layers() -> None:
     with pytest.raises(UserError, match=r"'gate'.*\n.*gate_proj"):
-        needs.lora_parameters(LLAMA, 8, ["gate"])
+        counts.lora_parameters(LLAMA, 8, ["gate"])
 
 
 def test_4_bit_weights_with_the_overhead_of_double_quantisation() -> None:
@@ -137,7 +149,7 @@ def test_4_bit_weights_with_the_overhead_of_double_quantisation() -> None:
 
 def test_a_70b_base_is_shared_out_but_for_its_embeddings_and_the_layers_in_passing() -> None:
     """Layers of 2 x 8192 x 8192 (q, o), 2 x 8192 x 1024 (k, v), 3 x 8192 x 28672 and two norms; bf16, eight cards."""
-    shape = needs.PUBLISHED["meta-llama/Meta-Llama-3-70B"]
+    shape = shapes.PUBLISHED["meta-llama/Meta-Llama-3-70B"]
     layer = 2 * 8192 * 8192 + 2 * 8192 * 1024 + 3 * 8192 * 28672 + 2 * 8192
     whole = 2 * 128256 * 8192 + 8192
     assert needs.sharded_bytes(shape, 2, 8) == 2 * (10 * layer + whole + 3 * layer)
@@ -188,17 +200,17 @@ def test_the_logits_of_llama_are_held_for_a_chunk_only() -> None:
 
 def test_work_of_a_token_by_hand() -> None:
     """TWO: N = 2 (16 + 8 + 8 + 16 + 3 * 24) = 240, head 40, attention forward 2 * 10 * 4 * 2 = 160 with n = 10."""
-    found = needs.work(TWO, 100, attended=10, trained_share=0.5)
+    found = operations.work(TWO, 100, attended=10, trained_share=0.5)
     assert TWO.linear_weights == 240
     assert found.forward == 2 * (240 + 20 + 100) + 160
     assert found.useful == found.executed == 4 * (240 + 20) + 6 * 100 + 3 * 160
-    again = needs.work(TWO, 100, attended=10, trained_share=0.5, checkpointing=True)
+    again = operations.work(TWO, 100, attended=10, trained_share=0.5, checkpointing=True)
     assert again.useful == found.useful
     assert again.executed == found.executed + 2 * (240 + 100) + 160
 
 
 def test_work_of_llama_is_the_31_gflop_that_the_studys_logs_were_read_with() -> None:
-    assert needs.work(LLAMA, 65_011_712, attended=828).useful == pytest.approx(31.1e9, rel=0.01)
+    assert operations.work(LLAMA, 65_011_712, attended=828).useful == pytest.approx(31.1e9, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -206,17 +218,17 @@ def test_work_of_llama_is_the_31_gflop_that_the_studys_logs_were_read_with() -> 
     [("H100", "h100"), ("RTX 4090", "rtx4090"), ("3090", "rtx3090"), ("A100-80GB", "a100-80"), ("h200", "h200")],
 )
 def test_a_gpu_is_found_by_what_people_call_it(said: str, key: str) -> None:
-    assert needs.find_gpu(said) == key
+    assert gpus.find_gpu(said) == key
 
 
 def test_an_unknown_or_ambiguous_gpu_lists_the_known_ones() -> None:
     for name in ("TPU", "a100"):
         with pytest.raises(UserError, match="a100-40, a100-80"):
-            needs.find_gpu(name)
+            gpus.find_gpu(name)
 
 
 def test_tight_is_between_fits_and_no() -> None:
-    assert [needs.verdict(needed, 100) for needed in (95, 96, 100, 101)] == ["fits", "tight", "tight", "no"]
+    assert [gpus.verdict(needed, 100) for needed in (95, 96, 100, 101)] == ["fits", "tight", "tight", "no"]
 
 
 # --- a recipe --------------------------------------------------------------------------------------------------------
@@ -274,7 +286,7 @@ def test_every_seed_is_trained_and_its_hours_count(tmp_path: Path) -> None:
      ("rtx4090", "rtx4090", 1), ("rtx 3090", "rtx3090", 1), ("RTX3090 x 4", "rtx3090", 4)],
 )  # fmt: skip
 def test_a_number_of_cards_is_read_before_or_behind_the_name(said: str, key: str, count: int) -> None:
-    assert needs.find_gpus(said) == (key, count)
+    assert gpus.find_gpus(said) == (key, count)
 
 
 def test_eight_cards_are_paid_though_some_are_idle(tmp_path: Path) -> None:
@@ -430,7 +442,7 @@ def test_predicted_memory_is_near_what_a_real_training_takes(tmp_path: Path) -> 
         tokens_per_batch=2048, pack_length=2048, micro_batch_tokens=2048, seed=0, dtype="float32", device="cpu",
         quantization="none", activation_checkpointing=False,
     )  # fmt: skip
-    shape = needs.shape_of(models.read_config("nano-base"))
+    shape = shapes.shape_of(models.read_config("nano-base"))
     predicted = needs.memory(
         shape, r=16, tokens=measured.largest, trained=measured.trained, bytes_per_weight=4, cuda=False
     )

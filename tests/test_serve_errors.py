@@ -64,11 +64,12 @@ def test_a_port_in_use(folder: Path) -> None:
     [("math", "not NAME=FOLDER"), ("=x", "not NAME=FOLDER"), ("a=nowhere", "no such adapter folder"),
      ("a.b=.", "cannot be named"), ("a/../b=.", "cannot be named")],
 )  # fmt: skip
-def test_an_adapter_that_is_not_named_rightly(folder: Path, pair: str, says: str) -> None:
+def test_an_adapter_that_is_not_named_rightly(folder: Path, pair: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match=says):
         serving.serve(str(folder), **{**SETTINGS, "adapters": [pair]})
     with pytest.raises(UserError, match="two adapters are named 'a'"):
-        serving.parse_adapters([f"a={folder}", f"a={folder}"])
+        serving.parse_adapters([f"a={tmp_path}", f"a={tmp_path}"])
 
 
 def load(folder: Path, **adapters: Path) -> Any:

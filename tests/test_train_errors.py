@@ -413,7 +413,6 @@ def test_the_advice_counts_token_rows_and_ranks_of_a_pattern(tmp_path: Path) -> 
     [
         ({"method": "full"}, "method: full", "true, set method: lora. Without"),
         ({"quantization": "int8"}, "quantization: int8", "true, set quantization: nf4. Without"),
-        ({"lora": {"use_dora": True}, "quantization": "nf4"}, "DoRA", "true. Without"),
         ({"lora": {"init": "pissa"}}, "the beginning of PiSSA", "true. Without"),
     ],
 )

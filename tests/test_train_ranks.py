@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from train_models import random_documents, save_tiny_llama, tiny_llama
 
 from codeup.errors import UserError
-from codeup.train import needs, packing, place
+from codeup.train import needs, packing, place, shapes
 from codeup.train.identity import agree
 from codeup.train.metrics import read_metrics
 from codeup.train.ranks import Ranks
@@ -102,12 +102,12 @@ def test_a_shared_out_base_trains_what_a_whole_one_does(shared: str, whole: str,
 
 def test_each_rank_reads_its_share_and_nothing_else(inputs: dict[str, Path], trained: Trained) -> None:
     """Half of the layers, and all of embedding, head and norm."""
-    shapes = {name: tensor.shape for name, tensor in load_file(inputs["model"] / "model.safetensors").items()}
-    whole = sum(shape.numel() for name, shape in shapes.items() if ".layers." not in name)
-    halves = sum(shape.numel() // 2 for name, shape in shapes.items() if ".layers." in name)
+    stored = {name: tensor.shape for name, tensor in load_file(inputs["model"] / "model.safetensors").items()}
+    whole = sum(shape.numel() for name, shape in stored.items() if ".layers." not in name)
+    halves = sum(shape.numel() // 2 for name, shape in stored.items() if ".layers." in name)
     assert [answer["read"] for answer in trained["shared"][1]] == [whole + halves] * 2
     config = json.loads((inputs["model"].parent / "scaled" / "config.json").read_text())
-    shape = needs.shape_of(config)
+    shape = shapes.shape_of(config)
     layer = (shape.parameters - 2 * shape.head_weights - shape.hidden) // shape.layers
     planned = needs.sharded_bytes(shape, 1, 2) - needs.PASSING * layer
     assert len(list((inputs["model"].parent / "scaled").glob("*.safetensors"))) > 3

@@ -13,7 +13,7 @@ from ranks_for_tests import PLAIN, RECOMPUTED, Trained, assert_same, drive
 from train_models import random_documents, save_tiny_llama
 
 from codeup.errors import UserError
-from codeup.train import needs, strategies
+from codeup.train import needs, shapes, strategies
 from codeup.train.tokens import write_tokens
 
 ZERO2, ZERO3 = "deepspeed-zero2", "deepspeed-zero3"
@@ -109,7 +109,7 @@ def test_each_rank_holds_what_the_plan_counts(trained: Trained) -> None:
     weights = trained["full"][1][0]["summary"]["trainable_parameters"]
     for answer in trained["full two"][1]:
         assert weights / 2 <= answer["moments"] <= weights / 2 + 8, "padded to equal parts"
-    shape = needs.shape_of(json.loads((trained["one"][0].parent / "model" / "config.json").read_text()))
+    shape = shapes.shape_of(json.loads((trained["one"][0].parent / "model" / "config.json").read_text()))
     layer = (shape.parameters - 2 * shape.head_weights - shape.hidden) // shape.layers
     for answer in trained["three by two"][1]:
         assert shape.layers * layer / 2 <= answer["shares"] <= shape.layers * layer / 2 + 2 * 9 * shape.layers

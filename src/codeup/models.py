@@ -36,12 +36,17 @@ def locate(name: str, revision: str | None = None) -> Path:
         raise UserError("a GGUF file cannot be used here", where=name, mend="give the folder that it was made of")
     if path.exists():
         raise UserError("is not a model: it has no config.json", where=name, mend="give the folder of a saved model")
+    _refuse_no_hub_id(name)
+    return _download(name, revision)
+
+
+def _refuse_no_hub_id(name: str) -> None:
+    """Raise UserError for what is neither here nor can be on the Hub: ./model, /models/x, model, a/b/c."""
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UserError(
             f"there is no model {name!r}",
             mend="give nano, nano-base, a model folder, a run folder, or a Hub id OWNER/NAME",
         )
-    return _download(name, revision)
 
 
 def read_config(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -65,8 +70,12 @@ def is_local(name: str) -> bool:
 
 
 def identity(name: str, revision: str | None = None) -> str:
-    """What makes two models the same for a run: a folder's contents, a Hub id and revision. Downloads nothing."""
-    if name not in PACKAGED and not Path(name).expanduser().exists():
+    """What makes two models the same for a run: a folder's contents, a Hub id and revision. Downloads nothing.
+
+    Raises UserError for a folder that is not there or holds no model; whether the Hub has an id is not asked.
+    """
+    if not is_local(name):
+        _refuse_no_hub_id(name)
         return f"hub:{name}@{revision or 'main'}"
     digest = hashlib.sha256()
     if is_gguf(name):
@@ -94,6 +103,15 @@ def is_gguf(name: str) -> bool:
 def is_tuned(folder: Path) -> bool:
     """Whether a model folder says which template it answers in (every model that CodeUp writes does)."""
     return (folder / "chat_template.jinja").is_file()
+
+
+def check_adapter(folder: Path) -> Path:
+    """The folder, if it holds an adapter. Raises UserError before anything heavy is loaded."""
+    if not folder.is_dir():
+        raise UserError("no such adapter folder", where=str(folder), mend="name the folder with adapter_config.json")
+    if not (folder / "adapter_config.json").is_file():
+        raise UserError("is not an adapter: it has no adapter_config.json", where=str(folder), mend="name its folder")
+    return folder
 
 
 def _final_model(run: Path) -> Path:

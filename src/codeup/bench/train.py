@@ -162,12 +162,12 @@ class _Work:
 
     def flops_per_token(self, rank: int) -> float:
         """4 N + 6 N_lora + attention, the head for trained tokens only (train/needs.py)."""
-        from codeup.train import needs
+        from codeup.train import counts, operations, shapes
 
-        shape = needs.shape_of(json.loads((self.model / "config.json").read_text(encoding="utf-8")))
-        adapters = needs.lora_parameters(shape, rank)
+        shape = shapes.shape_of(json.loads((self.model / "config.json").read_text(encoding="utf-8")))
+        adapters = counts.lora_parameters(shape, rank)
         share = self.trained / self.tokens
-        return needs.work(shape, adapters, attended=self.attended, trained_share=share).useful
+        return operations.work(shape, adapters, attended=self.attended, trained_share=share).useful
 
 
 def _prepare(root: Path, data: Path, model: Path | None, *, shape: str, rows: int, cutoff: int, dtype: str) -> _Work:
@@ -253,7 +253,7 @@ def _random_model(folder: Path, shape: str, texts: Sequence[str], dtype: str) ->
 
 def _sizes(shape: str) -> dict[str, Any]:
     """The settings of a LlamaConfig."""
-    from codeup.train.needs import PUBLISHED
+    from codeup.train.shapes import PUBLISHED
 
     if shape == "small":
         return SHAPE

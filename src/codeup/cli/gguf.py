@@ -22,6 +22,8 @@ def export(model: str, *, out: Path | None, quant: str, adapter: Path | None, ve
 
     check(quant, out)
     folder = models.locate(model)
+    if adapter is not None:
+        models.check_adapter(adapter)
     from codeup.export.gguf_lora import write_adapter
     from codeup.export.gguf_model import write_model
 

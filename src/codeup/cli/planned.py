@@ -38,6 +38,8 @@ def plan(
     planned = engine.plan(steps, study.run_folder(recipe))
     from codeup import planning
 
+    if cluster is not None:
+        planning.find_cluster(cluster, utilisation=planning.UTILISATION)  # a mistake is told before the work
     with display() as emit:
         result = planning.plan_study(
             recipe,

@@ -86,19 +86,23 @@ def generate(
     """Answer a benchmark and append the answers to `out`; `decoding` is passed on to `generate_samples`."""
     if form not in ("base", "chat"):
         raise UserError(f"--form is {form!r}", mend="use chat, or base")
+    from codeup.evaluate.prompts import check_style
+    from codeup.evaluate.subset import first
+
+    check_style(decoding["prompt_style"])
     module = plugins.load("benchmarks", benchmark)
+    problems = first(module.load(data), limit)
     folder = who.folder(form)
 
     from codeup.chat import load_renderer
     from codeup.evaluate.generate import generate_samples
-    from codeup.evaluate.subset import first
 
     with who.opened(folder) as engine, display() as emit:
         summary = generate_samples(
             engine,
             load_renderer(folder) if form == "chat" else None,
             module,
-            first(module.load(data), limit),
+            problems,
             form=cast(Literal["base", "chat"], form),
             out=out,
             model=f"{engine.model} at {who.url}" if who.url else models.identity(who.model),

@@ -33,7 +33,7 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C. With --json the line with the address is a JSON object, printed when the model is ready."""
     token = read_token(token_env)
-    _check_names(template, dtype)
+    _check_names(template, dtype, device)
     from codeup.serve.guard import is_loopback
 
     file = models.is_gguf(model)
@@ -75,7 +75,7 @@ def serve(
         programs.close()
 
 
-def _check_names(template: str | None, dtype: str) -> None:
+def _check_names(template: str | None, dtype: str, device: str) -> None:
     """What would otherwise be found out when the model is loaded."""
     from codeup.chat.templates import TEMPLATES
     from codeup.engines._interface import DTYPES
@@ -84,6 +84,8 @@ def _check_names(template: str | None, dtype: str) -> None:
         raise UserError(f"no template is named {template!r}", where="--template", mend=f"use {', '.join(TEMPLATES)}")
     if dtype not in ("auto", *DTYPES):
         raise UserError(f"no dtype is named {dtype!r}", where="--dtype", mend=f"use auto, {', '.join(DTYPES)}")
+    if device.partition(":")[0] not in ("auto", "cpu", "cuda"):  # cuda:1 is one of several
+        raise UserError(f"no device is named {device!r}", where="--device", mend="use auto, cpu or cuda")
 
 
 def read_token(variable: str) -> str | None:
@@ -112,7 +114,5 @@ def parse_adapters(pairs: list[str], *, files: bool = False) -> dict[str, Path]:
                 "a GGUF model takes adapters as GGUF files, and there is no such file", where=folder,
                 mend="make one: codeup export gguf BASE --adapter FOLDER",
             )  # fmt: skip
-        if not files and not Path(folder).is_dir():
-            raise UserError("no such adapter folder", where=folder, mend="name the folder with adapter_config.json")
-        found[name] = Path(folder)
+        found[name] = Path(folder) if files else models.check_adapter(Path(folder))
     return found

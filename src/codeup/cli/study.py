@@ -112,10 +112,11 @@ def watch(run_folder: Path, port: int, *, json: bool) -> None:
 
 def merge(model: str, adapter: Path, out: Path, *, json: bool) -> None:
     """Merge an adapter outside of any run."""
+    base = models.locate(model)
+    models.check_adapter(adapter)
     from codeup.chat import load_renderer
     from codeup.train.merge import merge_adapter
 
-    base = models.locate(model)
     with display() as emit:
         summary = merge_adapter(model=base, adapter=adapter, out=out, emit=emit, step_name="merge")
     if (base / "chat_template.jinja").is_file():
@@ -223,6 +224,8 @@ def _print_plan(path: str, recipe: recipes.Recipe, planned: list[engine.Planned]
     for item in planned:
         print(f"  {item.state:<8}{item.step.kind:<10}{item.step.name:<{width}}{_after(item.step)}")
     print("\n".join(shared.lines(recipe)))
+    if not models.is_local(recipe.model.base):
+        print(f"{recipe.model.base} is no folder here: whether the Hub has it is seen when the study runs")
 
 
 def _after(step: Step) -> str:

@@ -26,9 +26,9 @@ def chat(
         folder = tokenizer_of(model, tokenizer)
         who, answer = Path(model).stem, _local(folder, llamacpp.Engine(model, tokenizer=folder, slots=1))
     else:
+        folder = models.locate(model)
         from codeup.engines import hf
 
-        folder = models.locate(model)
         who, answer = folder.name, _local(folder, hf.Engine(folder))
     try:
         Terminal(who, answer, Sampling(temperature=temperature, max_tokens=max_new_tokens)).talk()

@@ -55,7 +55,7 @@ class Question:
 
 def ask(style: str, benchmark: ModuleType, problem: Problem, form: Form) -> Question:
     """How a style puts a problem. Raises UserError for an unknown style, and for gaps in any but the default."""
-    _known(style)
+    check_style(style)
     if "suffix" in problem.extra:
         if style != "default":
             raise UserError(f"gaps to fill are not asked in the prompt style {style!r}", mend="use the style default")
@@ -82,7 +82,7 @@ def ask(style: str, benchmark: ModuleType, problem: Problem, form: Form) -> Ques
 
 def stops(style: str, benchmark: ModuleType | None, problems: Sequence[Problem], form: Form) -> tuple[str, ...]:
     """The stop strings of a style for a benchmark, whose problems are all of one shape."""
-    _known(style)
+    check_style(style)
     if style == "default":
         return tuple(benchmark.BASE_STOPS) if form == "base" and benchmark is not None else ()
     if style == "codeup-2024":
@@ -98,6 +98,7 @@ def _docstring(problem: Problem) -> str | None:
     return prompt[3:-3].strip() if whole and "assert" in prompt else None
 
 
-def _known(style: str) -> None:
+def check_style(style: str) -> None:
+    """Raise UserError for a style that does not exist."""
     if style not in STYLES:
         raise UserError(f"no prompt style is named {style!r}", mend=f"use one of {', '.join(STYLES)}")

@@ -8,11 +8,12 @@ scaled.py    both for a recipe: `codeup plan --cluster`
 
 from __future__ import annotations
 
+from codeup.planning.cluster import find_cluster
 from codeup.planning.results import Fit, Measurement, StageNeeds, StudyPlan, Workload
 from codeup.planning.scaled import ClusterPlan, plan_cluster
 from codeup.planning.study import UTILISATION, base_shape, plan_study
 
 __all__ = [
     "UTILISATION", "ClusterPlan", "Fit", "Measurement", "StageNeeds", "StudyPlan", "Workload", "base_shape",
-    "plan_cluster", "plan_study",
+    "find_cluster", "plan_cluster", "plan_study",
 ]  # fmt: skip

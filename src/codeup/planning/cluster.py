@@ -27,7 +27,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from codeup.errors import UserError
-from codeup.train import needs, strategies
+from codeup.train import gpus, strategies
 
 Strategy = Literal["ddp", "fsdp2", "deepspeed-zero2", "deepspeed-zero3"]
 GRADIENT_BYTES = 4
@@ -159,11 +159,11 @@ def slowest(n: int) -> float:
 def find_cluster(
     text: str, *, utilisation: float, network_gbit: float = NETWORK_GBIT, jitter: float = JITTER
 ) -> tuple[str, Cluster]:
-    """The key in needs.GPUS and the cluster that `8x8xH100` means: nodes x GPUs of a node x kind. Raises UserError."""
+    """The key in gpus.GPUS and the cluster that `8x8xH100` means: nodes x GPUs of a node x kind. Raises UserError."""
     found = re.fullmatch(r"\s*(\d{1,4})\s*[xX×]\s*(\d{1,4})\s*[xX×](.+)", text)
     if found is None or not int(found[1]) * int(found[2]):
         raise UserError(f"{text!r} is no cluster", where="--cluster", mend="nodes x GPUs x kind, for example 8x8xH100")
-    name = needs.find_gpu(found[3])
+    name = gpus.find_gpu(found[3])
     nodes, per_node = int(found[1]), int(found[2])
     return name, make_cluster(name, nodes, per_node, utilisation=utilisation, network_gbit=network_gbit, jitter=jitter)
 
@@ -172,9 +172,9 @@ def make_cluster(
     name: str, nodes: int, per_node: int, *, utilisation: float, network_gbit: float = NETWORK_GBIT,
     jitter: float = JITTER,
 ) -> Cluster:  # fmt: skip
-    """Of a kind in needs.GPUS, with its data sheet's peak and links."""
+    """Of a kind in gpus.GPUS, with its data sheet's peak and links."""
     between = network_gbit * 1e9 / 8 * SHARE
-    flops = needs.GPUS[name].flops * utilisation
+    flops = gpus.GPUS[name].flops * utilisation
     return Cluster(nodes, per_node, flops, INSIDE[name] * SHARE, between, jitter=jitter)
 
 

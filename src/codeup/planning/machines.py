@@ -10,7 +10,7 @@ from codeup import recipe as recipes
 from codeup.planning import cluster as clusters
 from codeup.planning.cluster import Cluster, Strategy
 from codeup.planning.results import Fit, Measurement, StageNeeds
-from codeup.train import needs
+from codeup.train import gpus, needs
 
 
 def fits(
@@ -29,21 +29,21 @@ def fits(
     the memory can be: it is that of one. The price is that of one card for an hour. Here, one device trains alone.
     """
     for name in names:
-        card = needs.GPUS[name]
+        card = gpus.GPUS[name]
         hours = None
         if reached is not None:
             hours = hours_on(stage, clusters.make_cluster(name, 1, devices, utilisation=reached), strategy)
         cost = hours * price * devices if hours is not None and price is not None else None
         needed = stage.gpu.total
         label = card.label if devices == 1 else f"{devices} × {card.label}"
-        yield Fit(label, needed, card.memory, needs.verdict(needed, card.memory), hours, cost)
+        yield Fit(label, needed, card.memory, gpus.verdict(needed, card.memory), hours, cost)
     on_gpu = measurement is not None and measurement.measured.device.startswith("cuda")
     here = None if speed is None else hours_on(stage, clusters.alone(speed), strategy)
     for name, size in _gpus_here():
         needed = stage.alone.total
-        yield Fit(f"here: {name}", needed, size, needs.verdict(needed, size), here if on_gpu else None)
+        yield Fit(f"here: {name}", needed, size, gpus.verdict(needed, size), here if on_gpu else None)
     needed, free = stage.cpu.total + needs.PROCESS_BYTES, _free_memory()
-    yield Fit("here: CPU, free RAM", needed, free, needs.verdict(needed, free), None if on_gpu else here)
+    yield Fit("here: CPU, free RAM", needed, free, gpus.verdict(needed, free), None if on_gpu else here)
 
 
 def hours_on(stage: StageNeeds, cluster: Cluster, strategy: Strategy) -> float | None:
@@ -68,7 +68,7 @@ def _gpus_here() -> list[tuple[str, int]]:
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     done = subprocess.run(query, capture_output=True, text=True, timeout=20)
     rows = [line.rsplit(",", 1) for line in done.stdout.splitlines() if "," in line] if done.returncode == 0 else []
-    return [(name.strip(), int(size) * needs.MIB) for name, size in rows if size.strip().isdigit()]
+    return [(name.strip(), int(size) * gpus.MIB) for name, size in rows if size.strip().isdigit()]
 
 
 def totals(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeup.train import needs
+from codeup.train import gpus, shapes
 
 CORES_PER_GPU = 12
 """An assumption: what clusters rent out beside one GPU."""
@@ -47,7 +47,7 @@ class Rates:
         return DAY_S * min(self.answers_per_s, self.verdicts_per_s)
 
 
-def rates(shape: needs.Shape, gpu: str, gpus: int, *, cores: int | None = None, bytes_per_weight: int = 2) -> Rates:
+def rates(shape: shapes.Shape, gpu: str, gpus: int, *, cores: int | None = None, bytes_per_weight: int = 2) -> Rates:
     """Of so many GPUs of a kind, with a model of this shape."""
     cores = gpus * CORES_PER_GPU if cores is None else cores
     answers = gpus * BATCH / (ANSWER_TOKENS * decode_step_s(shape, gpu, BATCH, CONTEXT, bytes_per_weight))
@@ -63,18 +63,18 @@ def rows_per_s(cores: int) -> float:
     return 1 / (SERIAL_ROW_S + PARALLEL_ROW_S / cores)
 
 
-def decode_step_s(shape: needs.Shape, gpu: str, batch: int, context: int, bytes_per_weight: int = 2) -> float:
+def decode_step_s(shape: shapes.Shape, gpu: str, batch: int, context: int, bytes_per_weight: int = 2) -> float:
     """Seconds in which a batch gets one more token each."""
     read = shape.parameters * bytes_per_weight + batch * context * kv_bytes(shape, bytes_per_weight)
     multiplied = 2 * batch * (shape.linear_weights + shape.head_weights)
-    slower = max(read / MEMORY_BYTES_PER_S[gpu], multiplied / needs.GPUS[gpu].flops)
+    slower = max(read / MEMORY_BYTES_PER_S[gpu], multiplied / gpus.GPUS[gpu].flops)
     return slower / DECODE_SHARE
 
 
-def kv_bytes(shape: needs.Shape, bytes_per_weight: int = 2) -> int:
+def kv_bytes(shape: shapes.Shape, bytes_per_weight: int = 2) -> int:
     """Keys and values of one token, in all layers.
 
-    >>> kv_bytes(needs.PUBLISHED["meta-llama/Meta-Llama-3-8B"])
+    >>> kv_bytes(shapes.PUBLISHED["meta-llama/Meta-Llama-3-8B"])
     131072
     """
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * bytes_per_weight

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codeup.planning.cluster import Load
-from codeup.train import needs, probe
+from codeup.train import needs, operations, probe, shapes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StageNeeds:
     epochs: int
     steps: int | None
     workload: Workload | None
-    work: needs.Work
+    work: operations.Work
     evaluated_tokens: int
     micro_batch: int
     load: Load
@@ -74,7 +74,7 @@ class StudyPlan:
 
     name: str
     base: str
-    shape: needs.Shape
+    shape: shapes.Shape
     shape_from: str
     stages: tuple[StageNeeds, ...]
     hours: dict[str, dict[str, float]]

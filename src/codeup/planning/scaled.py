@@ -21,7 +21,7 @@ from codeup.planning.machines import hours_on
 from codeup.planning.results import StageNeeds, StudyPlan
 from codeup.planning.study import memory_of
 from codeup.recipe_checks import stage_conflicts
-from codeup.train import needs
+from codeup.train import gpus, shapes
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -76,12 +76,12 @@ def plan_cluster(
         "jitter": cluster.jitter, "decode_share": pipeline.DECODE_SHARE, "verdict_core_s": pipeline.VERDICT_CORE_S,
         "answer_tokens": pipeline.ANSWER_TOKENS, "cores_per_gpu": pipeline.CORES_PER_GPU,
     }  # fmt: skip
-    label = f"{cluster.nodes} x {cluster.per_node} x {needs.GPUS[name].label}"
+    label = f"{cluster.nodes} x {cluster.per_node} x {gpus.GPUS[name].label}"
     return ClusterPlan(label, cluster, stages, pipeline.rates(planned.shape, name, cluster.ranks), assumed)
 
 
 def _on_cluster(
-    recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: needs.Shape, gpu: str, cluster: Cluster
+    recipe: recipes.Recipe, stage: recipes.Stage, planned: StageNeeds, shape: shapes.Shape, gpu: str, cluster: Cluster
 ) -> Iterator[OnCluster]:
     alone = hours_on(planned, clusters.alone(cluster.flops), "ddp")
     for strategy in (each for each in STRATEGIES if not stage_conflicts(recipe, stage, each)):
@@ -90,7 +90,5 @@ def _on_cluster(
             recipe, stage, shape, planned.micro_batch, cuda=True, devices=cluster.ranks, strategy=strategy
         ).total
         hours = hours_on(planned, cluster, strategy)
-        there = needs.GPUS[gpu].memory
-        yield OnCluster(
-            planned.name, strategy, planned.load.units, size, needs.verdict(size, there), step, hours, alone
-        )
+        there = gpus.GPUS[gpu].memory
+        yield OnCluster(planned.name, strategy, planned.load.units, size, gpus.verdict(size, there), step, hours, alone)

@@ -14,20 +14,21 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codeup import models
 from codeup import recipe as recipes
-from codeup.chat import Renderer, load_renderer
 from codeup.chat.templates import TEMPLATE_BY_NAME
 from codeup.errors import UserError
 from codeup.planning.cluster import Load
 from codeup.planning.machines import fits, totals
-from codeup.planning.results import Measurement, StageNeeds, StudyPlan
+from codeup.planning.results import Measurement, StageNeeds, StudyPlan, Workload
 from codeup.planning.tokens import Data
-from codeup.train import needs, packing, probe, strategies
-from codeup.train.base import pick_device, pick_dtype
-from codeup.train.token_rows import token_ids
+from codeup.train import counts, gpus, needs, operations, packing, probe, shapes, strategies
 from codeup.types import Artifact, Emit, Step, ignore_event
+
+if TYPE_CHECKING:
+    from codeup.chat import Renderer
 
 UTILISATION = 0.45
 """Share of a GPU's peak that the executed operations are assumed to reach: on an H200 0.46 to 0.50 (benchmarks.md)."""
@@ -49,19 +50,10 @@ def plan_study(
     Raises UserError for an unknown GPU, a model that the arithmetic does not describe, data that cannot be read, or a
     recipe without stages.
     """
-    if not recipe.stages:
-        raise UserError("the recipe has no stages: there is nothing to train", mend="`codeup check` shows its steps")
-    if price is not None and gpu is None:
-        raise UserError("a price needs a GPU to pay for", where="--price", mend="add --gpu, for example --gpu h100")
-    if not 0 < utilisation <= 1:
-        raise UserError(f"{utilisation} is not a share of the peak", where="--utilisation", mend="use 0.2 to 0.6")
-    if measure and not models.is_local(recipe.model.base):
-        raise UserError(
-            f"{recipe.model.base!r} is not on this machine", where="--measure", mend="give model.base a local folder"
-        )
-    names, devices = list(needs.GPUS), recipe.processes or 1
+    _refuse(recipe, gpu, price, utilisation, measure)
+    names, devices = list(gpus.GPUS), recipe.processes or 1
     if gpu:
-        name, devices = needs.find_gpus(gpu)
+        name, devices = gpus.find_gpus(gpu)
         names = [name]
     shape, shape_from = base_shape(recipe.model)
     chains = _chains_trained(recipe)
@@ -89,12 +81,33 @@ def plan_study(
     return StudyPlan(recipe.name, base, shape, shape_from, stages, hours, study_hours, assumed, measurement)
 
 
-def base_shape(model: recipes.Model) -> tuple[needs.Shape, str]:
+def _refuse(recipe: recipes.Recipe, gpu: str | None, price: float | None, utilisation: float, measure: bool) -> None:
+    """Raise UserError for what cannot be planned. Here and in what is imported above, nothing heavy is loaded."""
+    if not recipe.stages:
+        raise UserError("the recipe has no stages: there is nothing to train", mend="`codeup check` shows its steps")
+    if price is not None and gpu is None:
+        raise UserError("a price needs a GPU to pay for", where="--price", mend="add --gpu, for example --gpu h100")
+    if not 0 < utilisation <= 1:
+        raise UserError(f"{utilisation} is not a share of the peak", where="--utilisation", mend="use 0.2 to 0.6")
+    if measure and not models.is_local(recipe.model.base):
+        raise UserError(
+            f"{recipe.model.base!r} is not on this machine", where="--measure", mend="give model.base a local folder"
+        )
+    used = {name for chain in recipe.chains().values() for name in chain}
+    for stage in recipe.stages:
+        if stage.method == "full" and stage.name in used:
+            raise UserError(
+                "a stage that trains all weights is not planned yet", where=f"stages.{stage.name}.method",
+                mend="count 16 bytes per parameter, and activations as for method: lora",
+            )  # fmt: skip
+
+
+def base_shape(model: recipes.Model) -> tuple[shapes.Shape, str]:
     """The base's sizes and where they are from: its config.json, or the table for gated bases that are not here."""
-    if not models.is_local(model.base) and model.base in needs.PUBLISHED:
-        return needs.PUBLISHED[model.base], "published sizes (arXiv 2407.21783 and Hub pages)"
+    if not models.is_local(model.base) and model.base in shapes.PUBLISHED:
+        return shapes.PUBLISHED[model.base], "published sizes (arXiv 2407.21783 and Hub pages)"
     config = models.read_config(model.base, model.revision)
-    return needs.shape_of(config, where=f"{model.base}/config.json"), "config.json"
+    return shapes.shape_of(config, where=f"{model.base}/config.json"), "config.json"
 
 
 def _chains_trained(recipe: recipes.Recipe) -> list[tuple[str, ...]]:
@@ -105,48 +118,32 @@ def _chains_trained(recipe: recipes.Recipe) -> list[tuple[str, ...]]:
 def _stage(
     recipe: recipes.Recipe,
     stage: recipes.Stage,
-    shape: needs.Shape,
+    shape: shapes.Shape,
     chains: list[tuple[str, ...]],
     data: Data,
     devices: int,
 ) -> StageNeeds:
-    if stage.method == "full":
-        raise UserError(
-            "a stage that trains all weights is not planned yet", where=f"stages.{stage.name}.method",
-            mend="count 16 bytes per parameter, and activations as for method: lora",
-        )  # fmt: skip
-    workload = data.workload(stage)
-    adapter = needs.lora_parameters(shape, stage.lora.r, stage.lora.targets, stage.lora.rank_pattern)
-    trainable = adapter + needs.token_row_parameters(shape, _token_rows(recipe.model, stage.lora))
+    workload, lora = data.workload(stage), stage.lora
+    adapter = counts.lora_parameters(shape, lora.r, lora.targets, lora.rank_pattern, dora=lora.dora)
+    trainable = adapter + counts.token_row_parameters(shape, _token_rows(recipe.model, lora))
     micro = max(stage.micro_batch_tokens, stage.pack_length)
-    work = needs.work(
+    work = operations.work(
         shape,
         adapter,
         attended=workload.attended if workload else stage.pack_length,
         trained_share=workload.trained_share if workload else 1.0,
         checkpointing=stage.activation_checkpointing,
     )
-    steps: int | None = None
-    evaluated = 0
-    if workload is not None:
-        steps = stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens)
-        rows = min(stage.eval_rows, workload.validation_rows)
-        mean = workload.tokens / max(1, workload.rows)
-        once = rows * mean
-        most = max(once, stage.eval_share * 2 * stage.epochs * workload.tokens)  # reading: half the work (selection.py)
-        evaluated = round(min(stage.epochs * stage.evals_per_epoch * once, most)) if stage.evals_per_epoch else 0
-        if stage.kind == "dpo":  # the reference scores every pair once, forward only
-            evaluated += round((workload.rows + workload.validation_rows) * mean)
     return StageNeeds(
         name=stage.name,
         trainings=sum(chain[-1] == stage.name for chain in chains),
         trainable=trainable,
         total=shape.parameters + trainable,
         epochs=stage.epochs,
-        steps=steps,
+        steps=None if workload is None else stage.epochs * packing.steps_per_epoch(workload.tokens, stage.batch_tokens),
         workload=workload,
         work=work,
-        evaluated_tokens=evaluated,
+        evaluated_tokens=0 if workload is None else _evaluated_tokens(stage, workload),
         micro_batch=micro,
         load=_load(recipe, stage, shape, work.executed, trainable, workload.tokens if workload else None),
         gpu=memory_of(recipe, stage, shape, micro, cuda=True, devices=devices, strategy=recipe.strategy),
@@ -156,8 +153,21 @@ def _stage(
     )
 
 
+def _evaluated_tokens(stage: recipes.Stage, workload: Workload) -> int:
+    """Tokens of a stage that are only read: evaluations, as far as `eval_share` lets them, and the reference of a
+    preference stage, which scores every pair once."""
+    mean, evaluated = workload.tokens / max(1, workload.rows), 0.0
+    if stage.evals_per_epoch:
+        once = min(stage.eval_rows, workload.validation_rows) * mean
+        most = max(once, stage.eval_share * 2 * stage.epochs * workload.tokens)  # reading: half the work (selection.py)
+        evaluated = round(min(stage.epochs * stage.evals_per_epoch * once, most))
+    if stage.kind == "dpo":
+        evaluated += round((workload.rows + workload.validation_rows) * mean)
+    return int(evaluated)
+
+
 def _load(
-    recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, operations: float, trainable: int,
+    recipe: recipes.Recipe, stage: recipes.Stage, shape: shapes.Shape, executed: float, trainable: int,
     epoch: int | None,
 ) -> Load:  # fmt: skip
     """A step in the pieces that train/packing.py deals: whole micro-batches where something is drawn at random
@@ -166,7 +176,7 @@ def _load(
     drawn = stage.lora.dropout > 0 or stage.neftune_alpha > 0
     step_tokens = stage.batch_tokens if epoch is None else max(1, min(stage.batch_tokens, epoch))
     layers = shape.in_layers * (4 if recipe.model.dtype == "float32" else 2)
-    return Load(step_tokens, micro if drawn else stage.pack_length, micro, operations, trainable, layers)
+    return Load(step_tokens, micro if drawn else stage.pack_length, micro, executed, trainable, layers)
 
 
 def _token_rows(model: recipes.Model, lora: recipes.Lora) -> int:
@@ -175,6 +185,8 @@ def _token_rows(model: recipes.Model, lora: recipes.Lora) -> int:
     if wanted in ("none", []):
         return 0
     if models.is_local(model.base):
+        from codeup.train.token_rows import token_ids
+
         return len(token_ids(wanted, _renderer(models.locate(model.base, model.revision), model.template)))
     if isinstance(wanted, list):
         return len(set(wanted))
@@ -184,13 +196,15 @@ def _token_rows(model: recipes.Model, lora: recipes.Lora) -> int:
 
 @functools.lru_cache(maxsize=1)
 def _renderer(base: Path, template: str) -> Renderer:
+    from codeup.chat import load_renderer
+
     return load_renderer(base, template)
 
 
 def memory_of(
     recipe: recipes.Recipe,
     stage: recipes.Stage,
-    shape: needs.Shape,
+    shape: shapes.Shape,
     tokens: int,
     *,
     cuda: bool,
@@ -199,6 +213,8 @@ def memory_of(
     strategy: str = "ddp",
 ) -> needs.Memory:
     """What a micro-batch of `tokens` needs of one of `devices` that share as `strategy` says."""
+    from codeup.train.base import pick_device, pick_dtype
+
     wide = recipe.model.dtype == "float32"
     if recipe.model.dtype == "auto" and not cuda:
         wide = pick_dtype("auto", pick_device("cpu"), shape.hidden).itemsize == 4
@@ -207,6 +223,7 @@ def memory_of(
         r=stage.lora.r,
         targets=stage.lora.targets,
         rank_pattern=stage.lora.rank_pattern,
+        dora=stage.lora.dora,
         token_rows=_token_rows(recipe.model, stage.lora),
         dropout=stage.lora.dropout,
         tokens=tokens,
@@ -220,7 +237,7 @@ def memory_of(
     )
 
 
-def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, data: Data) -> Measurement:
+def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: shapes.Shape, data: Data) -> Measurement:
     if stage.kind == "dpo":
         raise UserError(
             f"stage {stage.name!r} is a preference stage, whose steps are not measured", where="--measure",
@@ -232,6 +249,8 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: needs.Shape, d
             f"data {stage.data!r} is not prepared", where="--measure",
             mend=f"run `codeup run RECIPE --only data-{stage.data}` first",
         )  # fmt: skip
+    from codeup.train.token_rows import token_ids
+
     base = models.locate(recipe.model.base, recipe.model.revision)
     measured = probe.measure(
         model=base,

@@ -70,8 +70,9 @@ def look_at_files(
     """
     from codeup.chat import load_renderer
 
-    renderer = load_renderer(models.locate(model), template)
     name = source or guess_source(paths[0])
+    plugins.check("sources", name)
+    renderer = load_renderer(models.locate(model), template)
     funnel, seen, lengths, drops = Funnel(), Seen(), [], Few(PER_REASON, seed)
     with tempfile.TemporaryDirectory(prefix="codeup-inspect-") as scratch, Spool(Path(scratch) / "rows") as spool:
         for item in load_source(name, paths, funnel=funnel):

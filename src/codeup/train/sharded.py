@@ -30,8 +30,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from codeup.errors import UserError
 from codeup.train import zero
 from codeup.train.base import check_weights, read_config, renamed_in_transformers_6, training_dtype, weight_files
-from codeup.train.needs import FAMILIES
 from codeup.train.ranks import Ranks
+from codeup.train.shapes import FAMILIES
 from codeup.train.strategies import ZERO3
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import needs
+from codeup.train import gpus, needs, shapes
 from codeup.train.base import pick_dtype, read_config
 
 WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
@@ -101,21 +101,22 @@ def planned_mb(sizes: Sizes) -> int | None:
         return None
     shape, now = counted
     process = 0 if sizes.device.type == "cuda" else needs.PROCESS_BYTES
-    return round((needs.memory(shape, **now).total + process) / needs.MIB)
+    return round((needs.memory(shape, **now).total + process) / gpus.MIB)
 
 
-def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
+def _counted(sizes: Sizes) -> tuple[shapes.Shape, dict[str, Any]] | str:
     """The model's shape and the settings as needs.memory takes them; or why the arithmetic does not hold for these."""
     if uncounted := _uncounted(sizes):
         return f"{uncounted} is not counted"
     try:
-        shape = needs.shape_of(read_config(sizes.model).to_dict(), where=str(sizes.model / "config.json"))
+        shape = shapes.shape_of(read_config(sizes.model).to_dict(), where=str(sizes.model / "config.json"))
     except UserError as error:
         return f"the {error.what}"
     return shape, {
         "r": sizes.lora["r"],
         "targets": sizes.lora["targets"],
         "rank_pattern": sizes.lora.get("rank_pattern"),
+        "dora": bool(sizes.lora.get("use_dora")),
         "token_rows": len(sizes.lora.get("token_ids") or ()),
         "dropout": sizes.lora["dropout"],
         "tokens": max(sizes.micro_batch_tokens, sizes.pack_length),
@@ -129,13 +130,12 @@ def _counted(sizes: Sizes) -> tuple[needs.Shape, dict[str, Any]] | str:
 
 
 def _uncounted(sizes: Sizes) -> str:
-    """What of these settings the arithmetic of needs.py, plain LoRA, leaves out; "" for nothing."""
+    """What of these settings the arithmetic of needs.py leaves out; "" for nothing."""
     if sizes.method != "lora":
         return f"method: {sizes.method}"
     if sizes.quantization == "int8":
         return "quantization: int8"
-    names = {"use_dora": "DoRA", "init": "the beginning of PiSSA"}
-    return next((words for name, words in names.items() if sizes.lora.get(name) not in (None, "zero", False)), "")
+    return "the beginning of PiSSA" if sizes.lora.get("init", "zero") != "zero" else ""
 
 
 def _without_numbers(why: str, sizes: Sizes) -> str:
@@ -148,7 +148,7 @@ def _without_numbers(why: str, sizes: Sizes) -> str:
     )
 
 
-def _proposals(shape: needs.Shape, now: dict[str, Any], longest: int, pack_length: int) -> list[tuple[int, str]]:
+def _proposals(shape: shapes.Shape, now: dict[str, Any], longest: int, pack_length: int) -> list[tuple[int, str]]:
     """The changes that are worth something, and all of them together: what training needs with each, and its words."""
 
     def need(change: dict[str, Any]) -> int:
@@ -203,4 +203,4 @@ def _size(size: int) -> str:
     >>> _size(3 << 30), _size(412 << 20)
     ('3.0 GiB', '412 MiB')
     """
-    return f"{size / needs.GIB:.1f} GiB" if size >= needs.GIB else f"{size / needs.MIB:.0f} MiB"
+    return f"{size / gpus.GIB:.1f} GiB" if size >= gpus.GIB else f"{size / gpus.MIB:.0f} MiB"
