@@ -106,7 +106,7 @@ def measured(name: str, model: Any, adapter: Any, store: TokenStore, row: int, *
 
 
 def main() -> None:
-    print(torch.__version__, torch.cuda.get_device_name() if CUDA else "CPU", "kernels:", elementwise.fused())
+    print(torch.__version__, torch.cuda.get_device_name() if CUDA else "CPU", "kernels:", elementwise.fused("cuda"))
     model = random_model()
     adapter = lora.attach(model, r=RANK, alpha=2 * RANK)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from train_models import random_documents, save_tiny_llama
 
+from codeup import recipe as recipes
+from codeup.errors import UserError
+from codeup.study import running_settings
 from codeup.train import elementwise
+from codeup.train.sft import train_sft
+from codeup.train.tokens import write_tokens
 
 
 def test_swiglu_and_its_gradient_are_autograds_where_gradients_are_off_too() -> None:
@@ -53,3 +63,60 @@ def test_the_kernels_compile_for_a_gpu_that_need_not_be_here() -> None:
     for kernel in (kernels._forward, kernels._backward):
         kinds = {name: "constexpr" if name in sizes else "*bf16" for name in kernel.arg_names}
         assert triton.compile(ASTSource(kernel, kinds, sizes), target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+
+
+def a_training(folder: Path, compile: elementwise.Wish) -> list[dict[str, Any]]:
+    """The rows of two epochs, in fp32."""
+    if not (folder / "tokens").exists():
+        save_tiny_llama(folder / "model")
+        write_tokens(folder / "tokens", random_documents(40))
+    train_sft(
+        model=folder / "model", tokens=folder / "tokens", validation=None, out=folder / f"out-{compile}", epochs=2,
+        lora={"r": 4, "alpha": 8}, tokens_per_batch=256, pack_length=64, device="cpu", dtype="float32",
+        compile=compile,
+    )  # fmt: skip
+    return [json.loads(line) for line in (folder / f"out-{compile}" / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="nothing can be compiled for a CPU without g++")
+def test_compiled_on_a_cpu_the_losses_are_the_same_and_kernels_were_made(tmp_path: Path) -> None:
+    kernels = torch._dynamo.utils.counters["inductor"]
+    lines, before = a_training(tmp_path, False), sum(kernels.values())
+    compiled = a_training(tmp_path, True)
+    assert sum(kernels.values()) > before
+    for key in ("loss", "grad_norm"):
+        assert [row[key] for row in compiled] == pytest.approx([row[key] for row in lines], rel=1e-5)
+
+
+@pytest.mark.parametrize("compile", [False, "auto"])
+def test_a_cpu_compiles_nothing_unless_it_is_asked_to(
+    compile: elementwise.Wish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("torch.compile was called")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    assert a_training(tmp_path, compile)
+
+
+def test_what_was_asked_for_ends_with_the_training(tmp_path: Path) -> None:
+    with elementwise.compiling(True):
+        assert elementwise.wanted("cpu")
+        with elementwise.compiling(False):
+            assert not elementwise.wanted("cuda") and not elementwise.wanted("cpu")
+    assert elementwise.wanted("cuda") and not elementwise.wanted("cpu")
+
+
+def test_compiling_where_nothing_can_be_compiled_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elementwise, "why_not_fused", lambda device: f"no compiler for {device}")
+    with pytest.raises(UserError, match=r"no compiler for cpu(.|\n)*compile: auto"):
+        a_training(tmp_path, True)
+
+
+def test_a_compiled_training_is_another_one(tmp_path: Path) -> None:
+    """Its last digits differ, so it does not go on from the checkpoints of one that is not compiled."""
+    assert "compile" not in running_settings(recipes.Stage(name="a", data="d", compile=True))
+    a_training(tmp_path, False)
+    plain = json.loads((tmp_path / "out-False" / "adapter" / "codeup_adapter.json").read_text())
+    assert plain["compiled"] is False

@@ -250,6 +250,8 @@ def test_keys_left_out_have_the_defaults_of_llama_factory(folder: Path) -> None:
         ({"val_size": 8, "evaluation_strategy": "steps", "eval_steps": 2}, "evals_per_epoch", 2),
         ({"val_size": 8, "eval_strategy": "steps", "eval_steps": 0.1}, "evals_per_epoch", 3),  # 10 in 3 epochs
         ({"eval_strategy": "steps"}, "evals_per_epoch", 0),
+        ({"torch_compile": True}, "compile", True),
+        ({"torch_compile": False}, "compile", "auto"),
         ({"disable_gradient_checkpointing": True}, "activation_checkpointing", False),
         ({"packing": True}, "batch_tokens", 2 * 4 * 256),
         ({"neat_packing": True}, "batch_tokens", 2 * 4 * 256),

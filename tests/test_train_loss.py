@@ -14,7 +14,7 @@ from train_models import random_documents, tiny_llama
 from transformers import GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
 
 from codeup.errors import UserError, WorkFailed
-from codeup.train import attention, lora, loss, sft, trained_head
+from codeup.train import attention, job, lora, loss, trained_head
 from codeup.train.batch import Batch, collate
 from codeup.train.decoder import Product, forward_of
 from codeup.train.loop import Run, accumulate
@@ -97,10 +97,10 @@ def test_the_self_test_looks_beyond_a_sliding_window_where_documents_do(tmp_path
     written = write_tokens(tmp_path / "tokens", random_documents(4, shortest=550, longest=560))
     plan = make_plan(written, capacity=600, tokens_per_batch=600, epochs=1, seed=0)
     longest = int(written.lengths.max())
-    lengths = [len(ids) for ids, _ in sft.test_documents(written, plan, 530)]
+    lengths = [len(ids) for ids, _ in job.test_documents(written, plan, 530)]
     assert lengths == [512, 512, 512, longest]
-    assert [len(ids) for ids, _ in sft.test_documents(written, plan, 600)] == [512] * 3  # no document is longer
-    assert [len(ids) for ids, _ in sft.test_documents(written, plan, None)] == [512] * 3
+    assert [len(ids) for ids, _ in job.test_documents(written, plan, 600)] == [512] * 3  # no document is longer
+    assert [len(ids) for ids, _ in job.test_documents(written, plan, None)] == [512] * 3
 
 
 def test_a_sliding_window_is_kept_inside_each_document() -> None:

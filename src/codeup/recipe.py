@@ -265,6 +265,11 @@ class Stage(Section):
     early_stop: int = Field(0, ge=0, description="stop after so many evaluations without a better value; 0: never")
     checkpoint_seconds: float = Field(300, gt=0, description="seconds between checkpoints, where a kill resumes from")
     keep_last: int = Field(2, ge=1, description="checkpoints kept while training, besides the best one")
+    compile: Literal["auto"] | bool = Field(
+        "auto",
+        description="make kernels of norms, rotation, SwiGLU and dropout by torch.compile; auto: on CUDA only. "
+        "The last digits differ",
+    )
     activation_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
 
 

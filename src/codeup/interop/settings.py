@@ -221,6 +221,7 @@ def _settings(file: File, batch: Batch, held_out: int, steps: int | None) -> dic
         "max_grad_norm": file.number("max_grad_norm", 1.0),
         "lora": _lora(file),
         **_evaluations(file, held_out, steps),
+        "compile": True if file.flag("torch_compile") else "auto",
         "activation_checkpointing": file.flag("gradient_checkpointing", True)
         and not file.flag("disable_gradient_checkpointing"),
     }

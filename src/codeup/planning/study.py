@@ -269,6 +269,7 @@ def _measure(recipe: recipes.Recipe, stage: recipes.Stage, shape: shapes.Shape, 
         device=recipe.device,
         quantization=recipe.model.quantization,
         activation_checkpointing=stage.activation_checkpointing,
+        compile=stage.compile,
     )  # fmt: skip
     cuda = measured.device.startswith("cuda")
     predicted = memory_of(recipe, stage, shape, measured.largest, cuda=cuda, trained=measured.trained)

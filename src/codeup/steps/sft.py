@@ -116,6 +116,7 @@ def arguments(spec: Spec, context: Context, data: Path, validation_rows: int) ->
         "scorer": scorer,
         "checkpoint_every_s": stage.checkpoint_seconds,
         "keep_last": stage.keep_last,
+        "compile": stage.compile,
         "activation_checkpointing": stage.activation_checkpointing,
         "report_to": spec.at["report_to"],
         "project": spec.at["project"],

@@ -10,10 +10,10 @@
     preference.py  direct preference optimisation as an objective; dpo.py a stage of it
     trackers.py    the metrics in TensorBoard, Trackio or Weights & Biases too
     checkpoint.py  atomic checkpoints, resume
-    sft.py         a training from its inputs to its adapter; course.py and loop.py its steps
+    sft.py         a training from its inputs to its adapter: job.py carries it out, course.py and loop.py its steps
     sharded.py     a base of which each process holds its share
     ranks.py       several processes that train together; place.py which of them this one is
-    needs.py       what a stage will need: parameters, memory, operations, by arithmetic
+    needs.py       what memory a stage will need, by arithmetic; shapes.py, counts.py, operations.py, gpus.py for it
     probe.py       a few real steps, to set beside it
     merge.py       base + adapter -> model folder, with the drift measured
 

@@ -2,7 +2,8 @@
 
 Each is written here line by line, which is how a CPU runs it. On CUDA each is one kernel, so that an activation is read
 and written once and not five times: torch.compile makes it of the same lines, except SwiGLU's (swiglu_kernels.py).
-Where no compiler works, the lines run one by one there too. `fused()` says which of the two it is.
+Where no compiler works, the lines run one by one there too. `compiling` chooses, for CUDA and for a CPU; `fused` says
+which of the two it is. A kernel rounds in other places than the lines, so the last digits differ.
 
     norm       n = x / rms(x) * weight, rms in fp32 at least             RMSNorm, arXiv 1910.07467
     rotate     each head's halves (a, b) -> (a cos - b sin, b cos + a sin)  rotary embedding, arXiv 2104.09864
@@ -13,12 +14,29 @@ T tokens, H the model's width, I the MLP's.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+
+Wish = Literal["auto"] | bool
+"""Whether kernels are made: where the device is CUDA (auto), always, or never."""
+_wish: Wish = "auto"
+"""Of the training under way in this process. A variable of the context would not be seen by autograd's threads."""
+
+
+@contextlib.contextmanager
+def compiling(wish: Wish) -> Iterator[None]:
+    """Until the end of the block, make kernels as it says."""
+    global _wish
+    before, _wish = _wish, wish
+    try:
+        yield
+    finally:
+        _wish = before
 
 
 def norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,21 +58,22 @@ def norm_backward(
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """(T, heads * D), (T, 1, D / 2) -> (T, heads * D). The inverse, and so the backward pass, is the same with -sin."""
-    return _run(_rotate_whole, x, cos, sin) if x.is_cuda else _rotate_halves(x, cos, sin)
+    return _run(_rotate_whole, x, cos, sin) if x.is_cuda or fused(x.device.type) else _rotate_halves(x, cos, sin)
 
 
 def swiglu(both: torch.Tensor) -> torch.Tensor:
     """(T, 2 I), gate and up -> (T, I)."""
-    if both.is_cuda and fused():
-        return _kernels().forward(both)
+    if fused(both.device.type):
+        return _kernels().forward(both) if both.is_cuda else _compiled(_swiglu, "cpu")(both)
     gate, up = both.chunk(2, 1)
     return F.silu(gate).mul_(up)
 
 
 def swiglu_backward(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
     """(T, I), (T, 2 I) -> the gradients of gate and up, (T, 2 I). May destroy `gradient`."""
-    if both.is_cuda and fused():
-        return _kernels().backward(gradient, both)
+    if fused(both.device.type):
+        backward = _kernels().backward if both.is_cuda else _compiled(_swiglu_backward, "cpu")
+        return backward(gradient, both)
     gate, up = both.chunk(2, 1)
     result = torch.empty_like(both)
     torch.mul(gradient, F.silu(gate), out=result[:, up.shape[1] :])
@@ -106,6 +125,17 @@ def _rotate_whole(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torc
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype).flatten(1)
 
 
+def _swiglu(both: torch.Tensor) -> torch.Tensor:
+    gate, up = both.chunk(2, 1)
+    return F.silu(gate) * up
+
+
+def _swiglu_backward(gradient: torch.Tensor, both: torch.Tensor) -> torch.Tensor:
+    gate, up = both.chunk(2, 1)
+    of_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+    return torch.cat([of_gate, gradient * F.silu(gate)], 1)
+
+
 def _dropped(x: torch.Tensor, mask: torch.Tensor, kept: float) -> torch.Tensor:
     return x * mask / kept
 
@@ -115,14 +145,15 @@ def _add_dropped(x: torch.Tensor, more: torch.Tensor, mask: torch.Tensor, kept: 
 
 
 def _run(function: Callable[..., Any], x: torch.Tensor, *others: Any) -> Any:
-    if x.is_cuda and fused():
-        return _compiled(function)(x, *others)
+    if fused(x.device.type):
+        return _compiled(function, x.device.type)(x, *others)
     return function(x, *others)
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function)
+def _compiled(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """On a CPU one kernel for all numbers of rows, since making one takes seconds; on CUDA first one for a number."""
+    return torch.compile(function, dynamic=True if device == "cpu" else None)
 
 
 def _kernels() -> Any:
@@ -131,21 +162,30 @@ def _kernels() -> Any:
     return swiglu_kernels
 
 
-def fused() -> bool:
-    """Whether one kernel is made of several operations on this machine's GPU."""
-    return torch.cuda.is_available() and not why_not_fused()
+def wanted(device: str) -> bool:
+    """Whether kernels are to be made on cpu or cuda."""
+    return device == "cuda" if _wish == "auto" else _wish
+
+
+def fused(device: str) -> bool:
+    """Whether one kernel is made of several operations on cpu or cuda."""
+    return wanted(device) and not why_not_fused(device)
 
 
 @functools.cache
-def why_not_fused() -> str:
+def why_not_fused(device: str) -> str:
     """Tried once, on a few numbers, and compared: what went wrong, or nothing.
 
-    It needs Triton and a C compiler beside the CUDA driver; without them training is slower and otherwise the same.
+    It needs a C compiler (a CPU: g++) and, for CUDA, Triton; without them training is slower and otherwise the same.
     """
-    both, gradient = torch.randn(4, 16, device="cuda"), torch.randn(4, 8, device="cuda")
+    both, gradient = torch.randn(4, 16, device=device), torch.randn(4, 8, device=device)
     known = (*swiglu_by_autograd(both, gradient), _normed(both, both, both[0]))
+    cuda = device == "cuda"
+    forward, backward = (_kernels().forward, _kernels().backward) if cuda else (_swiglu, _swiglu_backward)
+    if not cuda:
+        forward, backward = _compiled(forward, device), _compiled(backward, device)
     try:
-        found = (_kernels().forward(both), _kernels().backward(gradient, both), _compiled(_normed)(both, both, both[0]))
+        found = (forward(both), backward(gradient, both), _compiled(_normed, device)(both, both, both[0]))
     except Exception as error:  # what a missing compiler raises is named differently in each release
         return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[-1]}"
     same = all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, known, strict=True))

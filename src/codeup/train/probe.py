@@ -15,9 +15,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from codeup.errors import UserError, WorkFailed
+
+if TYPE_CHECKING:
+    from codeup.train import loop
+    from codeup.train.plan import Plan
+    from codeup.train.tokens import TokenStore
 
 MOST_STEPS = 5
 USER, FAILED = "user", "failed"
@@ -95,12 +100,9 @@ def _measure_here(
     device: str,
     quantization: str,
     activation_checkpointing: bool,
-    learning_rate: float = 1e-4,
+    compile: Literal["auto"] | bool = "auto",
 ) -> Measured:
-    import torch
-
-    from codeup.train import base, loop, packing
-    from codeup.train import lora as layers
+    from codeup.train import base, elementwise
     from codeup.train.attention import use_segment_attention
     from codeup.train.plan import make_plan
     from codeup.train.tokens import open_tokens
@@ -111,28 +113,43 @@ def _measure_here(
     _load_lazy_libraries()
     before = _memory_now()
     loaded = base.load_base(
-        Path(model),
-        dtype=dtype,
-        device=where,
-        quantization=quantization,
+        Path(model), dtype=dtype, device=where, quantization=quantization,
         activation_checkpointing=activation_checkpointing,
-    )
+    )  # fmt: skip
     use_segment_attention(loaded)
+    with elementwise.compiling(compile):
+        run = _run(loaded, lora, store, plan, Path(out), micro_batch_tokens, seed)
+        return _timed(run, min(steps, plan.total_steps), before)
+
+
+def _run(
+    loaded: Any, lora: Mapping[str, Any], store: TokenStore, plan: Plan, out: Path, micro_batch_tokens: int, seed: int
+) -> loop.Run:
+    from codeup.train import loop
+    from codeup.train import lora as layers
+
     adapter = layers.attach(loaded, **lora, seed=seed)
     adapter.train()
-    run = loop.Run(
-        loaded, adapter, store, plan, Path(out), learning_rate=learning_rate, warmup_ratio=0.0, schedule="constant",
+    return loop.Run(
+        loaded, adapter, store, plan, out, learning_rate=1e-4, warmup_ratio=0.0, schedule="constant",
         weight_decay=0.0, max_grad_norm=1.0, micro_batch_tokens=micro_batch_tokens, seed=seed,
     )  # fmt: skip
-    count = min(steps, plan.total_steps)
-    micros = [m for step in range(count) for m in packing.micro_batches(run.reader(step), micro_batch_tokens)]
+
+
+def _timed(run: loop.Run, count: int, before: int) -> Measured:
+    """Train `count` steps. `before`: bytes of the process before the model was loaded."""
+    import torch
+
+    from codeup.train import loop, packing
+
+    micros = [m for step in range(count) for m in packing.micro_batches(run.reader(step), run.micro_batch_tokens)]
     largest = max(micros, key=lambda packs: sum(item.length for item in packs))
     done = []
     for _ in range(count):
         started = time.perf_counter()
         result = loop.train_step(run)
         done.append((result.tokens, time.perf_counter() - started))
-    timed = done[1:] or done
+    timed, where = done[1:] or done, run.model.device
     cuda = where.type == "cuda"
     return Measured(
         steps=count,
@@ -143,7 +160,7 @@ def _measure_here(
         largest=sum(item.length for item in largest),
         trained=run.reader.targets(largest),
         device=str(where),
-        dtype=str(loaded.dtype).removeprefix("torch."),
+        dtype=str(run.model.dtype).removeprefix("torch."),
     )
 
 
