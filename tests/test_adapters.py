@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM
 from codeup.errors import UserError
 from codeup.train import attention, lora, loss, neftune, selection, token_rows, trained_head
 from codeup.train.batch import collate
-from codeup.train.decoder import forward_of
+from codeup.train.decoder import lean_forward
+from codeup.train.loss import library_forward
 from codeup.train.merge import merge_adapter, pass_on
 from codeup.train.metrics import read_metrics
 from codeup.train.sft import train_sft
@@ -39,6 +40,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "dora": {"lora": {**R, "use_dora": True, "dropout": 0.1}},
     "pissa": {"lora": {**R, "init": "pissa"}},
     "pissa fast, dora": {"lora": {**R, "init": "pissa_fast", "use_dora": True}},
+    "pissa, token rows, patterns": {
+        "lora": {
+            **R,
+            "init": "pissa",
+            "use_rslora": True,
+            "token_ids": [3, 7, 60],
+            "rank_pattern": {"down_proj": 2},
+            "alpha_pattern": {"q_proj": 3.0},
+        },
+    },
+    "dora, token rows, neftune": {
+        "lora": {**R, "use_dora": True, "token_ids": [3, 60], "plus_ratio": 4.0},
+        "neftune_alpha": 1.0,
+    },
     "lora+, patterns": {"lora": {**R, "plus_ratio": 16.0, "rank_pattern": {"down_proj": 2}}},
     "token rows": {"lora": {**R, "token_ids": [3, 7, 60]}},
     "neftune": {"lora": R, "neftune_alpha": 1.0},
@@ -265,7 +280,8 @@ def test_loss_and_gradients_of_token_rows_equal_those_of_peft(tied: bool) -> Non
         attention.use_segment_attention(base) if ours else None
         if ours:
             batch = collate([(np.array(document.ids, np.int32), np.array(document.trained, np.uint8))])
-            value = loss.loss_sum(base, forward_of(base), batch, attention.segments_of(batch)) / len(batch.targets)
+            forward = lean_forward(base) or library_forward(base)
+            value = loss.loss_sum(base, forward, batch, attention.segments_of(batch)) / len(batch.targets)
         else:
             value = model(input_ids=ids, labels=labels, use_cache=False).loss
         value.backward()

@@ -18,6 +18,7 @@ from codeup.study import running_settings
 from codeup.train import elementwise
 from codeup.train.sft import train_sft
 from codeup.train.tokens import write_tokens
+from codeup.types import Emit, ignore_event
 
 
 def test_swiglu_and_its_gradient_are_autograds_where_gradients_are_off_too() -> None:
@@ -65,26 +66,29 @@ def test_the_kernels_compile_for_a_gpu_that_need_not_be_here() -> None:
         assert triton.compile(ASTSource(kernel, kinds, sizes), target=GPUTarget("cuda", 90, 32)).asm["cubin"]
 
 
-def a_training(folder: Path, compile: elementwise.Wish) -> list[dict[str, Any]]:
+def a_training(
+    folder: Path, compile: elementwise.Wish, *, out: str = "", dora: bool = False, emit: Emit = ignore_event
+) -> list[dict[str, Any]]:
     """The rows of two epochs, in fp32."""
     if not (folder / "tokens").exists():
         save_tiny_llama(folder / "model")
         write_tokens(folder / "tokens", random_documents(40))
+    place = folder / (out or f"out-{compile}")
     train_sft(
-        model=folder / "model", tokens=folder / "tokens", validation=None, out=folder / f"out-{compile}", epochs=2,
-        lora={"r": 4, "alpha": 8}, tokens_per_batch=256, pack_length=64, device="cpu", dtype="float32",
-        compile=compile,
+        model=folder / "model", tokens=folder / "tokens", validation=None, out=place, epochs=2, emit=emit,
+        lora={"r": 4, "alpha": 8, "use_dora": dora}, tokens_per_batch=256, pack_length=64, device="cpu",
+        dtype="float32", compile=compile,
     )  # fmt: skip
-    return [json.loads(line) for line in (folder / f"out-{compile}" / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="nothing can be compiled for a CPU without g++")
 def test_compiled_on_a_cpu_the_losses_are_the_same_and_kernels_were_made(tmp_path: Path) -> None:
-    kernels = torch._dynamo.utils.counters["inductor"]
-    lines, before = a_training(tmp_path, False), sum(kernels.values())
+    graphs = torch._dynamo.utils.counters["stats"]
+    lines, before = a_training(tmp_path, False), graphs["unique_graphs"]
     compiled = a_training(tmp_path, True)
-    assert sum(kernels.values()) > before
+    assert graphs["unique_graphs"] > before
     for key in ("loss", "grad_norm"):
         assert [row[key] for row in compiled] == pytest.approx([row[key] for row in lines], rel=1e-5)
 
@@ -112,6 +116,17 @@ def test_compiling_where_nothing_can_be_compiled_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(elementwise, "why_not_fused", lambda device: f"no compiler for {device}")
     with pytest.raises(UserError, match=r"no compiler for cpu(.|\n)*compile: auto"):
         a_training(tmp_path, True)
+
+
+def test_a_stage_whose_layers_are_the_librarys_is_told_that_nothing_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elementwise, "why_not_fused", lambda device: "")
+    monkeypatch.setattr(elementwise, "_compiled", lambda function, device: function)
+    said: list[str] = []
+    for name, dora in (("lean", False), ("dora", True)):
+        a_training(tmp_path, True, out=name, dora=dora, emit=lambda event: said.append(event.text or ""))
+        assert any("compile: true changes nothing" in text for text in said) is dora
 
 
 def test_a_compiled_training_is_another_one(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from transformers import PreTrainedModel
 from codeup.train import elementwise
 from codeup.train.attention import Segments, segment_attention
 from codeup.train.batch import Batch
-from codeup.train.loss import Forward, library_forward
+from codeup.train.loss import Forward
 from codeup.train.products import MergedLinear, plain_lora
 
 FAMILIES = ("llama", "mistral", "qwen2")
@@ -322,11 +322,6 @@ def _copy_adapters(layers: Sequence[Layer], dtype: torch.dtype) -> None:
     if places:
         with torch.no_grad():
             torch._foreach_copy_(places, parameters)
-
-
-def forward_of(model: PreTrainedModel) -> Forward:
-    """How training runs this model: by the layers above where it is of their shape, else by the library's own."""
-    return lean_forward(model) or library_forward(model)
 
 
 def lean_forward(model: PreTrainedModel) -> Forward | None:

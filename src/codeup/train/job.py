@@ -109,6 +109,9 @@ def _load(job: Job) -> Ready:
         plus_ratio=job.settings["plus_ratio"], neftune_alpha=job.neftune_alpha, drawn=job.drawn, ranks=job.ranks,
         compute=base_model.training_dtype(job.model, job.sizes.dtype, loaded.device), **job.optimiser,
     )  # fmt: skip
+    if job.compile is True and not run.lean:
+        text = "compile: true changes nothing: the layers of this stage are the library's, which are not compiled"
+        job.emit(Event("note", job.step_name, text=text))
     documents = test_documents(job.stores[0], job.plan, sliding_window(loaded))
     return Ready(run, trained, untrained, self_test(loaded, run.forward, documents, reference="sdpa"))
 

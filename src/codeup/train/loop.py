@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from codeup.errors import UserError, WorkFailed
 from codeup.train import checkpoint, packing, ranks, zero
 from codeup.train.batch import collate_packs
-from codeup.train.decoder import forward_of
+from codeup.train.decoder import lean_forward
 from codeup.train.gradients import MOMENTS, Gradients, Whole
 from codeup.train.lora import parameter_groups
 from codeup.train.loss import library_forward
@@ -89,7 +89,7 @@ class Run:
     """Everything a step needs. `clean` is False from the first changed weight until the step is fully reported.
 
     `adapter` is `model` itself where all weights are trained. `compute`: the dtype of products, if not the model's.
-    `drawn`: something (dropout, noise) is drawn at random in each pass.
+    `drawn`: something (dropout, noise) is drawn at random in each pass. `lean`: the layers are those of decoder.py.
     """
 
     model: PreTrainedModel
@@ -120,8 +120,9 @@ class Run:
         self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
         self.gradients: Gradients = Whole(self.parameters, self.optimizer, self.ranks, self.max_grad_norm)
         self.reader: StepReader = self.plan.reader()
-        forward = library_forward(self.model) if self.ranks.shares_base else forward_of(self.model)
-        self.forward = with_noise(self.model, forward, self.neftune_alpha)
+        lean = None if self.ranks.shares_base else lean_forward(self.model)
+        self.lean = lean is not None
+        self.forward = with_noise(self.model, lean or library_forward(self.model), self.neftune_alpha)
 
     @property
     def device(self) -> torch.device:

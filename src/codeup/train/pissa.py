@@ -35,9 +35,9 @@ Tensors = dict[str, torch.Tensor]
 
 
 def record(model: PeftModel, file: Path, identity: str) -> Tensors:
-    """What a freshly attached adapter begins with, also written to `file`."""
+    """What a freshly attached adapter begins with, its rows of tokens included, also written to `file`."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    initial = {name: tensor.detach().cpu().clone() for name, tensor in state.items() if ".lora_" in name}
+    initial = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
     begun = partial(file)
     with disk.explained(file):
         shards.save(initial, begun, {"identity": identity, "threads": str(torch.get_num_threads())})
