@@ -79,6 +79,15 @@ def test_a_step_reads_every_weight_once_and_every_rows_keys_and_values(tmp_path:
     assert len(decoding_lines([hf, llama])) == 7
 
 
+def test_memory_is_read_before_and_after_and_the_faster_read_counts(
+    short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reads in ([5.0, 7.0], [7.0, 5.0]):
+        turns = iter(reads)
+        monkeypatch.setattr(decode, "read_bytes_per_s", lambda threads, turns=turns: next(turns))
+        assert decode.measure(["nano-base"], threads=1)[0].ceiling == 7.0
+
+
 def test_the_share_is_the_bytes_of_a_second_over_those_that_could_be_read() -> None:
     alone, together = decode.Speed(1, 0.1, 20.0, 500), decode.Speed(16, 0.1, 80.0, 640)
     found = decode.Decoding("hf", "", 2, 20_000.0, (alone, together))

@@ -91,6 +91,7 @@ def measure(names: Sequence[str], *, threads: int = 0, emit: Emit = ignore_event
         loaded = _llamacpp(Path(name).expanduser(), threads) if models.is_gguf(name) else _hf(name, threads)
         ceiling = read_bytes_per_s(loaded.threads)
         speeds = tuple(_speed(loaded, batch) for batch in BATCHES)
+        ceiling = max(ceiling, read_bytes_per_s(loaded.threads))  # other work may have begun or ended meanwhile
         found.append(Decoding(loaded.name, loaded.engine.description, loaded.threads, ceiling, speeds))
         if models.is_gguf(name):
             loaded.engine.close()
