@@ -193,6 +193,7 @@ class Terminal:
         import asyncio
 
         from codeup.serve.programs import Programs
+        from codeup.serve.refusal import Refusal
 
         programs = Programs()
         try:
@@ -200,12 +201,12 @@ class Terminal:
             known = {**about["languages"], "": "python"}
             codes = [(known[name.lower()], code) for name, code in blocks if name.lower() in known]
             if about["offered"] and not codes:
-                raise UserError(f"programs in {blocks[0][0]} cannot be run here")
+                raise UserError(f"programs in {blocks[0][0]} cannot be run here", where="/run")
             language = codes[0][0] if codes else "python"
             code = "\n".join(code for name, code in codes if name == language)
             told = asyncio.run(programs.run(code, [], language))
-        except Exception as error:
-            raise UserError(str(error), where="/run") from None
+        except Refusal as error:
+            raise UserError(error.message, where="/run") from None
         finally:
             programs.close()
         print(harmless(told["out"]), end="", flush=True)
