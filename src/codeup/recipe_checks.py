@@ -99,7 +99,8 @@ def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
             message += f"; raise it to {longest}"
             yield Problem(("stages", i, "pack_length"), f"{message}, or lower data.{name}.cutoff")
         asked = as_dict(stage).get("evals_per_epoch", 0)
-        if rows and not held_out and isinstance(asked, int) and asked > 0:
+        runs_programs = as_dict(stage).get("select_by") == "pass@1"  # which needs no held-out row
+        if rows and not held_out and not runs_programs and isinstance(asked, int) and asked > 0:
             message = f"{asked}, but {name} holds no row out; raise data.{name}.validation_rows, or write 0"
             yield Problem(("stages", i, "evals_per_epoch"), message)
 
