@@ -127,9 +127,10 @@ def test_rank_0_reads_the_layers_once_for_all(trained: Trained) -> None:
 
 @installed
 def test_what_needs_the_whole_base_is_refused(trained: Trained) -> None:
-    for answer in trained["full three"][1]:
-        assert answer["error"] == "UserError"
-        assert f"full trains the base, and strategy {ZERO3} shares out a frozen one" in answer["message"]
+    refused = [answer["message"] for answer in trained["full three"][1] if answer["error"] == "UserError"]
+    assert refused, "one that is still joining may only see that the other is gone"
+    for message in refused:
+        assert f"full trains the base, and strategy {ZERO3} shares out a frozen one" in message
 
 
 def test_a_missing_or_another_deepspeed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
