@@ -33,6 +33,7 @@ from codeup.recipe_checks import conflicts
 from codeup.train import pissa, shards
 from codeup.train.base import renamed_in_transformers_6
 from codeup.train.products import MergedLinear
+from codeup.train.shapes import chosen
 
 ADAPTER_FILE = "adapter_model.safetensors"
 SETTINGS: dict[str, Any] = {
@@ -110,14 +111,7 @@ def attach(
             f"{type(model).__name__} has no linear layers that adapters could go on",
             mend="use a decoder such as Llama, Mistral, Qwen2 or Qwen3",
         )
-    wanted = names if targets == "all-linear" else ([targets] if isinstance(targets, str) else list(targets))
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise UserError(
-            f"the model has no linear layer called {', '.join(map(repr, unknown))}",
-            where="lora.targets",
-            mend=f"choose from: all-linear, {', '.join(names)}",
-        )
+    wanted = chosen(names, targets)
     config = LoraConfig(
         r=r,
         lora_alpha=alpha,

@@ -130,10 +130,12 @@ def shape_of(config: Mapping[str, Any], *, where: str = "config.json") -> Shape:
         raise UserError(f"no {missing.args[0]} in it", where=where, mend="fetch the model again") from None
 
 
-def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
-    """The linear layers that get adapters. UserError lists the layers when a target is unknown."""
-    names = [linear.name for linear in shape.linears]
-    wanted = names if targets == "all-linear" else [targets] if isinstance(targets, str) else list(targets)
+def chosen(names: Sequence[str], targets: str | Sequence[str]) -> list[str]:
+    """The names that `targets` ("all-linear", one or several) asks for. UserError lists them when one is unknown.
+
+    chosen(["q_proj", "v_proj"], "all-linear")  ->  ["q_proj", "v_proj"]
+    """
+    wanted = list(names) if targets == "all-linear" else [targets] if isinstance(targets, str) else list(targets)
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise UserError(
@@ -141,4 +143,10 @@ def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
             where="lora.targets",
             mend=f"choose from: all-linear, {', '.join(names)}",
         )
+    return wanted
+
+
+def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
+    """The linear layers that get adapters. UserError lists the layers when a target is unknown."""
+    wanted = chosen([linear.name for linear in shape.linears], targets)
     return tuple(linear for linear in shape.linears if linear.name in wanted)
