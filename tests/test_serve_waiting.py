@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import http.client
 import json
@@ -96,6 +97,46 @@ def test_from_loading_to_ready_every_connection_is_answered(tmp_path: Path) -> N
     assert ask(port, "/v1/models")[1]["object"] == "list"
     server.send_signal(signal.SIGINT)
     assert server.wait(20) == 130
+
+
+def test_who_connects_at_the_very_end_of_loading_is_answered_too() -> None:
+    """Clients ask without a pause over the hand-over; a connection taken by the child and dropped would be reset."""
+    listening = running.bind("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    over, closed, failed = threading.Event(), threading.Event(), []
+
+    def keep_asking() -> None:
+        while not over.is_set():
+            try:
+                assert ask(port)[0] in (503, 200)
+            except OSError as error:
+                failed.append(error)
+
+    def answer() -> None:
+        while not closed.is_set():
+            with contextlib.suppress(TimeoutError), listening.accept()[0] as line:
+                line.recv(1000)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for number in range(4):
+        with waiting_room(listening, loopback=True):
+            if number == 0:
+                until_listening(port)
+                for client in clients:
+                    client.start()
+            time.sleep(1)
+    listening.settimeout(0.2)
+    server = threading.Thread(target=answer)
+    server.start()
+    time.sleep(1.5)  # longer than a child lingers
+    over.set()
+    for client in clients:
+        client.join()
+    closed.set()
+    server.join()
+    listening.close()
+    assert failed == []
 
 
 def test_a_port_that_was_taken_while_the_model_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,10 +71,11 @@ async def _answer(listening: socket.socket, app: Any) -> None:
         while not server.started:
             await asyncio.sleep(0.01)
         pipe = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
         await pipe.read()
-        for listener in server.servers:
-            listener.close()
+        for taken in (taken for listener in server.servers for taken in listener.sockets):
+            loop.remove_reader(taken.fileno())  # closing it would drop who was taken in this very turn of the loop
         with contextlib.suppress(OSError):  # the parent is gone
             os.write(1, b"closed")
         await asyncio.sleep(LINGER_S)  # who has connected already is still answered
