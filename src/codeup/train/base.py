@@ -94,6 +94,7 @@ def load_base(
     loaded = _all_weights(model, attn_implementation="sdpa", **options)
     if quantization == "none":
         loaded.to(device)
+    keep_unpacked(loaded)
     loaded.requires_grad_(whole)
     if activation_checkpointing:
         with renamed_in_transformers_6():
@@ -151,6 +152,17 @@ def renamed_in_transformers_6() -> Iterator[None]:
 def quiet_progress_bars() -> None:
     """Progress leaves through events; transformers would draw its own bars on stderr."""
     logging.disable_progress_bar()
+
+
+def keep_unpacked(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes (0.50) to reorder the 4-bit weights of `model` for processors with AVX-512 BF16.
+
+    It does so at the first pass without gradients, for good. From then on no gradient goes through these layers, and
+    PEFT's DoRA reads the reordered weights as if they were not.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _quantized(name: str, compute: torch.dtype) -> Any:
