@@ -14,8 +14,11 @@ from tokenizers_for_tests import byte_level
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.generation.logits_process import TopPLogitsWarper
 
-from codeup.engines import hf
-from codeup.engines.hf import Completion, Engine, assert_one_bos
+from codeup.engines import _batch, _slots
+from codeup.engines._choose import sample as draw
+from codeup.engines._interface import Completion, Request, Token
+from codeup.engines._worklist import check_prompts, shares
+from codeup.engines.hf import Engine
 from codeup.errors import UserError, WorkFailed
 
 NO_END = 9999  # an id the model cannot produce
@@ -115,7 +118,7 @@ def test_padding_does_not_move_absolute_positions(prompts: list[list[int]], tmp_
 def test_answers_longer_than_the_spare_room_of_the_cache_are_exact(
     engine: Engine, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hf._RoomyLayer, "SPARE", 5)
+    monkeypatch.setattr(_slots.SlotLayer, "SPARE", 5)
     answers = engine.generate(prompts[:3], max_new_tokens=40, end_ids=[])
     assert [list(answer.ids) for answer in answers] == [reference(engine, p, 40, [NO_END]) for p in prompts[:3]]
 
@@ -133,19 +136,12 @@ def scripted(engine: Engine, monkeypatch: pytest.MonkeyPatch, texts: dict[int, l
         first: [token for piece in pieces for token in engine.tokenizer.encode(piece, add_special_tokens=False)]
         for first, pieces in texts.items()
     }
-    said: list[list[int]] = []
 
-    def choose(logits: torch.Tensor, draws: torch.Tensor, rules: Any) -> torch.Tensor:
-        return torch.tensor([script.pop(0) for script in said if script][: logits.shape[0]])
+    def choose(rows: list[_batch.Row], logits: torch.Tensor) -> list[Token]:
+        assert logits.shape[0] == len(rows)
+        return [Token(scripts[row.request.prompt[-1]][len(row.writing.ids)]) for row in rows]
 
-    original = Engine._decode_batch
-
-    def decode(self: Engine, rows: list[Any], *rest: Any) -> None:
-        said[:] = [list(scripts[row.prompt[-1]]) for row in rows]
-        original(self, rows, *rest)
-
-    monkeypatch.setattr(hf, "_choose", choose)
-    monkeypatch.setattr(Engine, "_decode_batch", decode)
+    monkeypatch.setattr(_batch, "_choose", choose)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +185,7 @@ def test_the_end_token_is_in_the_ids_and_not_in_the_text(engine: Engine, monkeyp
 
 
 def test_sampling_depends_on_the_seed_and_not_on_the_batch(engine: Engine, prompts: list[list[int]]) -> None:
-    def sample(seed: int, batch_size: int, **more: Any) -> list[Completion]:
+    def sample(seed: int, batch_size: int) -> list[Completion]:
         return engine.generate(
             prompts,
             max_new_tokens=16,
@@ -198,14 +194,13 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch(engine: Engine, promp
             top_p=0.95,
             seed=seed,
             batch_size=batch_size,
-            **more,
         )
 
     once = sample(7, 4)
     assert len({len(answer.ids) for answer in once}) > 2, "rows must leave the batch at different steps"
     assert sample(7, 4) == once
     assert sample(7, 1) == once
-    assert sample(7, 32, max_batch_tokens=150) == once
+    assert sample(7, 32) == once
     assert sample(8, 4) != once
 
 
@@ -220,15 +215,11 @@ def test_who_resumes_with_the_first_keys_gets_the_same_samples(engine: Engine, p
     assert rest == whole[6:]
 
 
-def rules(temperature: float, top_p: float) -> Any:
-    return hf._Rules(1, frozenset(), (), temperature, top_p)
-
-
 def test_sampled_frequencies_are_the_softmax() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).log_softmax(-1)
     draws = (torch.arange(20_000)[:, None] + 0.5) / 20_000
     for top_p in (1.0, 0.999999):
-        chosen = hf._choose(logits.expand(20_000, 4), draws, rules(0.7, top_p))
+        chosen = draw(logits.expand(20_000, 4), draws, 0.7, top_p)
         found = torch.bincount(chosen, minlength=4) / 20_000
         assert torch.allclose(found, (logits / 0.7).softmax(-1), atol=2e-4)
 
@@ -239,48 +230,73 @@ def test_the_nucleus_is_that_of_transformers(top_p: float) -> None:
     logits = torch.randn(1, 12) * 2
     warped = TopPLogitsWarper(top_p)(torch.zeros(1, 1, dtype=torch.long), logits.clone())
     draws = torch.linspace(0, 1, 4001)[:, None]  # 1.0 itself cannot be drawn, and must not fall off the end either
-    chosen = hf._choose(logits.expand(4001, 12), draws, rules(1.0, top_p))
+    chosen = draw(logits.expand(4001, 12), draws, 1.0, top_p)
     assert set(chosen.tolist()) == set(torch.nonzero(torch.isfinite(warped[0])).flatten().tolist())
 
 
-def test_on_done_is_told_each_result_once_longest_prompts_first(engine: Engine, prompts: list[list[int]]) -> None:
+def test_on_done_is_told_each_result_once(engine: Engine, prompts: list[list[int]]) -> None:
     told: list[tuple[int, Completion]] = []
     end = common_token(engine, prompts)
     answers = engine.generate(
         prompts, max_new_tokens=24, end_ids=[end], batch_size=4, on_done=lambda *what: told.append(what)
     )
     assert sorted(told, key=lambda what: what[0]) == list(enumerate(answers))
-    by_length = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    order = [index for index, _ in told]
-    assert [sorted(order[n : n + 4]) for n in (0, 4, 8)] == [sorted(by_length[n : n + 4]) for n in (0, 4, 8)]
-    steps = [len(answers[index].ids) for index in order[:4]]
-    assert steps == sorted(steps)
 
 
-def test_no_batch_is_larger_than_its_token_bound() -> None:
-    rows = [hf._Row(n, [1] * length, torch.empty(0)) for n, length in enumerate([5, 30, 10, 10, 9, 90])]
-    batches = list(hf._batches(rows, batch_size=3, max_tokens=60, max_new_tokens=10))
-    assert [[len(row.prompt) for row in batch] for batch in batches] == [[90], [30], [10, 10, 9], [5]]
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(rows, tokens of each) of every call of the model from now on."""
+    calls: list[tuple[int, int]] = []
+    forward = _batch._forward
+
+    def look(model: Any, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        calls.append((ids.shape[0], ids.shape[1]))
+        return forward(model, ids, *rest)
+
+    monkeypatch.setattr(_batch, "_forward", look)
+    return calls
+
+
+def test_who_waits_joins_when_a_quarter_of_the_batch_is_free(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of 2, 3, 4 … tokens, longest prompts first: by hand, with eight rows of 16 prompts."""
+    monkeypatch.setattr(_batch, "_choose", lambda rows, logits: [
+        Token(1 if len(row.writing.ids) == row.request.key else 0) for row in rows
+    ])  # fmt: skip
+    calls = seen(monkeypatch)
+    bos = engine.bos_id or 0
+    prompts = [[bos] + [5] * (40 - number) for number in range(16)]
+    engine.generate(prompts, max_new_tokens=99, end_ids=[1], batch_size=8, keys=range(1, 17))
+    # 8 begin. Key k answers 0 k times and then 1, so that it ends at its (k + 1)th token: 1, then 2 has ended.
+    assert calls[:3] == [(8, 41), (8, 1), (7, 1)]
+    assert calls[3] == (2, 33)  # two of eight are free: numbers 8 and 9, with 33 and 32 tokens
+    assert sum(rows for rows, _ in calls) == sum(range(2, 18))  # a row for every token, none for one that ended
+
+
+def test_requests_are_shared_out_longest_first_in_like_sizes() -> None:
+    requests = [Request((0,) * length, 1) for length in (5, 30, 10, 11, 9, 90, 7)]
+    assert [[len(each.prompt) for each in share] for share in shares(requests, 1)] == [[90, 30], [11, 10], [9, 7], [5]]
+    assert [len(share) for share in shares(requests * 100, 1)] == [11] * 60 + [10] * 4  # 64 are enough
+    assert shares([], 8) == []
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_halved(
     engine: Engine, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = engine.generate(prompts, max_new_tokens=8, end_ids=[])
-    original = Engine._decode_batch
+    wanted, memory = engine.generate(prompts, max_new_tokens=8, end_ids=[]), [0]
+    forward = _batch._forward
 
-    def small_memory(self: Engine, rows: list[Any], *rest: Any) -> None:
-        if len(rows) > limit:
-            rows[0].ids.append(1)
+    def small_memory(model: Any, ids: torch.Tensor, mask: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if mask.numel() > memory[0]:
             raise torch.OutOfMemoryError("not enough")
-        original(self, rows, *rest)
+        return forward(model, ids, mask, *rest)
 
-    monkeypatch.setattr(Engine, "_decode_batch", small_memory)
+    monkeypatch.setattr(_batch, "_forward", small_memory)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    limit = 2
-    assert engine.generate(prompts, max_new_tokens=8, end_ids=[]) == wanted
-    limit = 0
-    with pytest.raises(WorkFailed, match="out of memory for one prompt"):
+    longest = max(map(len, prompts))
+    for room in (longest + 8, 3 * longest + 1, 3 * longest + 20):  # at the first step, and amidst the answers
+        memory[:] = [room]
+        assert engine.generate(prompts, max_new_tokens=8, end_ids=[]) == wanted
+    memory[:] = [longest]
+    with pytest.raises(WorkFailed, match=rf"out of memory for one prompt of {longest} tokens: not enough"):
         engine.generate(prompts, max_new_tokens=8, end_ids=[])
 
 
@@ -309,13 +325,13 @@ def test_no_prompts_give_no_answers_and_an_empty_prompt_is_named(engine: Engine)
 @pytest.mark.parametrize("prompt", [[1, 2], [9, 9, 2], [2, 9], [9, 2, 9]])
 def test_a_prompt_without_exactly_one_bos_at_its_start_is_our_bug(prompt: list[int]) -> None:
     with pytest.raises(AssertionError, match="prompt 1 has"):
-        assert_one_bos([[9, 1], prompt], 9)
+        check_prompts([[9, 1], prompt], 1, None, 9)
 
 
 def test_generating_checks_the_bos(engine: Engine) -> None:
     with pytest.raises(AssertionError, match="2 BOS"):
         engine.generate([[engine.bos_id or 0, engine.bos_id or 0]], max_new_tokens=1, end_ids=[])
-    assert_one_bos([[1, 2], [9, 9]], None)
+    check_prompts([[1, 2], [9, 9]], 1, None, None)
 
 
 def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     way         what
     loop        model.generate, one prompt after the other
     batched     model.generate, left-padded batches in the order of the file
-    codeup      engines/hf.py, longest prompts first, a row leaves its batch when it ends
+    codeup      engines/hf.py, longest prompts first, a row leaves when it ends and others take its place
     continuous  engines/_continuous.py, what chat and the server use: a waiting row takes the place of one that ended
 
 Every way is given the same prompts, end tokens and limit, and answers greedily; how many answers are token for token

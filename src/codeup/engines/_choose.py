@@ -24,15 +24,11 @@ def draws(seed: int, key: int, count: int, temperature: float) -> torch.Tensor:
     return torch.rand(count, generator=stream)
 
 
-def choose(logits: torch.Tensor, drawn: torch.Tensor, rules: Any) -> torch.Tensor:
-    """One token per row, all by the same rules: (B, V) logits and (B, 1) uniform draws -> (B,)."""
-    if rules.temperature == 0:
-        return logits.argmax(-1)
-    return sample(logits, drawn, rules.temperature, rules.top_p)
-
-
 def sample(logits: torch.Tensor, drawn: torch.Tensor, temperature: Any, top_p: Any) -> torch.Tensor:
-    """As `choose`; temperature and top_p are numbers or (B, 1), top_p all 1 or all below."""
+    """One token per row: (B, V) logits and (B, 1) uniform draws -> (B,).
+
+    temperature (above 0) and top_p are numbers or (B, 1), top_p all 1 or all below.
+    """
     probabilities = torch.softmax(logits / temperature, -1)
     indices = None
     if top_p.max() < 1 if isinstance(top_p, torch.Tensor) else top_p < 1:

@@ -6,10 +6,8 @@
     3      [a c]                      b ended at its stop string; c's token, a's token
     4      [c]                        a was cancelled: its row is gone before the step
 
-One batch per adapter, all on one base model; a step serves each of them in turn. Admission is first come, first served.
-A request's tokens do not depend on its company beyond float rounding: its row sees only itself, and draws from its own
-random stream. Where a model's cache cannot take new rows (sliding windows, recurrent layers), requests join only an
-empty batch. Not covered: prefix sharing, reading a long prompt in parts (while it is read, the others wait).
+One batch (_batch.py) per adapter, all on one base model; a step serves each of them in turn. Admission is first come,
+first served. Not covered: prefix sharing, reading a long prompt in parts (while it is read, the others wait).
 """
 
 from __future__ import annotations
@@ -21,151 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from transformers import DynamicCache
 
-from codeup.engines._choose import choose_each, draws
-from codeup.engines._interface import Deliver, Piece, QueueFull, Request, Token
-from codeup.engines._slots import SlotCache
-from codeup.engines._writing import Writer, Writing
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """A request on its way. `length` counts the tokens whose keys are cached, `last` is the newest, not cached yet."""
-
-    request: Request
-    writing: Writing
-    draws: torch.Tensor
-    length: int = 0
-    last: int = -1
-    cancelled: bool = False
-
-
-Told = list[tuple[Row, Piece]]
+from codeup.engines._batch import Batch, Row, Told, new_row
+from codeup.engines._interface import Deliver, QueueFull, Request
+from codeup.engines._writing import Writer
 
 
 class Models(Protocol):
     """Where a step finds the model to run: the base, or the base with an adapter switched on."""
 
     def use(self, adapter: str) -> Any: ...
-
-
-class Batch:
-    """The running requests of one adapter and their cache."""
-
-    def __init__(self, config: Any) -> None:
-        self.rows: list[Row] = []
-        self._config = config
-        self.joinable = SlotCache.fits(config)
-        self._cache = self._new_cache()
-
-    def _new_cache(self) -> Any:
-        return SlotCache(self._config) if self.joinable else DynamicCache(config=self._config)
-
-    def join(self, model: Any, rows: Sequence[Row]) -> Told:
-        """Read the prompts of new rows and choose their first tokens."""
-        lengths = [len(row.request.prompt) for row in rows]
-        width = max(lengths)
-        ids = torch.tensor([[0] * (width - len(row.request.prompt)) + list(row.request.prompt) for row in rows])
-        mask = _mask(lengths, width)
-        cache = self._new_cache()
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = _forward(model, ids, mask, positions, cache)
-        if self.rows:
-            self._cache.join(cache)
-        else:
-            self._cache = cache
-        self.rows += rows
-        for row, length in zip(rows, lengths, strict=True):
-            row.length = length
-        return self._told(rows, logits)
-
-    def step(self, model: Any) -> Told:
-        """One token for every row, (n, 1) -> (n, V)."""
-        ids = torch.tensor([[row.last] for row in self.rows])
-        positions = torch.tensor([[row.length] for row in self.rows])
-        for row in self.rows:
-            row.length += 1
-        width = self._cache.get_seq_length() + 1
-        mask = _mask([row.length for row in self.rows], width)
-        return self._told(list(self.rows), _forward(model, ids, mask, positions, self._cache))
-
-    def drop(self, gone: Sequence[Row]) -> None:
-        """Free the rows of requests that ended."""
-        if not gone:
-            return
-        if len(gone) == len(self.rows):
-            self.clear()
-            return
-        places = [place for place, row in enumerate(self.rows) if row in gone]
-        if self.joinable:
-            staying = self._cache.drop(places, [row.length for row in self.rows])
-        else:
-            staying = [place for place in range(len(self.rows)) if place not in places]
-            self._cache.batch_select_indices(torch.tensor(staying))
-        self.rows = [self.rows[place] for place in staying]
-
-    def clear(self) -> list[Row]:
-        """Let go of everything; returns the rows there were."""
-        rows, self.rows, self._cache = self.rows, [], self._new_cache()
-        return rows
-
-    def _told(self, rows: Sequence[Row], logits: torch.Tensor) -> Told:
-        """Choose a token per row, tell what it brings, free the rows that ended."""
-        tokens = _choose(rows, logits.float())
-        told: Told = []
-        for row, token in zip(rows, tokens, strict=True):
-            row.last = token.id
-            if row.request.constraint is not None and token.id not in row.request.end_ids:
-                row.request.constraint.accept(token.id)
-            told.append((row, row.writing.push(token)))
-        self.drop([row for row, piece in told if piece.finish is not None])
-        return told
-
-
-def _mask(lengths: Sequence[int], width: int) -> torch.Tensor:
-    """(n, width), 1 over the last `length` columns of each row."""
-    return (torch.arange(width) >= width - torch.tensor(lengths)[:, None]).long()
-
-
-def _forward(model: Any, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
-    """Logits of the last position, (n, V)."""
-    where = model.device
-    output = model(
-        input_ids=ids.to(where),
-        attention_mask=mask.to(where),
-        position_ids=positions.to(where),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: torch.Tensor = output.logits[:, -1]
-    return logits
-
-
-def _choose(rows: Sequence[Row], logits: torch.Tensor) -> list[Token]:
-    """A token per row with the log-probabilities it was asked to report; (n, V) logits."""
-    allowed = logits
-    for place, row in enumerate(rows):
-        if row.request.constraint is not None:
-            if allowed is logits:
-                allowed = logits.clone()
-            allowed[place, ~row.request.constraint.mask().to(logits.device)] = float("-inf")
-    ids = choose_each(
-        allowed,
-        [float(row.draws[len(row.writing.ids)]) if row.request.temperature > 0 else 0.0 for row in rows],
-        [row.request.temperature for row in rows],
-        [row.request.top_p for row in rows],
-    )
-    tokens = [Token(id) for id in ids]
-    for place, row in enumerate(rows):
-        wanted = row.request.logprobs
-        if wanted is not None:
-            scores = logits[place].log_softmax(-1)
-            best = scores.topk(wanted) if wanted else None
-            top = zip(best.indices.tolist(), best.values.tolist(), strict=True) if best else ()
-            tokens[place] = Token(ids[place], float(scores[ids[place]]), tuple(top))
-    return tokens
 
 
 @dataclass(slots=True)
@@ -197,7 +60,7 @@ class Scheduler:
 
     def submit(self, requests: Sequence[Request]) -> list[Row]:
         """Let requests wait for their turn, all or none. Raises QueueFull."""
-        rows = [self._row(request) for request in requests]
+        rows = [new_row(self._writer, request) for request in requests]
         with self._shared.changed:
             waiting = len(self._shared.waiting)
             if waiting + len(rows) > self.max_queue + max(0, self.max_batch - self._shared.running):
@@ -205,10 +68,6 @@ class Scheduler:
             self._shared.waiting.extend(rows)
             self._shared.changed.notify()
         return rows
-
-    def _row(self, request: Request) -> Row:
-        drawn = draws(request.seed, request.key, request.max_new_tokens, request.temperature)
-        return Row(request, Writing(self._writer, request), drawn)
 
     def cancel(self, ticket: Row) -> None:
         """Free its row at the next step; harmless where it has ended."""

@@ -1,26 +1,26 @@
 """Generation by copies of a model on the machines of an executor, with the answers of one copy.
 
-    prompts -> batches, as engines/hf.py makes them -> one piece each -> a replica's `generate` -> told in their order
+    prompts -> shares, as engines/hf.py makes them -> one piece each -> a replica works it off -> told in their order
 
-A batch is never divided between replicas, and every row draws from a stream of its own, so an answer is made of the
-same numbers wherever its batch is. The model's folder must be seen by every node under the same path: its content is
+A share is never divided between replicas, and every row draws from a stream of its own, so an answer is made of the
+same numbers wherever its share is. The model's folder must be seen by every node under the same path: its content is
 compared by hash before a replica is used. Replicas that compute differently (another GPU, other vector instructions,
 another version) are refused, because a near tie would be decided differently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from codeup import artifacts
 from codeup.engines import hf
-from codeup.engines._interface import Completion
+from codeup.engines._interface import Completion, Request
+from codeup.engines._worklist import answer, check_prompts, check_settings, make_requests, shares
 from codeup.errors import UserError
 from codeup.executors import Crew, Executor
 
@@ -28,12 +28,11 @@ SHARED = "put the run folder and the base model where every node sees them, unde
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A piece: prompts that are decoded together, their keys, and how."""
+class Share:
+    """A piece: requests that are worked off in one running batch of so many rows."""
 
-    prompts: tuple[Sequence[int], ...]
-    keys: tuple[int, ...]
-    settings: Mapping[str, Any]
+    requests: tuple[Request, ...]
+    batch_size: int
 
 
 class Replica:
@@ -48,14 +47,14 @@ class Replica:
         self.engine = hf.Engine(path, device=device)
         self.about = {"description": self.engine.description, "computes": _computes(self.engine.device)}
 
-    def work(self, batch: Batch) -> list[tuple[int, Completion]]:
-        """(place in the batch, completion), in the order of ending."""
-        told: list[tuple[int, Completion]] = []
-        self.engine.generate(
-            batch.prompts, keys=batch.keys, batch_size=len(batch.prompts), **batch.settings,
-            on_done=lambda place, completion: told.append((place, completion)),
-        )  # fmt: skip
-        return told
+    def work(self, share: Share) -> list[tuple[int, Completion]]:
+        """(place in the share, completion), in the order of ending."""
+        first = share.requests[0]
+        prompts = [request.prompt for request in share.requests]
+        check_prompts(prompts, first.max_new_tokens, self.engine.context, self.engine.bos_id)
+        place_of = {id(request): place for place, request in enumerate(share.requests)}
+        done = answer(self.engine.model, self.engine.writer, share.requests, share.batch_size)
+        return [(place_of[id(request)], completion) for request, completion in done]
 
     def close(self) -> None:
         """Its memory goes with its process."""
@@ -92,28 +91,33 @@ class Replicas:
         self,
         prompts: Sequence[Sequence[int]],
         *,
+        max_new_tokens: int,
+        end_ids: Sequence[int],
+        stop_strings: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
         batch_size: int = 32,
+        seed: int = 0,
         keys: Sequence[int] | None = None,
         on_done: Callable[[int, Completion], None] | None = None,
-        **settings: Any,
     ) -> list[Completion]:
-        """As Engine.generate; `on_done` is called in the same order, when a batch and all before it are finished."""
-        numbers = range(len(prompts)) if keys is None else keys
-        rows = [hf._Row(index, prompt, torch.empty(0)) for index, prompt in enumerate(prompts)]
-        batches = [
-            [row.index for row in batch] for batch in hf._batches(rows, batch_size, None, settings["max_new_tokens"])
-        ]
-        pieces = (
-            Batch(tuple(prompts[at] for at in places), tuple(numbers[at] for at in places), settings)
-            for places in batches
-        )
+        """As Engine.generate; `on_done` is called in the same order, when a share and all before it are finished."""
+        check_settings(max_new_tokens, temperature, top_p)
+        requests = make_requests(
+            prompts, max_new_tokens=max_new_tokens, end_ids=end_ids, stop_strings=stop_strings, temperature=temperature,
+            top_p=top_p, seed=seed, keys=keys,
+        )  # fmt: skip
+        number_of = {id(request): number for number, request in enumerate(requests)}
+        work = shares(requests, batch_size)
         found: dict[int, Completion] = {}
-        for places, told in zip(batches, self._crew.in_order(pieces), strict=True):
+        pieces = (Share(tuple(share), batch_size) for share in work)
+        for share, told in zip(work, self._crew.in_order(pieces), strict=True):
             for place, completion in told:
-                found[places[place]] = completion
+                number = number_of[id(share[place])]
+                found[number] = completion
                 if on_done is not None:
-                    on_done(places[place], completion)
-        return [found[index] for index in range(len(prompts))]
+                    on_done(number, completion)
+        return [found[number] for number in range(len(requests))]
 
 
 @contextmanager

@@ -84,6 +84,10 @@ class Writing:
         tokens, self._tokens = tuple(token for _, token in self._tokens), []
         return Piece(shown, tokens, None, len(self.ids))
 
+    def completion(self, last: Piece) -> Completion:
+        """The whole answer, of which `last` is the only piece with text (stream False)."""
+        return Completion(tuple(self.ids), last.text, "stop" if last.finish == "stop" else "length")
+
     def end(self, finish: Finish, error: str = "") -> Piece:
         """The last piece of an answer that is ended from outside; text that was held back stays back."""
         return Piece("", (), finish, len(self.ids), error)

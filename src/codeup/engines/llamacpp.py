@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codeup.engines._interface import Completion, Request
+from codeup.engines._interface import Completion
 from codeup.engines._llama_live import Live
 from codeup.engines._llama_server import LlamaServer
+from codeup.engines._worklist import check_prompts, check_settings, make_requests
 from codeup.engines._writing import Writer
-from codeup.errors import UserError
+from codeup.errors import UserError, WorkFailed
 
 CONTEXT, SLOTS = 4096, 16
 """Tokens per answer (less where the model was trained with less), and answers at once: keys and values of their
@@ -88,20 +89,12 @@ class Engine:
         Raises UserError for prompts that do not fit, WorkFailed where llama.cpp fails.
         What `on_done` was told is final.
         """
-        from codeup.engines.hf import _check, assert_one_bos
-        from codeup.errors import WorkFailed
-
-        stops = tuple(filter(None, stop_strings))
-        requests = [
-            Request(
-                tuple(prompt), max_new_tokens, frozenset(end_ids), stops, temperature, top_p,
-                self.seed if seed is None else seed, number if keys is None else keys[number], adapter=adapter,
-                stream=False,
-            )
-            for number, prompt in enumerate(prompts)
-        ]  # fmt: skip
-        _check(prompts, Request((), max_new_tokens, temperature=temperature, top_p=top_p), self.context)  # type: ignore[arg-type]
-        assert_one_bos(prompts, self.bos_id)
+        check_settings(max_new_tokens, temperature, top_p)
+        check_prompts(prompts, max_new_tokens, self.context, self.bos_id)
+        requests = make_requests(
+            prompts, max_new_tokens=max_new_tokens, end_ids=end_ids, stop_strings=stop_strings, temperature=temperature,
+            top_p=top_p, seed=self.seed if seed is None else seed, keys=keys, adapter=adapter,
+        )  # fmt: skip
         live = self.live(max_batch=batch_size, max_queue=len(requests))
         number_of = {id(ticket): number for number, ticket in enumerate(live.submit(requests))}
         done: dict[int, Completion] = {}
@@ -112,8 +105,7 @@ class Engine:
                         raise WorkFailed(f"an answer could not be made: {piece.error}")
                     if piece.finish is not None:
                         number = number_of[id(ticket)]
-                        finish = "stop" if piece.finish == "stop" else "length"
-                        done[number] = Completion(tuple(ticket.writing.ids), piece.text, finish)  # type: ignore[arg-type]
+                        done[number] = ticket.writing.completion(piece)
                         if on_done is not None:
                             on_done(number, done[number])
         finally:
