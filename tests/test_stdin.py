@@ -295,9 +295,17 @@ class Harmful:
 
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = base64.b64encode(zlib.compress(pickle.dumps(Harmful()))).decode()
-    with pytest.raises(UserError, match=r"it asks for (builtins|__builtin__)\.print"):
+    with pytest.raises(UserError, match=r"it is not one text: .*REDUCE"):
         load(tmp_path, [live(private_test_cases=bad)], livecodebench)
     assert "ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "pickled", [b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f", b"Nr\xff\xff\xff\x7f.", b"h\x00.", b"", b"\x80"]
+)
+def test_a_broken_pickle_is_an_error_of_the_file(tmp_path: Path, pickled: bytes) -> None:
+    with pytest.raises(UserError, match=r"rows.jsonl:1: private_test_cases cannot be read"):
+        load(tmp_path, [live(private_test_cases=base64.b64encode(zlib.compress(pickled)).decode())], livecodebench)
 
 
 @pytest.mark.parametrize(

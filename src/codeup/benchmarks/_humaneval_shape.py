@@ -46,7 +46,9 @@ def read(path: Path, *, name: str, version: Mapping[str, str], more: Sequence[st
 def digest(rows: Sequence[Mapping[str, Any]]) -> str:
     """Identity of the problems themselves: the same for the JSONL and the Parquet file."""
     plain = [[row[column] for column in COLUMNS] for row in rows]
-    return hashlib.sha256(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    ).hexdigest()
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:

@@ -62,7 +62,7 @@ def _named(function: str) -> str:
     return f"codeup.benchmarks._outputs:{function}"
 
 
-class TooLong(Exception):
+class TooLong(UserError):
     """A number with more digits than Python reads (sys.int_info.default_max_str_digits)."""
 
 
@@ -112,8 +112,15 @@ def parsed(value: Any, *, where: str, what: str) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         if "integer string conversion" in str(error):
-            raise TooLong(where) from None
+            raise TooLong(f"{what} holds a number of more digits than Python reads", where=where) from None
         raise UserError(f"{what} is not JSON: {error}", where=where, mend="fetch the file again") from None
+
+
+def listed(value: Any, *, where: str, what: str) -> list[Any]:
+    """A list, or an empty one for nothing. Raises UserError for anything else."""
+    if value and not isinstance(value, list):
+        raise UserError(f"{what} is {type(value).__name__}, not a list", where=where, mend="fetch the file again")
+    return value or []
 
 
 def base_prompt(problem: Problem) -> str:

@@ -18,6 +18,7 @@ from codeup.types import BenchmarkData, Problem
 NAME = "apps"
 STDIN = True
 BASE_STOPS = _stdin.STOPS
+MEND = "it holds inputs and outputs, and fn_name where a function is called"
 
 base_prompt = _stdin.base_prompt
 chat_instruction = _stdin.chat_instruction
@@ -48,13 +49,16 @@ def _task(row: dict[str, Any], number: int) -> str:
 
 
 def _problem(row: dict[str, Any], number: int, where: str) -> Problem | None:
-    tests = _stdin.parsed(row["input_output"] or "{}", where=where, what="input_output")
-    inputs, outputs = tests.get("inputs") or [], tests.get("outputs") or []
+    tests = _stdin.parsed(row["input_output"] or {}, where=where, what="input_output")
+    if not isinstance(tests, dict):
+        raise UserError(f"input_output is {type(tests).__name__}, not an object", where=where, mend=MEND)
+    inputs, outputs = (_stdin.listed(tests.get(key), where=where, what=key) for key in ("inputs", "outputs"))
     if len(inputs) != len(outputs):
         raise UserError(f"input_output has {len(inputs)} inputs and {len(outputs)} outputs", where=where)
     if not inputs:
         return None
-    solutions = _stdin.parsed(row.get("solutions") or "[]", where=where, what="solutions")
+    solutions = _stdin.parsed(row.get("solutions") or [], where=where, what="solutions")
+    solutions = _stdin.listed(solutions, where=where, what="solutions")
     canonical, starter = (str(solutions[0]) if solutions else ""), str(row.get("starter_code") or "")
     if name := tests.get("fn_name"):
         if not str(name).isidentifier():

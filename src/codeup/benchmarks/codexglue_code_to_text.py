@@ -33,7 +33,7 @@ def load(path: Path | None = None) -> BenchmarkData:
 
 def _problem(row: dict[str, Any], number: int, where: str) -> Problem:
     words, language = row.get("docstring_tokens"), row.get("language")
-    if not isinstance(words, list) or language not in LANGUAGES:
+    if not isinstance(words, list) or not isinstance(language, str) or language not in LANGUAGES:
         what = f"its columns are {', '.join(row)}, its language is {language!r}"
         raise UserError(f"has no docstring_tokens, or no language of {', '.join(LANGUAGES)}; {what}", where=where)
     code = row["code"] if isinstance(row.get("code"), str) else " ".join(row.get("code_tokens") or [])

@@ -11,14 +11,13 @@ installed is an error, never a zero (evaluate/libraries.py). Not covered: the fo
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from codeup.benchmarks import _humaneval_shape as shape
-from codeup.benchmarks import _whole
+from codeup.benchmarks import _stdin, _whole
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -48,8 +47,8 @@ def load(path: Path | None = None) -> BenchmarkData:
 
 def _problem(row: dict[str, Any], where: str) -> Problem:
     about = row.get("metadata")
-    about = json.loads(about) if isinstance(about, str) else about
-    if not isinstance(about, dict) or about.get("library") not in LIBRARIES or "problem_id" not in about:
+    about = _stdin.parsed(about, where=where, what="metadata")
+    if not isinstance(about, dict) or str(about.get("library")) not in LIBRARIES or "problem_id" not in about:
         mend = f"it needs a problem_id, and a library of {', '.join(LIBRARIES)}"
         raise UserError(f"metadata is {about!r}", where=where, mend=mend)
     context = row["code_context"]

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
-import pickle
+import pickletools
 import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from codeup.benchmarks import _stdin
 from codeup.errors import UserError
@@ -25,6 +24,10 @@ NAME = "livecodebench"
 STDIN = True
 BASE_STOPS = _stdin.STOPS
 MOST_BYTES = 1 << 30
+TEXTS = ("UNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINUNICODE")
+AROUND_TEXT = ("PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP")
+"""What a pickle of one text is made of (pickletools)."""
+
 
 base_prompt = _stdin.base_prompt
 chat_instruction = _stdin.chat_instruction
@@ -50,8 +53,9 @@ def load(path: Path | None = None) -> BenchmarkData:
 
 
 def _problem(row: dict[str, Any], where: str) -> Problem | None:
-    tests = _stdin.parsed(row["public_test_cases"] or "[]", where=where, what="public_test_cases")
-    tests = [*tests, *_hidden(row.get("private_test_cases") or [], where)]
+    public = _stdin.parsed(row["public_test_cases"] or [], where=where, what="public_test_cases")
+    hidden = _hidden(row.get("private_test_cases") or [], where)
+    tests = [*_tests(public, "public_test_cases", where), *_tests(hidden, "private_test_cases", where)]
     if not tests:
         return None
     kinds = {test["testtype"] for test in tests}
@@ -63,7 +67,8 @@ def _problem(row: dict[str, Any], where: str) -> Problem | None:
         )
     if kinds != {"functional"}:
         raise UserError(f"its tests are of the types {', '.join(sorted(map(str, kinds)))}", where=where)
-    name = _stdin.parsed(row.get("metadata") or "{}", where=where, what="metadata").get("func_name", "")
+    metadata = _stdin.parsed(row.get("metadata") or {}, where=where, what="metadata")
+    name = metadata.get("func_name", "") if isinstance(metadata, dict) else ""
     if not str(name).isidentifier():
         raise UserError(f"func_name of its metadata is {name!r}, not the name of a function", where=where)
     cases = [(_arguments(test["input"], where), _value(test["output"], where)) for test in tests]
@@ -81,24 +86,36 @@ def _value(text: str, where: str) -> Any:
     return _stdin.parsed(text, where=where, what="a test")
 
 
-def _hidden(text: Any, where: str) -> list[dict[str, Any]]:
+def _tests(value: Any, column: str, where: str) -> list[dict[str, Any]]:
+    """Tests as they are. Raises UserError for what is no list of `{"input", "output", "testtype"}`."""
+    for test in _stdin.listed(value, where=where, what=column):
+        if not isinstance(test, dict) or not all(
+            isinstance(test.get(key), str) for key in ("input", "output", "testtype")
+        ):
+            raise UserError(f"a test of {column} has no text in input, output and testtype", where=where)
+    return value or []
+
+
+def _hidden(text: Any, where: str) -> Any:
     """The hidden tests: read already, JSON, or JSON in a pickle in zlib in base64."""
     if not isinstance(text, str):
-        return list(text)
+        return text
     try:
-        found = json.loads(text)
-    except ValueError:
-        try:
-            packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), MOST_BYTES)
-            plain = _OnlyText(io.BytesIO(packed)).load()
-            found = json.loads(plain)
-        except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
-            raise UserError(f"private_test_cases cannot be read: {error}", where=where) from None
-    return list(found)
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        packed = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), MOST_BYTES)
+        return json.loads(_text_of(packed))
+    except (binascii.Error, zlib.error, ValueError, RecursionError) as error:
+        raise UserError(f"private_test_cases cannot be read: {error}", where=where) from None
 
 
-class _OnlyText(pickle.Unpickler):
-    """Plain values only: a pickle that names anything to import is refused."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+def _text_of(pickled: bytes) -> str:
+    """The one text of a pickle, whose steps are looked at, never executed. Raises ValueError for any other pickle."""
+    steps = [(step.name, value) for step, value, _ in pickletools.genops(pickled)]
+    texts = [value for name, value in steps if name in TEXTS]
+    others = [name for name, _ in steps if name not in TEXTS and name not in AROUND_TEXT]
+    if others or len(texts) != 1:
+        raise ValueError(f"it is not one text: {', '.join(dict.fromkeys(others)) or f'{len(texts)} texts'}")
+    return str(texts[0])

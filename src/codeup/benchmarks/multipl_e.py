@@ -8,12 +8,11 @@ prompt it would define everything twice and score nothing. There are no canonica
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from codeup.benchmarks import _whole, mbxp
+from codeup.benchmarks import _stdin, _whole, mbxp
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -45,8 +44,9 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
         raise UserError(
             f"{row['name']} is in {row['language']!r}, which is not covered", where=str(path), mend=f"one of: {known}"
         )
-    stops = row.get("stop_tokens", [])
-    stops = json.loads(stops) if isinstance(stops, str) else list(stops)
+    where = f"{path}: {row['name']}"
+    stops = _stdin.parsed(row.get("stop_tokens", []), where=where, what="stop_tokens")
+    stops = [str(stop) for stop in _stdin.listed(stops, where=where, what="stop_tokens")]
     closing, tests = "", row["tests"]
     if tests.lstrip().startswith("}"):
         before, _, tests = tests.partition("}")
