@@ -210,3 +210,12 @@ def test_a_page_that_cannot_be_written_leaves_no_trace(
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_score_counts_is_printed(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    assert "n=2 problems\n" in case.run().stdout
+    case.lines(case.samples, [GOOD[0], GOOD[0], {**GOOD[0], "solution": "x = 1"}])
+    said = case.run("--partial").stdout
+    assert "humaneval pass@1 0.667" in said and "n=1 problems, 3 samples\n" in said, said
+    assert "partial: 1 of 2 problems have an answer; the score is of those alone" in said, said

@@ -54,6 +54,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "a task twice": ([ROW, ROW], "task T/0 occurs twice"),
     "a line that is no JSON": ([ROW, '{"task_id": '], ":2: is not JSON"),
     "a line that is no object": (["[1]"], ":1: is not a JSON object"),
+    "a line nested too deep": (["[" * 100_000], ":1: is not JSON: maximum recursion depth"),
     "tests without check": ([{**ROW, "test": "assert True"}], "define no check"),
 }
 

@@ -229,6 +229,8 @@ WRONG: dict[str, tuple[str, str]] = {
     "missing tasks": ('{"task_id": "T/0", "solution": "x"}\n', "3 of 4 tasks have no sample: T/1, T/2, T/3"),
     "no answer in a line": ('{"task_id": "T/0"}\n' * 4, "3 of 4|neither"),
     "an empty file": ("", "holds no samples"),
+    "one list of rows": ('[{"task_id": "T/0", "solution": "x"}]', ":1: is not a JSON object"),
+    "a line nested too deep": ("[" * 100_000 + "\n{}", ":1: maximum recursion depth"),
 }
 
 

@@ -69,7 +69,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"is not JSON: {error}", where=f"{path}:{number}", mend="fetch the file again") from None
         if not isinstance(row, dict):
             raise UserError("is not a JSON object", where=f"{path}:{number}")

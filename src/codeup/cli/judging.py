@@ -89,6 +89,9 @@ def told(summary: Mapping[str, Any], folder: Path) -> str:
     if subset := summary["subset"]:
         left_out = f"{summary['samples_not_asked']} samples of the others left out"
         lines.append(f"subset: {subset['asked']} of {subset['of']} problems were asked for; {left_out}")
+    asked = subset["asked"] if subset else summary["problems_in_benchmark"]
+    if (answered := summary["scores"][0]["n"]) < asked:
+        lines.append(f"partial: {answered} of {asked} problems have an answer; the score is of those alone")
     lines += _calibrated(summary)
     data = f"data: {summary['data_version']} sha256 {summary['data_sha256'][:16]}"
     if "outcomes" in summary:
@@ -102,6 +105,8 @@ def told(summary: Mapping[str, Any], folder: Path) -> str:
 
 def _score(score: Mapping[str, Any]) -> str:
     of = f" in {score['clusters']} clusters" if "clusters" in score else ""
+    if (samples := score.get("samples", score["n"])) != score["n"]:
+        of += f", {samples} samples"
     name = f"{score['benchmark']} {score['metric']}"
     return f"{name} {score['value']:.3f}  95 % [{score['low']:.3f}, {score['high']:.3f}]  n={score['n']} problems{of}"
 

@@ -53,7 +53,7 @@ def numbered_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})", where=str(path), mend="name a JSONL file") from None
     except UnicodeDecodeError as error:
-        mend = "give JSON lines as plain text; unpack a compressed file first"
+        mend = "give JSON lines as UTF-8 text; unpack a compressed file first"
         raise UserError(
             f"is not UTF-8 text ({error.reason} at byte {error.start})", where=str(path), mend=mend
         ) from None
@@ -63,9 +63,7 @@ def numbered_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("not a JSON object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             last = number == len(lines)
             mend = (
                 "generate again: finished lines are kept, the cut one is made again"
@@ -75,6 +73,9 @@ def numbered_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
             raise UserError(
                 f"{'the file ends in the middle: ' if last else ''}{error}", where=f"{path}:{number}", mend=mend
             ) from None
+        if not isinstance(row, dict):
+            mend = "write one object a line, as JSON Lines; no list around them"
+            raise UserError("is not a JSON object", where=f"{path}:{number}", mend=mend)
         rows.append((number, row))
     return rows
 
