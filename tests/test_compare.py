@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from codeup import power, stats
+from codeup.cli.comparing import lines
 from codeup.errors import UserError
 from codeup.evaluate.compare import compare, read_side
 
@@ -72,10 +73,29 @@ def test_several_samples_are_compared_by_pass_rates(tmp_path: Path) -> None:
     good = [[True, True, i % 3 == 0, False] for i in range(60)]
     poor = [[True, False, i % 3 == 0, False] for i in range(60)]
     found = compare(side(tmp_path / "a", good), side(tmp_path / "b", poor))
-    assert found["difference"] == pytest.approx(0.25) and found["p_value"] is None
+    assert found["difference"] == pytest.approx(0.25) and found["p_value"] == 2 * 0.5**60
     assert (found["higher_a"], found["higher_b"], found["equal"]) == (60, 0, 0)
+    assert (found["low"], found["high"]) == pytest.approx(
+        stats.wilson(15, 60)
+    )  # each differs by 0.25: nothing to resample
     assert found["better"] == "a" and found["score_a"]["samples_per_problem"] == [4, 4]
-    assert found["score_a"]["interval"] == "bootstrap-95" and found["test"] == "bootstrap over problems"
+    assert found["score_a"]["interval"] == "bootstrap-95" and found["test"] == "exact sign over problems"
+    mixed = [[True, i % 4 < 1, i % 3 == 0, i % 2 == 0] for i in range(60)]
+    found = compare(side(tmp_path / "c", mixed), side(tmp_path / "d", poor))
+    assert (found["interval"], found["test"], found["p_value"]) == ("bootstrap-95", "bootstrap over problems", None)
+
+
+def test_a_few_problems_of_several_samples_are_no_proof(tmp_path: Path) -> None:
+    """Four problems to nothing: a percentile bootstrap leaves 0 out, where the exact test says p = 0.125."""
+    good = [[True] * 2 if i < 64 else [False] * 2 for i in range(164)]
+    poor = [[True] * 2 if i < 60 else [False] * 2 for i in range(164)]
+    found = compare(side(tmp_path / "a", good), side(tmp_path / "b", poor))
+    assert (found["better"], found["p_value"], found["interval"]) == (None, 0.125, "tango-95")
+    same = compare(tmp_path / "a", tmp_path / "a")
+    assert (same["difference"], same["p_value"]) == (0.0, 1.0)
+    end = 1.959964**2 / (164 + 1.959964**2)  # as for one sample: what never differed is no proof of sameness
+    assert (same["low"], same["high"]) == pytest.approx((-end, end), abs=1e-6)
+    assert "sign test p = 0.125" in "\n".join(lines(found))
 
 
 def test_unequal_numbers_of_samples_are_compared_with_a_warning(tmp_path: Path) -> None:
@@ -192,8 +212,9 @@ def test_gaps_of_one_problem_are_one_piece_of_evidence(tmp_path: Path) -> None:
     clustered = {"scores": [{"metric": "pass@1", "clusters": 30}]}
     found = compare(gaps("a", 0, clustered), gaps("b", 2, clustered))
     assert (found["higher_a"], found["higher_b"], found["equal"]) == (2, 0, 28)
-    assert (found["n"], found["better"], found["p_value"]) == (300, None, None)
-    assert found["difference"] == pytest.approx(20 / 300) and found["low"] == 0.0
+    assert (found["n"], found["better"], found["p_value"]) == (300, None, 0.5)
+    assert found["difference"] == pytest.approx(20 / 300)
+    assert (found["low"], found["high"]) == stats.tango(30, 2, 0)
     assert found["standard_error"] == pytest.approx((2 * 28 / 30 / 29) ** 0.5 / 30**0.5)
     assert found["score_b"]["interval"] == "wilson-95 of clusters" and "30 problems" in found["test"]
     alone = compare(gaps("c", 0, {}), gaps("d", 2, {}))

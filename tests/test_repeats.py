@@ -200,6 +200,16 @@ def test_equal_models_have_p_1_and_nothing_to_find() -> None:
     assert (same.p_value, same.difference, same.detectable) == (1.0, 0.0, None)
 
 
+def test_equal_models_are_not_certainly_equal_and_few_differences_give_no_narrow_interval() -> None:
+    same = [[0.0, 1.0] * 50] * 3
+    found = repeats.compare_repeated(same, same)
+    assert (found.low, found.high) == stats.tango(100, 0, 0) and found.high > 0.03
+    one = [[0.0, 1.0] * 49 + [1.0, 1.0]] * 3
+    few = repeats.compare_repeated(one, same)  # one problem of a hundred, in each of three seeds
+    low, high = stats.tango(100, 1, 0)
+    assert few.low <= low < 0 < high <= few.high and few.p_value == 1.0
+
+
 def test_grids_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="equal problems and seeds"):
         repeats.compare_repeated([[1.0, 0.0]] * 2, [[1.0, 0.0]] * 3)

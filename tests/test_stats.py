@@ -15,6 +15,7 @@ from codeup import power
 from codeup.power import connor, detectable_paired, detectable_rates, detectable_unpaired, mcnemar_power
 from codeup.stats import (
     bootstrap_mean,
+    compare_clusters,
     compare_paired,
     compare_rates,
     mcnemar_exact,
@@ -23,6 +24,7 @@ from codeup.stats import (
     pass_at_k,
     pass_at_k_over_problems,
     tango,
+    tango_of_rates,
     wilson,
 )
 
@@ -137,6 +139,13 @@ def test_a_mean_of_nearly_only_zeros_keeps_the_wide_interval() -> None:
     assert mean_over_problems([0.5] * 9 + [1.0] * 91).interval == "wilson-95"
 
 
+def test_rates_that_are_all_the_same_do_not_make_a_score_certain() -> None:
+    score = mean_over_problems([0.75] * 164)
+    assert (score.interval, score.low, score.high) == ("wilson-95", *wilson(123, 164))
+    clusters = mean_over_clusters([[1.0, 0.0]] * 40)
+    assert (clusters.interval, clusters.low, clusters.high) == ("wilson-95 of clusters", *wilson(20, 40))
+
+
 def test_the_bootstrap_is_seeded_and_agrees_with_scipy() -> None:
     rates = list(np.random.default_rng(5).beta(0.5, 0.7, size=120))
     assert bootstrap_mean(rates, seed=1) == bootstrap_mean(rates, seed=1) != bootstrap_mean(rates, seed=2)
@@ -197,6 +206,15 @@ def test_rates_of_one_sample_compare_as_the_paired_table_does() -> None:
     assert rates.difference == pytest.approx(pair.difference)
     assert (rates.low, rates.high) == pytest.approx((pair.low, pair.high), abs=0.011)  # a step of 1/100
     assert rates.standard_error == pytest.approx(math.sqrt((0.4 - 0.04) / 99))
+
+
+def test_few_differing_rates_have_an_interval_as_wide_as_wins_and_losses_of_their_size() -> None:
+    few = compare_rates([0.5] * 8 + [0.0] * 92, [0.0] * 7 + [1.0] + [0.0] * 92)
+    assert (few.interval, few.low, few.high) == ("tango-95", *tango(100, 3.5, 0.5))
+    assert few.low < 0 < few.difference  # seven to one, by halves
+    assert tango_of_rates([0.25] * 100) == pytest.approx(wilson(25, 100), abs=1e-9)
+    halves = compare_clusters([[0.5, 0.5]] * 3 + [[0.0, 0.0, 0.0]] * 37)
+    assert (halves.interval, halves.low, halves.high) == ("tango-95 of clusters", *tango(40, 40 * 3 / 117, 0))
 
 
 def test_paired_rates_ask_for_the_same_problems() -> None:

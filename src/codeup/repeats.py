@@ -158,7 +158,8 @@ def compare_repeated(a: Grid, b: Grid, *, seed: int = 0) -> Difference:
 
     One row of single answers each: exact McNemar, as `stats.compare_paired`. Otherwise Student's t on the differences
     paired by problem and seed, with the error and degrees of freedom of `spread`; where the models differ on fewer than
-    FEWEST_DISCORDANT problems, p is at least that of the exact sign test over problems.
+    FEWEST_DISCORDANT problems, p is at least that of the exact sign test over problems, and where the differences
+    `stats.hardly_vary` the interval is at least as wide as Tango's.
     """
     rows = max(len(a), len(b))
     if {len(a), len(b)} - {1, rows} or len(a[0]) != len(b[0]):
@@ -174,9 +175,10 @@ def compare_repeated(a: Grid, b: Grid, *, seed: int = 0) -> Difference:
         return Difference(*ends, "exact McNemar", n, 1, higher_a, higher_b)
     part = spread(grid)
     exact = stats.mcnemar_exact(higher_a, higher_b)
+    shares = [m / rows for m in means]
     if part.error == 0:
-        p = 1.0 if part.mean == 0 else exact
-        return Difference(part.mean, part.mean, part.mean, p, None, "exact sign", n, rows, higher_a, higher_b)
+        p, (low, high) = 1.0 if part.mean == 0 else exact, stats.tango_of_rates(shares)
+        return Difference(part.mean, low, high, p, None, "exact sign", n, rows, higher_a, higher_b)
     p = 2 * student_t_tail(abs(part.mean) / part.error, part.df)
     test = f"paired t, {part.df:.1f} degrees of freedom"
     if higher_a + higher_b < FEWEST_DISCORDANT and exact > p:
@@ -184,6 +186,9 @@ def compare_repeated(a: Grid, b: Grid, *, seed: int = 0) -> Difference:
     reach = student_t(0.975, part.df)
     found = (reach + student_t(0.8, part.df)) * part.error
     low, high = max(-1.0, part.mean - reach * part.error), min(1.0, part.mean + reach * part.error)
+    if stats.hardly_vary(shares):
+        wider = stats.tango_of_rates(shares)
+        low, high = min(low, wider[0]), max(high, wider[1])
     return Difference(
         part.mean, low, high, min(1.0, p), found if found <= 1 else None, test, n, rows, higher_a, higher_b
     )

@@ -9,13 +9,15 @@ differences between training seeds (repeats.py), and what difference so many pro
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Z95 = 1.959963984540054
 """Two-sided 95 % point of the normal distribution."""
 FEWEST_MIXED = 10
-"""Problems needed above 0, and below 1, before the bootstrap of their mean is trusted; with fewer it is too narrow."""
+"""Problems that must differ from the commonest value before the bootstrap of their mean is trusted; with fewer it is
+too narrow, and without any it has no width."""
 DRAWS = 10_000
 """Bootstrap resamples: the ends of a 95 % interval then move by about 1 % of its width from seed to seed."""
 
@@ -72,20 +74,27 @@ def mean_over_problems(values: Sequence[float], *, seed: int = 0) -> Mean:
 
     - "wilson-95" where every value is 0 or 1, as with one sample per problem;
     - "bootstrap-95" for pass rates in between: problems are drawn with replacement, each with all its samples;
-    - "wilson-95" again where fewer than FEWEST_MIXED values differ from 0, or from 1. It is then too wide rather than
-      too narrow, since a rate in [0, 1] never varies more than a coin of the same mean.
+    - "wilson-95" again where fewer than FEWEST_MIXED values differ from the commonest one, such as 0 or 1. It is then
+      too wide rather than too narrow, since a rate in [0, 1] never varies more than a coin of the same mean.
     """
     n = len(values)
     if n == 0 or not all(0.0 <= value <= 1.0 for value in values):
         raise ValueError(f"a mean over problems needs one value in [0, 1] for each, got {n} values")
     mean = math.fsum(values) / n
-    coins = all(value in (0.0, 1.0) for value in values)
-    mixed = min(sum(value > 0 for value in values), sum(value < 1 for value in values))
-    if coins or mixed < FEWEST_MIXED:
+    if all(value in (0.0, 1.0) for value in values) or hardly_vary(values):
         low, high = wilson(mean * n, n)
         return Mean(mean, _standard_error(values), low, high, n, "wilson-95")
     low, high = bootstrap_mean(values, seed=seed)
     return Mean(mean, _standard_error(values), low, high, n, "bootstrap-95")
+
+
+def hardly_vary(values: Sequence[float]) -> bool:
+    """Whether fewer than FEWEST_MIXED values differ from the commonest one: they do not show how much they vary.
+
+    >>> hardly_vary([0.0] * 100 + [0.5] * 9), hardly_vary([0.0] * 100 + [0.5] * 10), hardly_vary([0.75] * 100)
+    (True, False, True)
+    """
+    return len(values) - max(Counter(round(value, 12) for value in values).values()) < FEWEST_MIXED
 
 
 def mean_over_clusters(clusters: Sequence[Sequence[float]], *, seed: int = 0, draws: int = DRAWS) -> Mean:
@@ -93,8 +102,8 @@ def mean_over_clusters(clusters: Sequence[Sequence[float]], *, seed: int = 0, dr
 
     The value is the mean over all values, so a larger cluster weighs more: a ratio of two sums over clusters. The
     standard error is the ratio's by linearisation (Cochran 1977, section 2.11); the interval draws whole clusters with
-    replacement, "cluster-bootstrap-95". Where fewer than FEWEST_MIXED clusters have a value above 0, or one below 1, it
-    is Wilson's with the number of clusters in place of the number of values, as if each had said one thing only.
+    replacement, "cluster-bootstrap-95". Where the clusters' rates hardly vary it is Wilson's, with the number of
+    clusters in place of the number of values, as if each had said one thing only.
 
     >>> mean_over_clusters([[1.0, 1.0], [0.0], [1.0, 0.0, 0.0]]).value
     0.5
@@ -106,8 +115,7 @@ def mean_over_clusters(clusters: Sequence[Sequence[float]], *, seed: int = 0, dr
     mean = math.fsum(sums) / n
     rest = math.fsum((total - mean * size) ** 2 for total, size in zip(sums, sizes, strict=True))
     error = math.sqrt(rest * k / (k - 1)) / n if k > 1 else None
-    mixed = min(sum(total > 0 for total in sums), sum(total < size for total, size in zip(sums, sizes, strict=True)))
-    if mixed < FEWEST_MIXED:
+    if hardly_vary([total / size for total, size in zip(sums, sizes, strict=True)]):
         low, high = wilson(mean * k, k)
         return Mean(mean, error, low, high, n, "wilson-95 of clusters")
     low, high = _bootstrap_ratio(sums, sizes, seed=seed, draws=draws)
@@ -231,10 +239,11 @@ def compare_paired(a: Sequence[bool], b: Sequence[bool], *, seed: int = 0, draws
     )
 
 
-def tango(n: int, only_a: int, only_b: int, z: float = Z95) -> tuple[float, float]:
+def tango(n: int, only_a: float, only_b: float, z: float = Z95) -> tuple[float, float]:
     """Score interval of a paired difference (only_a - only_b) / n (Tango 1998, Statistics in Medicine 17, 891-908).
 
     Its ends are the differences that the score test, with the other proportion at its likeliest, just does not reject.
+    Counts may be fractional, as in `tango_of_rates`.
 
     >>> low, high = tango(12, 0, 0)  # z^2 / (n + z^2)
     >>> round(low, 4), round(high, 4)
@@ -249,6 +258,20 @@ def tango(n: int, only_a: int, only_b: int, z: float = Z95) -> tuple[float, floa
 
     middle = (only_a - only_b) / n
     return _where(lambda d: score(d) > z, -1.0, middle), _where(lambda d: score(d) >= -z, middle, 1.0)
+
+
+def tango_of_rates(differences: Sequence[float], n: int | None = None) -> tuple[float, float]:
+    """Tango's interval of a mean of differences in [-1, 1], each counted by its size, over `n` of them.
+
+    Too wide rather than too narrow: a difference never varies more than a win, a tie or a loss of the same mean size.
+    `n` is the number of independent parts where that is fewer, such as the clusters of the differences.
+
+    >>> tango_of_rates([0.5, 0.5, 0.0, -1.0]) == tango(4, 1, 1)
+    True
+    """
+    share = (n or len(differences)) / len(differences)
+    gained, lost = math.fsum(max(d, 0.0) for d in differences), math.fsum(max(-d, 0.0) for d in differences)
+    return tango(n or len(differences), gained * share, lost * share)
 
 
 def _where(holds: Callable[[float], bool], low: float, high: float) -> float:
@@ -276,7 +299,8 @@ def _bootstrap_difference(n: int, plus: int, minus: int, *, seed: int, draws: in
 @dataclass(frozen=True, slots=True)
 class PairedRates:
     """Two models on the same problems by their pass rates: on how many each is ahead, the difference a - b with its
-    standard error and interval, and `spread`, the standard deviation of the per-problem differences."""
+    standard error and interval and how that was made, and `spread`, the standard deviation of the per-problem
+    differences."""
 
     higher_a: int
     higher_b: int
@@ -285,6 +309,7 @@ class PairedRates:
     standard_error: float | None
     low: float
     high: float
+    interval: str
     spread: float | None
 
 
@@ -292,7 +317,8 @@ def compare_rates(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draw
     """Compare two models by per-problem pass rates, several samples each: bootstrap of the mean paired difference.
 
     `a[i]` and `b[i]` are the shares of samples that pass on the same problem i. The problem is the cluster: both
-    models' samples of it are drawn together. McNemar's test does not apply; an interval without 0 takes its place.
+    models' samples of it are drawn together. McNemar's test does not apply; an interval without 0 takes its place. It
+    is a percentile bootstrap, "bootstrap-95", and where the differences `hardly_vary`, Tango's, "tango-95".
 
     >>> compare_rates([1.0, 0.5, 0.0], [0.5, 0.5, 0.5]).difference
     0.0
@@ -300,7 +326,8 @@ def compare_rates(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draw
     if len(a) != len(b) or not a:
         raise ValueError(f"a paired comparison needs the same problems on both sides, got {len(a)} and {len(b)}")
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    low, high = bootstrap_mean(differences, seed=seed, draws=draws)
+    few = hardly_vary(differences)
+    low, high = tango_of_rates(differences) if few else bootstrap_mean(differences, seed=seed, draws=draws)
     higher_a, higher_b = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     return PairedRates(
         higher_a=higher_a,
@@ -310,6 +337,7 @@ def compare_rates(a: Sequence[float], b: Sequence[float], *, seed: int = 0, draw
         standard_error=_standard_error(differences),
         low=low,
         high=high,
+        interval="tango-95" if few else "bootstrap-95",
         spread=_spread(differences),
     )
 
@@ -318,7 +346,8 @@ def compare_clusters(differences: Sequence[Sequence[float]], *, seed: int = 0, d
     """Compare two models on values that come in clusters, such as the gaps of one solution: whole clusters are drawn.
 
     `differences` holds a - b of every value, by cluster. The difference is the mean over values, as in
-    `mean_over_clusters`, its standard error and interval are over clusters, and so is on how many each is ahead.
+    `mean_over_clusters`, its standard error and interval are over clusters, and so is on how many each is ahead; where
+    clusters `hardly_vary` the interval is Tango's with their number.
 
     >>> found = compare_clusters([[1.0, 1.0], [0.0], [-1.0, 0.0, 0.0]])
     >>> found.higher_a, found.higher_b, found.equal, round(found.difference, 4)
@@ -331,7 +360,12 @@ def compare_clusters(differences: Sequence[Sequence[float]], *, seed: int = 0, d
     mean = math.fsum(sums) / n
     rest = math.fsum((total - mean * size) ** 2 for total, size in zip(sums, sizes, strict=True))
     error = math.sqrt(rest * k / (k - 1)) / n if k > 1 else None
-    low, high = _bootstrap_ratio(sums, sizes, seed=seed, draws=draws)
+    few = hardly_vary([total / size for total, size in zip(sums, sizes, strict=True)])
+    if few:
+        low, high = tango_of_rates([value for each in differences for value in each], k)
+    else:
+        low, high = _bootstrap_ratio(sums, sizes, seed=seed, draws=draws)
+    interval = "tango-95 of clusters" if few else "cluster-bootstrap-95"
     ahead, behind = sum(total > 0 for total in sums), sum(total < 0 for total in sums)
     spread = None if error is None else error * math.sqrt(k)
-    return PairedRates(ahead, behind, k - ahead - behind, mean, error, low, high, spread)
+    return PairedRates(ahead, behind, k - ahead - behind, mean, error, low, high, interval, spread)

@@ -60,11 +60,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         score = found[f"score_{name}"]
         yield f"{name.upper()}: {score.get('model') or found[name]}  {_score_text(score)}"
     yield f"{found['n']} problems on both sides" + (f", {found['suite']} suite" if found["suite"] else "")
-    if found["p_value"] is not None:
+    if "both" in found:
         table = f"both pass {found['both']}, only A {found['only_a']}, only B {found['only_b']}"
         yield f"{table}, neither {found['neither']}; McNemar p = {found['p_value']:.3g}"
     else:
-        yield f"A passes more often on {found['higher_a']}, B on {found['higher_b']}, equal on {found['equal']}"
+        sign = "" if found["p_value"] is None else f"; sign test p = {found['p_value']:.3g}"
+        yield f"A passes more often on {found['higher_a']}, B on {found['higher_b']}, equal on {found['equal']}{sign}"
     interval = f"95 % [{found['low']:+.3f}, {found['high']:+.3f}]"
     yield f"A - B = {found['difference']:+.3f}  {interval}  n={found['n']} problems"
     sizes = {key: "none" if (d := found["detectable"][key]) is None else f"{d:.3f}" for key in ("paired", "unpaired")}

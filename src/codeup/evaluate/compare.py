@@ -4,6 +4,7 @@
     B/verdicts.jsonl   PASSED PASSED FAILED ...     several: pass rates per problem, bootstrap over problems
 
     gaps of solutions                              the gaps of one problem together: bootstrap over problems
+    fewer than ten problems differ                 a bootstrap has next to no width then: Tango's interval, sign test
 
 scores.json beside the verdicts says what was judged; where the two sides differ in benchmark, data, rules or limits, or
 nothing says what they were, the answer carries a warning. Does not cover: pass@k for k above 1, and the luck of
@@ -187,21 +188,33 @@ def _paired(a: Side, b: Side, tasks: Sequence[str], seed: int) -> dict[str, Any]
     n, rates_a, rates_b = len(tasks), a.rates, b.rates
     lower = min(sum(rates[task] for task in tasks) / n for rates in (rates_a, rates_b))
     detectable: dict[str, Any] = {"alpha": ALPHA, "power": POWER, "unpaired": power.detectable_unpaired(n, lower)}
+    differences = {task: rates_a[task] - rates_b[task] for task in tasks}
     if a.clustered or b.clustered:
-        together = _together({task: rates_a[task] - rates_b[task] for task in tasks}, tasks)
-        gaps = stats.compare_clusters(together, seed=seed)
-        detectable["paired"] = power.detectable_rates(len(together), gaps.spread) if gaps.spread else None
+        together = _together(differences, tasks)
+        gaps, over = stats.compare_clusters(together, seed=seed), f"{len(together)} problems with their gaps"
         detectable["unpaired"] = power.detectable_unpaired(len(together), lower)
-        test = f"bootstrap over {len(together)} problems with their gaps"
-        return {**asdict(gaps), "p_value": None, "test": test, "detectable": detectable}
+        return _tested(gaps, list(differences.values()), len(together), over, detectable)
     if a.samples == b.samples == (1, 1):
         pair = stats.compare_paired([a.passes[t][0] for t in tasks], [b.passes[t][0] for t in tasks], seed=seed)
         discordance = (pair.only_a + pair.only_b) / n
         detectable |= {"paired": power.detectable_paired(n, discordance), "discordance": discordance}
         return {**asdict(pair), "test": "exact McNemar", "detectable": detectable}
     rates = stats.compare_rates([rates_a[t] for t in tasks], [rates_b[t] for t in tasks], seed=seed)
-    detectable["paired"] = power.detectable_rates(n, rates.spread) if rates.spread else None
-    return {**asdict(rates), "p_value": None, "test": "bootstrap over problems", "detectable": detectable}
+    return _tested(rates, list(differences.values()), n, "problems", detectable)
+
+
+def _tested(
+    rates: stats.PairedRates, differences: Sequence[float], independent: int, over: str, detectable: dict[str, Any]
+) -> dict[str, Any]:
+    """Rates with their test. Where a bootstrap would be too narrow it is the exact sign test, and what could have been
+    found is that of wins and losses of the same mean size."""
+    if rates.interval.startswith("tango"):
+        paired = power.detectable_paired(independent, sum(map(abs, differences)) / len(differences))
+        tested = {"p_value": stats.mcnemar_exact(rates.higher_a, rates.higher_b), "test": f"exact sign over {over}"}
+    else:
+        paired = power.detectable_rates(independent, rates.spread) if rates.spread else None
+        tested = {"p_value": None, "test": f"bootstrap over {over}"}
+    return {**asdict(rates), **tested, "detectable": {**detectable, "paired": paired}}
 
 
 def _together(values: Mapping[str, float], tasks: Sequence[str]) -> list[list[float]]:
