@@ -308,6 +308,32 @@ def test_a_server_with_a_token_wants_it_for_everything_and_takes_it_as_a_cookie(
         assert run(client, "print(2)")["out"] == "2\n"
 
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_without_the_token_gets_a_form_and_a_program_json(folder: Path, programs: Programs) -> None:
+    routes = pages.Page(programs, TOKEN).routes()
+    with served(folder, token=TOKEN, more_routes=routes) as running, running.client() as client:
+        for path, tried in (("/", False), ("/login", False), ("/login?token=wrong", True), ("/login?token=", True)):
+            reply = client.get(path, headers=BROWSER)
+            assert (reply.status_code, reply.headers["content-type"]) == (401, "text/html; charset=utf-8")
+            assert ("not the token" in reply.text) is tried, path
+            assert TOKEN not in reply.text and "<script" not in reply.text
+            policy = reply.headers["content-security-policy"]
+            style = re.search("<style>(.*)</style>", reply.text)
+            assert style is not None
+            allowed = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+            assert f"style-src 'sha256-{allowed}'" in policy and "script-src" not in policy
+            assert policy.startswith("default-src 'none'") and "form-action 'self'" in policy
+            assert client.get(path).json()["error"]["code"] == "invalid_api_key", path
+        for path in ("/v1/models", "/page/main.js", "/metrics"):
+            assert client.get(path, headers=BROWSER).json()["error"]["code"] == "invalid_api_key", path
+        assert client.post("/", headers=BROWSER, json={}).json()["error"]["code"] == "invalid_api_key"
+        evil = client.get("/", headers={**BROWSER, "host": "evil.example"})
+        assert evil.status_code == 403 and evil.json()["error"]["code"] == "host"
+        assert client.get("/login", params={"token": TOKEN}, headers=BROWSER).status_code == 303
+
+
 def test_without_a_strong_sandbox_programs_are_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     def weak(*arguments: Any, **settings: Any) -> Any:
         raise UserError("programs of other languages than Python need a strong sandbox; here is: limits")

@@ -428,3 +428,19 @@ def test_every_control_has_a_name_and_narrow_and_dark_work(browser: Any, address
     assert page.get_attribute("#menu", "aria-expanded") == "true"
     page.keyboard.press("Escape")
     visit.context.close()
+
+
+def test_a_browser_logs_in_by_the_form(browser: Any, tmp_path: Path) -> None:
+    token, page_of = "a-long-secret-for-tests", pages.Page(Programs(), "a-long-secret-for-tests")
+    with served(tiny_model(tmp_path / "model"), token=token, more_routes=page_of.routes()) as running:
+        visit = Visit(browser, running.base)
+        page = visit.page
+        page.goto(running.base)
+        for given in ("wrong", token):
+            page.fill("[name=token]", given)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("[role=alert]" if given == "wrong" else "body[data-ready=yes]")
+        assert page.url == f"{running.base}/", "the token is not left in the address"
+        assert [one for one in visit.complaints if "401" not in one] == [] and visit.elsewhere == []
+        visit.context.close()
+    page_of.programs.close()

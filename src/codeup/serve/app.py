@@ -26,6 +26,7 @@ from starlette.routing import BaseRoute, Route
 
 from codeup.engines._interface import Request
 from codeup.errors import UserError
+from codeup.serve import login
 from codeup.serve.answering import Answering, fresh_seed
 from codeup.serve.desk import Desk, Loaded
 from codeup.serve.guard import Guard
@@ -198,7 +199,8 @@ def build(desk: Desk, limits: Limits, *, loopback: bool, token: str | None, allo
 
     handlers: Any = {Refusal: refused, HTTPException: refused}
     app = Starlette(routes=[*routes, *more_routes], lifespan=lifespan, exception_handlers=handlers)
-    return Guard(app, loopback=loopback, token=token, allow=allow)
+    has_page = any(isinstance(route, Route) and route.path == "/login" for route in more_routes)
+    return Guard(app, loopback=loopback, token=token, allow=allow, ask=login.ask if has_page else None)
 
 
 async def read_body(request: HttpRequest, most: int = MAX_BODY_BYTES) -> bytes:

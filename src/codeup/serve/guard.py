@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
+from codeup.serve.login import wants_form
 from codeup.serve.refusal import Refusal
 
 Scope = MutableMapping[str, Any]
@@ -68,10 +69,12 @@ def host_allowed(header: str, *, loopback: bool, names: Iterable[str]) -> bool:
 
 
 class Guard:
-    """An ASGI app around another. `allow` are further Host names."""
+    """An ASGI app around another. `allow` are further Host names; `ask` replies to a browser without the token."""
 
-    def __init__(self, app: App, *, loopback: bool, token: str | None, allow: Iterable[str] = ()) -> None:
-        self._app, self._loopback, self._token = app, loopback, token
+    def __init__(
+        self, app: App, *, loopback: bool, token: str | None, allow: Iterable[str] = (), ask: App | None = None
+    ) -> None:
+        self._app, self._loopback, self._token, self._ask = app, loopback, token, ask
         self._names = frozenset(name.lower() for name in allow)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -84,6 +87,9 @@ class Guard:
         try:
             self._check(scope)
         except Refusal as refusal:
+            if refusal.status == 401 and self._ask is not None and wants_form(scope):
+                await self._ask(scope, receive, send)
+                return
             await send_json(send, refusal.status, refusal.body(), refusal.headers)
             return
         await self._app(scope, receive, send)

@@ -27,8 +27,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from codeup.serve import login
 from codeup.serve.app import read_body
-from codeup.serve.guard import COOKIE
+from codeup.serve.guard import COOKIE, App
+from codeup.serve.login import wants_form
 from codeup.serve.programs import FILE_BYTES, Programs, Upload
 from codeup.serve.refusal import Refusal
 
@@ -102,12 +104,14 @@ class Page:
         asked = _parsed(await read_body(request, RUN_BODY_BYTES))
         return self._json(await self.programs.run(asked.code, [_upload(file) for file in asked.files], asked.language))
 
-    async def login(self, request: HttpRequest) -> Response:
+    async def login(self, request: HttpRequest) -> App:
         """The only way a browser gets at a server with a token: programs send the header instead."""
         given = parse_qs(request.url.query).get("token", [""])[-1]
         if self.token is None:
             return RedirectResponse("/", 303, HEADERS)
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode()):
+            if wants_form(request.scope):
+                return login.ask
             raise Refusal(401, "this is not the server's token", code="invalid_api_key")
         reply = RedirectResponse("/", 303, HEADERS)
         reply.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
