@@ -13,7 +13,7 @@ import pytest
 
 from codeup.cli import terminal
 from codeup.cli.terminal import Sampling, Terminal
-from codeup.errors import UserError
+from codeup.errors import UserError, WorkFailed
 from codeup.sandbox.pool import Pool
 from codeup.types import Message
 
@@ -83,6 +83,43 @@ def test_again_replaces_the_last_answer_and_clear_forgets(monkeypatch: pytest.Mo
     assert talk(Model("a"), "q", "/clear", monkeypatch=monkeypatch).turns == []
     assert talk(Model("a"), "q", "", monkeypatch=monkeypatch).turns == []
     assert talk(Model("a"), "q", "/quit", "more", monkeypatch=monkeypatch).turns[0].content == "q"
+
+
+class Breaks(Model):
+    """Its first answer breaks off after `said`."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("whole")
+        self.said = said
+
+    def __call__(self, turns: list[Message], how: Sampling) -> Iterator[str]:
+        if self.said is None:
+            yield from super().__call__(turns, how)
+            return
+        said, self.said = self.said, None  # type: ignore[assignment]
+        yield said
+        raise WorkFailed("the stream broke off")
+
+
+def test_what_came_of_an_answer_that_broke_off_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = talk(Breaks("half an ans"), "q", monkeypatch=monkeypatch)
+    assert [turn.content for turn in there.turns] == ["q", "half an ans"]
+    told = capsys.readouterr()
+    assert "half an ans\n" in told.out and "broke off" in told.err and "/again asks once more" in told.err
+    there = talk(Breaks("half"), "q", "/again", monkeypatch=monkeypatch)
+    assert [turn.content for turn in there.turns] == ["q", "whole"]
+    assert talk(Breaks(""), "q", monkeypatch=monkeypatch).turns == [], "nothing came: nothing to keep"
+    with pytest.raises(WorkFailed):
+        talk(Breaks("half"), "q", monkeypatch=monkeypatch, person=False)
+
+
+def test_an_empty_answer_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    talk(Model(" \n"), "q", monkeypatch=monkeypatch)
+    assert "(an empty answer)" in capsys.readouterr().err
+    talk(Model(" \n"), "q", monkeypatch=monkeypatch, person=False)
+    assert capsys.readouterr().err == ""
 
 
 MISTAKES = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,3 +133,60 @@ def test_a_stream_is_whole_or_said_to_be_broken(
         else:
             got = list(stream)
     assert right(got)
+
+
+@contextmanager
+def one_connection(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port at which the first connection is given to `answer`."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            line, _ = listening.accept()
+            with line:
+                line.recv(65536)
+                answer(line)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(10)
+
+
+def test_a_connection_that_is_reset_within_a_reply_is_told_of() -> None:
+    def reset(line: socket.socket) -> None:
+        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\ndata: {}\n\n")
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    for ask in (lambda end: list(end.stream("/c", {})), lambda end: end.get("/c"), lambda end: end.post("/c", {})):
+        with one_connection(reset) as port, pytest.raises(WorkFailed, match="the reply broke off"):
+            ask(Endpoint(f"http://127.0.0.1:{port}"))
+
+
+def test_what_asking_again_does_not_help_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_endpoint.time, "sleep", lambda seconds: pytest.fail("it waited"))
+    no_tls = lambda line: line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # noqa: E731
+    with one_connection(no_tls) as port, pytest.raises(UserError, match=r"(?s)no TLS connection.*http://"):
+        Endpoint(f"https://127.0.0.1:{port}/v1").get("/models")
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError, match="no machine of that name"):
+        Endpoint("http://no-such-machine/v1").get("/models")
+    for wrong in ("http://127.0.0.1:port/v1", "http://[::1/v1", "http:///v1", "http://a b/v1", "http://h:99999/"):
+        with pytest.raises(UserError, match="is not an address"):
+            Endpoint(wrong)
+
+
+def test_an_address_without_v1_is_told_what_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing: Reply = (404, {}, b"{}")
+    with scripted([missing, missing], monkeypatch) as (url, _):
+        assert url.endswith("/v1")
+        for address, mend in (
+            (url.removesuffix("/v1"), f"addresses of this protocol mostly end in /v1: {url}"),
+            (url, ""),
+        ):
+            with pytest.raises(UserError) as caught:
+                Endpoint(address).post("/completions", {})
+            assert (caught.value.mend or "") == mend

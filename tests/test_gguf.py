@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf import GGUFReader
+from gguf import GGMLQuantizationType, GGUFReader
+from gguf.quants import dequantize, quantize
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -28,9 +29,10 @@ from typer.testing import CliRunner
 from codeup.chat import base_prompt_ids, load_renderer
 from codeup.cli.app import app
 from codeup.errors import UserError
-from codeup.export import gguf_lora, gguf_model, gguf_tokens
+from codeup.export import gguf_lora, gguf_model, gguf_tensors, gguf_tokens
 from codeup.export.gguf_lora import write_adapter
 from codeup.export.gguf_model import rope_factors, write_model
+from codeup.export.gguf_tensors import held
 from codeup.export.gguf_verify import Check, verify
 from codeup.nano import base_folder
 
@@ -90,6 +92,30 @@ def test_unchanged_rows_of_queries_would_be_noticed(tmp_path: Path, monkeypatch:
     folder = save(MODELS["llama"](), tmp_path / "model")
     monkeypatch.setattr(gguf_model, "rotation", lambda name, config: lambda values: values)
     assert any("here and" in line for line in checked(folder, tmp_path / "m.gguf").differences)
+
+
+@pytest.mark.parametrize("quant", ["f16", "q8_0", "q4_0", "q4_k_m"])
+def test_a_tensor_of_other_values_would_be_noticed(quant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = gguf_model.encode
+    spoilt = "blk.3.ffn_up.weight"
+    monkeypatch.setattr(
+        gguf_model, "encode", lambda values, kind, name: encode(values[::-1] if name == spoilt else values, kind, name)
+    )
+    write_model(base_folder(), tmp_path / "m.gguf", quant=quant)
+    found = [(tensor.name, tensor.wrong) for tensor in held(base_folder(), tmp_path / "m.gguf", quant)]
+    assert [name for name, wrong in found if wrong] == [spoilt] and len(found) == 57
+    check = verify(base_folder(), tmp_path / "m.gguf", quant=quant, prompt=asked(base_folder()))
+    assert any(line.startswith(spoilt) for line in check.differences)
+
+
+def test_the_bounds_are_what_rounding_can_do_at_worst() -> None:
+    """One value of 1 in each block, the others where rounding is furthest off: q8_0 and q4_0 come near their bounds."""
+    for kind, step in ((GGMLQuantizationType.Q8_0, 1 / 127), (GGMLQuantizationType.Q4_0, 1 / 8)):
+        block = np.full((1, 32), 0.499 * step, np.float32)
+        block[0, 7] = 1
+        off = np.linalg.norm(dequantize(quantize(block, kind), kind) - block) / np.linalg.norm(block)
+        bound = gguf_tensors.Held("", kind.name, 0).bound
+        assert 0.9 * bound < off < bound, kind
 
 
 def test_a_wrong_split_rule_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +281,53 @@ def test_the_command_publishes_only_what_was_verified(tmp_path: Path, monkeypatc
     done = CliRunner().invoke(app, ["export", "gguf", "nano-base", "--verify", "--out", str(out)])
     assert done.exit_code == 1 and "not published" in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+def exported(out: Path, model: str, *options: str) -> Any:
+    return CliRunner().invoke(app, ["export", "gguf", model, "--out", str(out), *options])
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_whatever_interrupts_an_export_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = adapter_of(base_folder(), tmp_path / "adapter")
+    out = tmp_path / "out" / "nano.gguf"
+    assert exported(out, "nano-base", "--quant", "q8_0", "--adapter", str(adapter)).exit_code == 0
+    before = everything(out.parent)
+    assert {"nano.gguf", "nano-lora.gguf", "nano.tokenizer/tokenizer.json"} <= set(before)
+
+    def stops(error: BaseException) -> Any:
+        def stop(*_: Any, **__: Any) -> Any:
+            raise error
+
+        return stop
+
+    full = OSError("98304 requested and 8496 written")  # as numpy says that a disk is full
+    for place, error, code, says in (
+        ("codeup.export.gguf_verify.verify", KeyboardInterrupt(), 130, ""),
+        ("gguf.GGUFWriter.write_tensor_data", full, 2, "98304 requested"),
+        ("gguf.GGUFWriter.write_tensors_to_file", full, 2, "98304 requested"),
+        ("shutil.copyfile", full, 2, "cannot write"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, stops(error))
+            done = exported(out, "nano-base", "--quant", "f32", "--adapter", str(adapter), "--verify")
+        assert done.exit_code == code and says in done.output, (place, done.output)
+        assert everything(out.parent) == before and not list(out.parent.glob(".*")), place
+
+
+def test_a_file_that_is_replaced_takes_nothing_over_from_the_one_before(tmp_path: Path) -> None:
+    out = tmp_path / "m.gguf"
+    exported(out, "nano-base", "--quant", "q8_0")
+    alone = everything(tmp_path)
+    (tmp_path / "m.tokenizer" / "chat_template.jinja").write_text("of another model")
+    done = exported(out, "nano-base", "--quant", "q8_0")
+    assert "which is replaced" in done.stderr and everything(tmp_path) == alone
+    out.write_bytes(b"a thesis")
+    done = exported(out, "nano-base", "--quant", "q8_0")
+    assert done.exit_code == 2 and "is no GGUF file" in done.output and out.read_bytes() == b"a thesis"
 
 
 def test_what_is_wrong_with_the_options_is_said_before_the_model_is_looked_for(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json as jsonlib
 import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from codeup import models
-from codeup.errors import WorkFailed
+from codeup import artifacts, models
+from codeup.errors import UserError, WorkFailed
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
@@ -17,50 +19,77 @@ TOKENIZER_FILES = (
 
 
 def export(model: str, *, out: Path | None, quant: str, adapter: Path | None, verify: bool, json: bool) -> None:
-    """Write OUT (and OUT-lora.gguf for an adapter); with `verify`, only if the runtime makes the same tokens of it."""
+    """Write OUT (and OUT-lora.gguf for an adapter); with `verify`, only if the runtime makes the same tokens of it.
+
+    Everything lies in a hidden folder beside OUT until all of it is written and checked, and is then named: whatever
+    goes wrong before, Ctrl-C and a full disk too, leaves nothing behind and what was there as it was.
+    """
     from codeup.export.gguf_quants import check
 
-    check(quant, out)
+    final = out or Path(f"{Path(model).name or 'model'}-{quant}.gguf")
+    lora = final.with_name(f"{final.stem}-lora.gguf") if adapter else None
+    for file in (final, *([lora] if lora else [])):
+        check(quant, file)
     folder = models.locate(model)
     if adapter is not None:
         models.check_adapter(adapter)
-    from codeup.export.gguf_lora import write_adapter
-    from codeup.export.gguf_model import write_model
-
-    end_id, ask = _prompts(folder)
-    final = out or Path(f"{Path(model).name or 'model'}-{quant}.gguf")
-    written = final.with_name(f".unchecked-{final.name}") if verify else final
-    lora = final.with_name(f"{final.stem}-lora.gguf") if adapter else None
-    try:
-        account = write_model(folder, written, quant=quant, end_id=end_id, name=final.stem)
-        if adapter is not None and lora is not None:
-            account["adapter"] = write_adapter(adapter, folder, lora)
-        if verify:
-            account["verified"] = _verified(folder, written, lora, adapter, quant=quant, ask=ask)
-            written.replace(final)
-            account["file"] = str(final)
-    except WorkFailed:
+    artifacts.make_folder(final.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{final.stem}-", dir=final.parent) as held:
+        made = Path(held) / final.name
+        account = _write(folder, made, adapter, quant=quant, name=final.stem, verify=verify)
+        _copy_tokenizer(folder, Path(held))
+        for file in (final, *([lora] if lora else [])):
+            if file.exists():
+                print(f"{file}: there was such a file, which is replaced", file=sys.stderr)
+            (Path(held) / file.name).replace(file)
+        account["file"], account["tokenizer"] = str(final), str(_publish_tokenizer(Path(held), final))
         if lora is not None:
-            lora.unlink(missing_ok=True)
-        raise
-    finally:
-        if verify:
-            written.unlink(missing_ok=True)
-    account["tokenizer"] = str(_keep_tokenizer(folder, final))
+            account["adapter"]["file"] = str(lora)
     _show(account)
     if json:
         print(jsonlib.dumps(account))
 
 
-def _keep_tokenizer(folder: Path, file: Path) -> Path:
-    """Put what `codeup serve FILE` needs beside the file: tokenizer, template and end tokens of the model."""
+def _write(folder: Path, made: Path, adapter: Path | None, *, quant: str, name: str, verify: bool) -> dict[str, Any]:
+    """The model and its adapter as files, checked if that is wished; what is in them."""
+    from codeup.export.gguf_lora import write_adapter
+    from codeup.export.gguf_model import write_model
+
+    end_id, ask = _prompts(folder)
+    account = write_model(folder, made, quant=quant, end_id=end_id, name=name)
+    lora = made.with_name(f"{made.stem}-lora.gguf") if adapter else None
+    if adapter is not None and lora is not None:
+        account["adapter"] = write_adapter(adapter, folder, lora)
+    if verify:
+        account["verified"] = _verified(folder, made, lora, adapter, quant=quant, ask=ask)
+    return account
+
+
+def _copy_tokenizer(folder: Path, held: Path) -> None:
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            try:
+                shutil.copyfile(folder / name, held / name)
+            except OSError as error:
+                raise UserError(
+                    f"cannot write ({error.strerror})", where=str(held / name), mend="free disk space"
+                ) from None
+
+
+def _publish_tokenizer(held: Path, file: Path) -> Path:
+    """Put what `codeup serve FILE` needs beside the file: tokenizer, template and end tokens of the model.
+
+    What another model left there goes: its template must not be taken for one of this model.
+    """
     from codeup.engines.llamacpp import companion
 
     kept = companion(file)
-    kept.mkdir(exist_ok=True)
+    artifacts.make_folder(kept)
     for name in TOKENIZER_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, kept / name)
+        if (held / name).is_file():
+            (held / name).replace(kept / name)
+        else:
+            (kept / name).unlink(missing_ok=True)
     return kept
 
 

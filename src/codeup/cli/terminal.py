@@ -100,6 +100,9 @@ class Terminal:
         except EOFError:
             self.say("")
             return None
+        except KeyboardInterrupt:
+            self.say("")
+            raise
 
     def _read(self) -> str | None:
         """One instruction, which may have several lines; None at the end."""
@@ -136,7 +139,15 @@ class Terminal:
             if not self.person:
                 raise
             self.say("\n(stopped)")
+        except CodeUpError as error:
+            printer.end()
+            if not self.person or not "".join(said):
+                raise
+            self.say(f"error: {error}\n(what came is kept; /again asks once more)")
+            return "".join(said)
         printer.end()
+        if self.person and not "".join(said).strip():
+            self.say("(an empty answer)")
         return "".join(said)
 
     # --------------------------------------------------------------------------------------------------- the commands
@@ -212,7 +223,8 @@ class Terminal:
         print(harmless(told["out"]), end="", flush=True)
         if told["err"]:
             self.say(harmless(told["err"].rstrip()))
-        self.say(f"({told['ended']} after {told['seconds']:.2f} s)")
+        silent = "" if told["out"] or told["err"] or told["files"] else ", printed nothing"
+        self.say(f"({told['ended']} after {told['seconds']:.2f} s{silent})")
         for note in told["notes"]:
             self.say(note)
         _keep(told["files"], folder, self.say)

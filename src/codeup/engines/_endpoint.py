@@ -9,9 +9,13 @@ it names. A redirect is not followed, so that a key goes nowhere else. Not cover
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
+import socket
+import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -33,22 +37,29 @@ class Endpoint:
     def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 600.0) -> None:
         if not url.startswith(("http://", "https://")):
             raise UserError(f"{url!r} is not an http address", mend="for example http://127.0.0.1:8000/v1")
+        try:
+            named = urllib.parse.urlsplit(url)
+            right = bool(named.hostname) and named.port != 0
+        except ValueError:
+            right = False
+        if not right or not url.isprintable() or " " in url:
+            raise UserError(f"{url!r} is not an address", mend="for example http://127.0.0.1:8000/v1")
         self.url, self.key, self._timeout_s = url.rstrip("/"), key, timeout_s
         self._opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
     def get(self, path: str) -> dict[str, Any]:
         """A JSON object. Raises UserError where the endpoint refuses or is not there, WorkFailed where it fails."""
-        with contextlib.closing(self._open(path, None)) as reply:
+        with contextlib.closing(self._open(path, None)) as reply, self._whole():
             return self._object(reply.read())
 
     def text(self, path: str) -> str:
         """As `get`, for what is not JSON."""
-        with contextlib.closing(self._open(path, None)) as reply:
+        with contextlib.closing(self._open(path, None)) as reply, self._whole():
             return str(reply.read().decode("utf-8", "replace"))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """As `get`, for a request with a body."""
-        with contextlib.closing(self._open(path, body)) as reply:
+        with contextlib.closing(self._open(path, body)) as reply, self._whole():
             return self._object(reply.read())
 
     def stream(self, path: str, body: Mapping[str, Any], *, done: bool = True) -> Iterator[dict[str, Any]]:
@@ -56,7 +67,7 @@ class Endpoint:
 
         done=False: for a server that never says [DONE]; the caller must see for itself that the answer ended.
         """
-        with contextlib.closing(self._open(path, {**body, "stream": True})) as reply:
+        with contextlib.closing(self._open(path, {**body, "stream": True})) as reply, self._whole():
             for line in reply:
                 text = line.decode("utf-8", "replace").strip()
                 if not text.startswith("data:"):
@@ -78,6 +89,14 @@ class Endpoint:
             raise UserError("the endpoint has no models", where=self.url)
         return str(models[0]["id"])
 
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """While a reply is read; WorkFailed where the connection breaks."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise WorkFailed(f"{self.url}: the reply broke off ({error or type(error).__name__})") from None
+
     def _open(self, path: str, body: Mapping[str, Any] | None) -> Any:
         headers = {"Content-Type": "application/json", "User-Agent": "codeup"}
         if self.key:
@@ -98,6 +117,13 @@ class Endpoint:
                     raise UserError(
                         "nothing listens there", where=self.url, mend="start it: codeup serve MODEL"
                     ) from None
+                if isinstance(reason, ssl.SSLError) and not isinstance(reason, ssl.SSLEOFError):
+                    raise UserError(
+                        f"no TLS connection ({reason.reason or reason})", where=self.url,
+                        mend="codeup serve speaks http://; for another server see whether its certificate is trusted",
+                    ) from None  # fmt: skip
+                if isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME:
+                    raise UserError("there is no machine of that name", where=self.url, mend="name another") from None
                 if attempt == RETRIES:
                     raise WorkFailed(f"{self.url}: {reason}") from None
                 wait_s = _seconds(None, attempt)
@@ -111,7 +137,10 @@ class Endpoint:
             what = body[:200].decode("utf-8", "replace")
         if status >= 500 or status in BUSY:
             return WorkFailed(f"{self.url} answered {status}: {what}")
-        mend = "name the variable that holds its token: --token-env VAR" if status in (401, 403) else ""
+        mends = dict.fromkeys((401, 403), "name the variable that holds its token: --token-env VAR")
+        if not urllib.parse.urlsplit(self.url).path:
+            mends[404] = f"addresses of this protocol mostly end in /v1: {self.url}/v1"
+        mend = mends.get(status, "")
         return UserError(f"the endpoint answered {status}: {what}", where=self.url, mend=mend)
 
     def _object(self, data: bytes) -> dict[str, Any]:

@@ -31,12 +31,15 @@ TIMEOUT_S = 600.0
 class LlamaServer:
     """A loaded GGUF model with `loras` (GGUF adapter files), which are off unless a request gives them a scale.
 
+    Keys and values are kept in float16, llama.cpp's default, or with `exact_cache`, and without flash attention, in
+    float32: log-probabilities of an f32 file then agree with float32 here to 1e-5, otherwise to 1e-3.
     Raises UserError where xllamacpp is not installed, and for a file that llama.cpp cannot load.
     """
 
     def __init__(
-        self, model: Path, *, loras: Sequence[Path] = (), context: int = 4096, slots: int = 1, threads: int = 0
-    ) -> None:
+        self, model: Path, *, loras: Sequence[Path] = (), context: int = 4096, slots: int = 1, threads: int = 0,
+        exact_cache: bool = False,
+    ) -> None:  # fmt: skip
         try:
             import xllamacpp
         except ImportError:
@@ -50,6 +53,9 @@ class LlamaServer:
         given.api_keys, given.cors_origins = [self._key], "localhost"
         given.verbosity, given.warmup = 1, False
         given.cache_ram_mib = 0  # kept prompts would be found again under another adapter
+        if exact_cache:
+            given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            given.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         if threads:
             given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
         huge = _huge_pages.worth_it(model.stat().st_size)

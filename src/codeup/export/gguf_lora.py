@@ -96,7 +96,7 @@ def _write(out: Path, architecture: str, alpha: float, tensors: dict[str, torch.
         partial.replace(out)
     except OSError as error:
         raise UserError(
-            f"cannot write ({error.strerror})", where=str(out), mend="free disk space or name another file"
+            f"cannot write ({error.strerror or error})", where=str(out), mend="free disk space or name another file"
         ) from None
     finally:
         partial.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def write_model(
         partial.replace(out)
     except OSError as error:
         raise UserError(
-            f"cannot write ({error.strerror})", where=str(out), mend="free disk space or name another file"
+            f"cannot write ({error.strerror or error})", where=str(out), mend="free disk space or name another file"
         ) from None
     finally:
         partial.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def _write(
 
     writer = gguf.GGUFWriter(path, ARCHITECTURES[config.model_type])
     with opened(files_of(folder)) as files:
-        tensors = list(_plan(files, config, quant))
+        tensors = list(plan(files, config, quant))
         _metadata(writer, config, quant, name, folder)
         pre, end = _tokenizer(writer, folder, tensors, end_id)
         freqs = rope_factors(config)
@@ -156,7 +156,7 @@ def _write(
     }
 
 
-def _plan(files: Mapping[str, Any], config: PreTrainedConfig, quant: str) -> Iterator[Tensor]:
+def plan(files: Mapping[str, Any], config: PreTrainedConfig, quant: str) -> Iterator[Tensor]:
     """Every tensor of the folder in the order of its files; one without a name in GGUF is an error, never left out."""
     tied = config.tie_word_embeddings
     for source, weights in files.items():

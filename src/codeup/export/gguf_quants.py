@@ -22,3 +22,10 @@ def check(quant: str, out: Path | None = None) -> None:
         quantiser()
     if out is not None and out.is_dir():
         raise UserError("is a folder, and --out is a file", where=str(out), mend=f"name {out / f'model-{quant}.gguf'}")
+    if out is not None and out.is_file() and out.stat().st_size and not _is_gguf(out):
+        raise UserError("is there already and is no GGUF file", where=str(out), mend="name another file: --out")
+
+
+def _is_gguf(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"GGUF"
