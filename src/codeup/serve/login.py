@@ -16,8 +16,7 @@ from typing import Any
 
 PATHS = frozenset({"/", "/login"})
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1rem}"
-    "input,button{font:inherit}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1rem}input,button{font:inherit}"
 )
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
