@@ -284,10 +284,10 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved(
     wanted, memory = engine.generate(prompts, max_new_tokens=8, end_ids=[]), [0]
     forward = _batch._forward
 
-    def small_memory(model: Any, ids: torch.Tensor, mask: torch.Tensor, *rest: Any) -> torch.Tensor:
-        if mask.numel() > memory[0]:
+    def small_memory(model: Any, ids: torch.Tensor, lengths: list[int], width: int, cache: Any) -> torch.Tensor:
+        if len(lengths) * width > memory[0]:
             raise torch.OutOfMemoryError("not enough")
-        return forward(model, ids, mask, *rest)
+        return forward(model, ids, lengths, width, cache)
 
     monkeypatch.setattr(_batch, "_forward", small_memory)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)

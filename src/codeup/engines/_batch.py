@@ -63,10 +63,8 @@ class Batch:
         lengths = [len(row.request.prompt) for row in rows]
         width = max(lengths)
         ids = torch.tensor([[0] * (width - len(row.request.prompt)) + list(row.request.prompt) for row in rows])
-        mask = _mask(lengths, width)
         cache = self._new_cache()
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = _forward(model, ids, mask, positions, cache)
+        logits = _forward(model, ids, lengths, width, cache)
         if self.rows:
             self._cache.join(cache)
         else:
@@ -79,12 +77,10 @@ class Batch:
     def step(self, model: Any) -> Told:
         """One token for every row, (n, 1) -> (n, V)."""
         ids = torch.tensor([[row.last] for row in self.rows])
-        positions = torch.tensor([[row.length] for row in self.rows])
         for row in self.rows:
             row.length += 1
-        width = self._cache.get_seq_length() + 1
-        mask = _mask([row.length for row in self.rows], width)
-        return self._told(list(self.rows), _forward(model, ids, mask, positions, self._cache))
+        lengths, width = [row.length for row in self.rows], self._cache.get_seq_length() + 1
+        return self._told(list(self.rows), _forward(model, ids, lengths, width, self._cache))
 
     def drop(self, gone: Sequence[Row]) -> None:
         """Free the rows of requests that ended."""
@@ -119,18 +115,16 @@ class Batch:
         return told
 
 
-def _mask(lengths: Sequence[int], width: int) -> torch.Tensor:
-    """(n, width), 1 over the last `length` columns of each row."""
-    return (torch.arange(width) >= width - torch.tensor(lengths)[:, None]).long()
-
-
-def _forward(model: Any, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
-    """Logits of the last position, (n, V)."""
-    where = model.device
+def _forward(model: Any, ids: torch.Tensor, lengths: Sequence[int], width: int, cache: Any) -> torch.Tensor:
+    """Logits of the last position, (n, V). `ids` (n, T) stand in the last of `width` columns; `lengths` count a row's
+    tokens, these too."""
+    given = torch.cat([ids, torch.tensor(lengths)[:, None]], 1).to(model.device)  # one copy to a GPU, not three
+    ids, length = given[:, :-1], given[:, -1:]
+    mask = (torch.arange(width, device=given.device) >= width - length).long()  # (n, width)
     output = model(
-        input_ids=ids.to(where),
-        attention_mask=mask.to(where),
-        position_ids=positions.to(where),
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
