@@ -16,6 +16,7 @@ const button = (text, title, onclick) => make("button", { type: "button", textCo
 const settings = $("settings"), talk = $("talk"), text = $("text"), inputField = $("input");
 const DEFAULTS = { system: "", temperature: 0, top_p: 1, max_tokens: 512, seed: "", stop: "", instruction: false, autorun: false };
 
+const kept = new Set(); // ids of conversations that have been seen in the store
 let conversations = [], current = null, running = null, connecting = false, server = { run: { offered: false } };
 
 // ------------------------------------------------------------------------------------------------------- settings
@@ -38,7 +39,11 @@ const show = (values) => {
   inputField.hidden = !settings.elements.instruction.checked;
 };
 const remember = () => {
-  localStorage.setItem("codeup-settings", JSON.stringify(chosen()));
+  try {
+    localStorage.setItem("codeup-settings", JSON.stringify(chosen()));
+  } catch (error) {
+    notice(`settings are not kept: ${error.message}`);
+  }
   inputField.hidden = !settings.elements.instruction.checked;
   if (current) current.settings = chosen();
 };
@@ -108,7 +113,7 @@ const drawAnswer = (one) => {
   const name = make("div", { className: "name" }, make("b", { textContent: one.model }), make("span", { className: "grow" }), make("span", { textContent: speed(one) }));
   const body = make("div", { className: "text" });
   if (one.text) body.append(whole(one.text, codeBlock));
-  const end = { length: "ended at the most tokens allowed", stopped: "stopped" }[one.finish] ?? "";
+  const end = { length: "ended at the most tokens allowed", stopped: "stopped", stop: one.text.trim() ? "" : "an empty answer" }[one.finish] ?? "";
   const box = make("div", { className: "answer" }, name, body);
   if (end) box.append(make("small", { textContent: end }));
   if (one.error) box.append(make("p", { className: "failed", textContent: one.error }));
@@ -162,7 +167,9 @@ const drawAssistant = (node) => {
   if (node.answers.length > 1)
     acts.append(button("Difference", "Compare the two answers line by line", () => {
       const there = box.querySelector(".compared");
-      there ? there.remove() : box.append(drawDifference(node.answers));
+      if (there) return there.remove();
+      box.append(drawDifference(node.answers));
+      box.lastElementChild.scrollIntoView({ block: "nearest" });
     }));
   const answers = make("div", { className: "answers" }, ...node.answers.map(drawAnswer));
   box.append(make("header", {}, branches(node), acts), answers);
@@ -211,7 +218,7 @@ const choose = (one) => {
   stop();
   current = one;
   show({ ...chosen(), ...one.settings });
-  document.body.classList.remove("menu");
+  menu(false);
   draw();
   drawList();
   text.focus();
@@ -221,7 +228,7 @@ const begin = () => {
   current = null;
   draw();
   drawList();
-  document.body.classList.remove("menu");
+  menu(false);
   text.focus();
 };
 const remove = async (one) => {
@@ -241,8 +248,24 @@ const save = async () => {
   try {
     await store.put(current);
   } catch (error) {
-    notice(`not saved: ${error.message}`);
+    notSaved(error);
   }
+};
+const notSaved = (error) =>
+  notice(`not saved (${error?.message || "the browser did not say why"}): this conversation is in this tab only; “Export all” keeps it in a file`);
+
+// What other tabs kept, or deleted, meanwhile. Conversations that were never saved stay.
+const refresh = async () => {
+  if (running) return;
+  const stored = new Map((await store.all()).map((one) => [one.id, one]));
+  const here = conversations.filter((one) => one === current || stored.has(one.id) || !kept.has(one.id));
+  let came = false;
+  for (const one of here) came = (store.adopt(one, stored.get(one.id)) && one === current) || came;
+  const ids = new Set(here.map((one) => one.id));
+  conversations = [...here, ...[...stored.values()].filter((one) => !ids.has(one.id))].sort((a, b) => b.updated - a.updated);
+  for (const id of stored.keys()) kept.add(id);
+  if (came && !running) draw();
+  drawList();
 };
 
 // ---------------------------------------------------------------------------------------------------------- asking
@@ -287,7 +310,7 @@ const stream = async (node, wanted) => {
   clearInterval(saving);
   running = null;
   busy(false);
-  await store.put(conversation).catch((error) => notice(`not saved: ${error.message}`));
+  await store.put(conversation).catch(notSaved);
   if (current !== conversation) return;
   shownTurn.replaceWith(drawAssistant(node));
   $("spoken").textContent = `Answer finished: ${node.answers.map((one) => one.text.slice(0, 300)).join(" — ")}`;
@@ -331,6 +354,10 @@ const write = async (column, before, one, box, signal) => {
   paint();
 };
 
+const menu = (on) => {
+  document.body.classList.toggle("menu", on);
+  $("menu").setAttribute("aria-expanded", on);
+};
 const stop = () => running?.abort();
 const busy = (on) => {
   $("stop").hidden = !on;
@@ -375,13 +402,12 @@ const attach = async (list) => {
 const importAll = async (file) => {
   try {
     const found = JSON.parse(await file.text());
-    const admitted = (Array.isArray(found) ? found : found.conversations).map(store.admit).filter(Boolean);
+    const admitted = (Array.isArray(found) ? found : found.conversations).map((one) => store.admit(one, DEFAULTS)).filter(Boolean);
     for (const one of admitted) await store.put(one);
-    conversations = await store.all();
-    drawList();
+    await refresh();
     notice(`${admitted.length} conversations imported`);
   } catch (error) {
-    notice(`not a file of conversations: ${error.message}`);
+    notice(`not a file of conversations, or no place for them: ${error?.message || "the browser did not say why"}`);
   }
 };
 
@@ -436,7 +462,7 @@ for (const field of [text, inputField]) {
   });
 }
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") running ? stop() : document.body.classList.remove("menu");
+  if (event.key === "Escape") running ? stop() : menu(false);
   if (event.ctrlKey && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
     begin();
@@ -445,19 +471,26 @@ addEventListener("keydown", (event) => {
 $("stop").addEventListener("click", stop);
 $("new").addEventListener("click", begin);
 $("find").addEventListener("input", drawList);
-$("menu").addEventListener("click", () => $("menu").setAttribute("aria-expanded", document.body.classList.toggle("menu")));
+$("menu").addEventListener("click", (event) => {
+  event.stopPropagation();
+  menu(!document.body.classList.contains("menu"));
+});
+document.querySelector("main").addEventListener("click", () => menu(false));
 $("tune").addEventListener("click", () => $("tune").setAttribute("aria-expanded", !(settings.hidden = !settings.hidden)));
 $("share").addEventListener("click", () => current && download(`${current.title.slice(0, 40) || "conversation"}.md`, asMarkdown(current), "text/markdown"));
-$("export").addEventListener("click", () => download("codeup-conversations.json", JSON.stringify({ conversations }, null, 1), "application/json"));
-$("import").addEventListener("change", (event) => event.target.files[0] && importAll(event.target.files[0]));
+$("export").addEventListener("click", async () => {
+  await refresh().catch(() => {}); // without storage what this tab has is all there is
+  download("codeup-conversations.json", JSON.stringify({ conversations }, null, 1), "application/json");
+});
+addEventListener("visibilitychange", () => document.hidden || refresh().catch(() => {}));
+$("import").addEventListener("change", (event) => event.target.files[0] && importAll(event.target.files[0]).then(() => (event.target.value = "")));
 $("attach").addEventListener("change", (event) => attach(event.target.files).then(() => (event.target.value = "")));
 settings.addEventListener("input", remember);
 for (const id of ["model", "beside"]) $(id).addEventListener("change", remember);
 
 show(DEFAULTS);
 draw();
-conversations = await store.all().catch((error) => (notice(`conversations cannot be kept: ${error.message}`), []));
-drawList();
+await refresh().catch((error) => notice(`conversations cannot be kept: ${error?.message}`));
 await connect();
 try {
   show({ ...chosen(), ...JSON.parse(localStorage.getItem("codeup-settings") ?? "{}") });

@@ -25,8 +25,32 @@ const within = async (mode, work) => {
 };
 
 export const all = async () => (await within("readonly", (store) => store.getAll())).sort((a, b) => b.updated - a.updated);
-export const put = (conversation) => within("readwrite", (store) => store.put(conversation));
+// Another tab may have gone on with the same conversation: what it kept is adopted, in the same transaction.
+export const put = (conversation) =>
+  within("readwrite", (store) => {
+    const asked = store.get(conversation.id);
+    asked.onsuccess = () => {
+      adopt(conversation, asked.result);
+      store.put(conversation);
+    };
+  });
 export const drop = (id) => within("readwrite", (store) => store.delete(id));
+
+// Take over the turns that another copy has and this one has not; answers only ever grow, so that the longer is the newer.
+// Returns whether anything came.
+export const adopt = (conversation, other) => {
+  let came = false;
+  for (const node of Object.values(other?.nodes ?? {})) {
+    const here = conversation.nodes[node.id];
+    if (!here) came = Boolean((conversation.nodes[node.id] = node));
+    else
+      here.answers?.forEach((one, column) => {
+        const there = node.answers?.[column];
+        if (there && there.text.length > one.text.length) came = Boolean(Object.assign(one, there));
+      });
+  }
+  return came;
+};
 
 const fresh = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
 
@@ -64,8 +88,10 @@ export const turnTo = (conversation, node) => {
   conversation.leaf = at.id;
 };
 
-// What somebody imports is checked field by field: only plain values of the shape above come in.
-export const admit = (value) => {
+// What somebody imports is checked field by field: only plain values of the shape above come in, and of the settings
+// those that are `known` (name: a value of the right type).
+export const admit = (value, known = {}) => {
+  const when = (item) => (Number.isFinite(item) && item > 0 && item <= Date.now() ? item : Date.now());
   const text = (item) => (typeof item === "string" ? item : "");
   if (!value || typeof value !== "object" || !value.nodes || typeof value.nodes !== "object") return null;
   const nodes = Object.create(null);
@@ -90,5 +116,10 @@ export const admit = (value) => {
   const leaf = typeof value.leaf === "string" && nodes[value.leaf] && whole(value.leaf) ? value.leaf : null;
   if (leaf === null) return null;
   for (const id of Object.keys(nodes)) if (!whole(id)) delete nodes[id];
-  return { ...begin({}), title: text(value.title).slice(0, 80), leaf, nodes: { ...nodes } };
+  const settings = Object.fromEntries(Object.keys(known).filter((name) => Object.hasOwn(value.settings ?? {}, name))
+    .map((name) => [name, value.settings[name]]).filter(([name, one]) => typeof known[name] === "boolean" ? typeof one === "boolean" : ["string", "number"].includes(typeof one)));
+  const files = (Array.isArray(value.files) ? value.files : []).slice(0, 10)
+    .filter((file) => typeof file?.name === "string" && typeof file.base64 === "string").map(({ name, base64 }) => ({ name, base64 }));
+  const times = { created: when(value.created), updated: when(value.updated) };
+  return { ...begin(settings), ...times, title: text(value.title).slice(0, 80), leaf, files, nodes: { ...nodes } };
 };
