@@ -14,9 +14,9 @@ from codeup.cli.benching import data_lines
 from codeup.data.dedup import find
 from codeup.data.load import Funnel, SourceSpec, load_mix
 from codeup.data.spool import Spool
-from codeup.data.store import write_conversations
+from codeup.data.store import to_json
 from codeup.errors import UserError
-from codeup.types import Conversation, Message
+from codeup.types import Conversation, Event, Message
 
 PIECES = [
     (f"Write function number {n} that adds things", f"def add{n}(x):\n    return x + {n}" * 3) for n in range(150)
@@ -78,6 +78,24 @@ def test_what_is_not_the_tokenizer_is_counted_against_the_rows() -> None:
 
 def test_the_bare_tokenizer_gets_rows_of_the_whole_file(tmp_path: Path) -> None:
     rows_in = [Conversation((Message("user", "a"), Message("assistant", "b")), "s", number) for number in range(10)]
-    write_conversations(tmp_path / "rows.jsonl", rows_in)
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(to_json(each) + b"\n" for each in rows_in))
     assert [each.row for each in own_data.drawn(tmp_path / "rows.jsonl", 4)] == [0, 2, 5, 7]
     assert own_data.drawn(tmp_path / "rows.jsonl", 99) == rows_in
+
+
+def test_how_far_the_work_is_is_told_in_seconds_of_all_parts() -> None:
+    """Parts of a million rows: 137, 37, 111, 170, 5 and 69 s, 529 in all; without decontamination 418."""
+    parts = list(own_data.CORE_S)
+    assert own_data.share(parts, [], 0.5) == pytest.approx(68.5 / 529)
+    assert own_data.share(parts, parts[:3], 0.1) == pytest.approx((137 + 37 + 111 + 17) / 529)
+    assert own_data.share(parts, parts, 0.0) == 1
+    without = [name for name in parts if name != "decontaminate"]
+    assert own_data.share(without, ["read", "dedup"], 0.5) == pytest.approx((137 + 37 + 85) / 418)
+
+
+def test_no_time_left_is_told_before_there_is_a_share_to_tell_it_from() -> None:
+    heard: list[Event] = []
+    hear = bench._progress(heard.append)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        hear(share)
+    assert [(event.done, event.total) for event in heard] == [(26.5, 100), (62.5, 100), (100, 100)]

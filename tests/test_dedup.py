@@ -18,6 +18,8 @@ from codeup.data import dedup
 from codeup.data.spool import Spool
 from codeup.types import Conversation, Message
 
+WHITE = [chr(code) for code in range(0x3001) if chr(code).isspace()]
+
 
 def row(question: str, answer: str, number: int = 0) -> Conversation:
     return Conversation((Message("user", question), Message("assistant", answer)), "rows", number)
@@ -145,9 +147,23 @@ def test_keys_are_equal_exactly_where_texts_are_but_for_white_space_and_composit
     assert [keys.index(key) for key in keys] == [plain.index(text) for text in plain]
 
 
+@given(
+    st.lists(
+        st.tuples(st.text("abe\u00e9\u0301", max_size=3), st.sampled_from(WHITE), st.sampled_from(WHITE)), max_size=9
+    )
+)
+def test_rows_that_differ_in_white_space_and_composition_are_proposed(parts: list[tuple[str, str, str]]) -> None:
+    one, other = ("".join(f"{part[0]}{part[way]}" for part in parts) for way in (1, 2))
+    rows_in = [row(one, "x"), row(unicodedata.normalize("NFC", other), "x"), row(f"{one}c", "x"), row("c" + one, "x")]
+    first, same, *others = (key.tobytes() for key in dedup.sign(rows_in, "exact", 0.8).keys)
+    assert first == same and first not in others
+
+
 def test_rows_of_one_proposal_that_are_not_equal_stay(spool: Spool) -> None:
-    """All four differ in white space and in what else its bytes write; the first and the last in white space alone."""
-    fill(spool, [row("a b", "c"), row("ab", "c"), row("a\u2080b", "c"), row(" a\u2003b\n", "c")])
+    """All four have the same words, for case and Unicode forms do not count there; two differ in white space alone."""
+    rows_in = [row("a fi", "c"), row("A fi", "c"), row("a \ufb01", "c"), row(" a\u2003fi\n", "c")]
+    assert len({key.tobytes() for key in dedup.sign(rows_in, "exact", 0.8).keys}) == 1
+    fill(spool, rows_in)
     assert {(each.row, each.of) for each in dedup.find(spool, "exact").duplicates.values()} == {(3, 0)}
 
 

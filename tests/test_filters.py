@@ -18,7 +18,7 @@ from codeup.data.load import Funnel, load_source
 from codeup.data.mend import mender
 from codeup.data.needles import Needles
 from codeup.data.rows import Drop
-from codeup.data.store import write_conversations
+from codeup.data.store import to_json
 from codeup.errors import UserError
 from codeup.types import Conversation, Message
 
@@ -305,7 +305,7 @@ def test_the_content_of_what_is_kept_is_counted_by_rows_and_source(tmp_path: Pat
         ask("look", "```python\nx = (\n```", "https://acme.io/x"),
         Conversation((Message("user", GERMAN), Message("assistant", f"{KEY}")), "t", 0),
     ]
-    write_conversations(path, rows)
+    path.write_bytes(b"".join(to_json(each) + b"\n" for each in rows))
     plain = account(path, {})
     assert plain == {
         "s": {"rows": 2, "code_langs": {"python": 2, "javascript": 1}, "inputs": {"web address": 1}},

@@ -30,6 +30,8 @@ VERSIONS = {"llamafactory": "0.9.5", "datasketch": "2.0.0"}
 PEER_ROWS = 20_000
 TOKENIZER_ROWS = 4_000
 VOCABULARY = 32_000
+MADE = 0.25
+"""Share of making the rows in the time that CodeUp's part of the work takes."""
 TOKENISE = "tokenise"
 """The name of the part that tokenises."""
 TOKENIZERS = ("bpe", "none")
@@ -105,12 +107,12 @@ def compare(
     emit(Event("start", STEP))
     with tempfile.TemporaryDirectory(prefix="codeup-bench-", dir=keep) as temporary:
         root = Path(temporary)
-        emit(Event("progress", STEP, 0, 3, "parts", {"now": "making rows"}))
+        emit(Event("progress", STEP, unit="made", values={"now": "making rows"}))
         sizes = rows.write_rows(root / "rows", count, pieces, _leaks(against or {}))
         model = _model(root / "model", pieces, tokenizer)
         order = {"recipe": _recipe(root, model, against or {}), "model": str(model), "out": str(root / "run"),
-                 "files": [str(root / "rows" / file) for file in rows.FILES.values()]}  # fmt: skip
-        found, peak = _run(root / "own", Path(sys.executable), "own_data.py", order, _progress(emit, 0))
+                 "files": [str(root / "rows" / file) for file in rows.FILES.values()], "rows": count}  # fmt: skip
+        found, peak = _run(root / "own", Path(sys.executable), "own_data.py", order, _progress(emit))
         others = tuple(_peer(name, python, root, order, found, emit) for name, python in pythons.items())
     emit(Event("finish", STEP, values={"seconds": found["parts"][-1]["wall_s"]}))
     return _comparison(count, sum(sizes.values()), found, peak, others)
@@ -215,7 +217,8 @@ def _peer(
         _factory_rows(folder / "rows", root / "rows" / rows.FILES["alpaca"])
         asked = {"model": order["model"], "rows_folder": str(folder / "rows"), "cutoff": 4096, "out": str(folder)}
         own = cpu[TOKENISE]
-    took, _ = _run(folder / "run", python, f"{name}_data.py", asked, _progress(emit, 1))
+    emit(Event("progress", STEP, unit="of its rows", values={"now": name}))  # how long a peer takes is not known
+    took, _ = _run(folder / "run", python, f"{name}_data.py", asked, lambda share: None)
     part = Part(f"{name} {VERSIONS[name]}", took["wall_s"], took["cpu_s"], took["rows"])
     return part, part.cpu_s / part.rows / own
 
@@ -248,5 +251,11 @@ def _run(
     return json.loads(result.read_text(encoding="utf-8")), time.peak_mb or 0.0
 
 
-def _progress(emit: Emit, done: int) -> Callable[[float], None]:
-    return lambda share: emit(Event("progress", STEP, done + share, 2, "parts"))
+def _progress(emit: Emit) -> Callable[[float], None]:
+    """Hears how much of the runner's work is done; says nothing while nobody can tell how much time is left."""
+
+    def hear(share: float) -> None:
+        if share:
+            emit(Event("progress", STEP, 100 * (MADE + (1 - MADE) * share), 100, "%"))
+
+    return hear

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +50,8 @@ def texts_in(line: bytes) -> list[str]:
     return [f"{turn['content']}\n{turn['input']}" if turn.get("input") else turn["content"] for turn in turns]
 
 
-def write_conversations(path: Path, conversations: Iterable[Conversation]) -> int:
-    """Write a JSON lines file; the number of lines."""
-    written = 0
-    with path.open("wb") as file:
-        for conversation in conversations:
-            file.write(to_json(conversation) + b"\n")
-            written += 1
-    return written
-
-
 def read_conversations(path: Path) -> Iterator[Conversation]:
-    """The conversations of a file that `write_conversations` wrote (compressed since, if you like)."""
+    """The conversations of a file of such lines (compressed since, if you like)."""
     if path.is_file() and path.stat().st_size == 0:
         return  # nothing was held out, say; no mistake in a file of our own
     for row in read_rows(path):

@@ -56,7 +56,8 @@ def words(texts: Sequence[str], kind: Kind) -> Words:
     pieces = [_bytes(text) for text in texts]
     ends = np.cumsum([0, *(len(piece) + 1 for piece in pieces)], dtype=np.int64)
     joined = b" ".join([b"", *pieces, b""])  # a space before and after each text: no word spans two
-    letters = np.frombuffer(joined.translate(_LETTERS[kind]) + bytes(8), dtype=np.uint8)
+    lower = joined.lower() if kind == CODE else joined.translate(_PROSE_LETTERS)
+    letters = np.frombuffer(lower + bytes(8), dtype=np.uint8)
     starts, lengths = _found(joined, letters[: len(joined)], kind)
     if not len(starts):
         return Words(np.zeros(0, np.uint64), np.zeros(len(texts) + 1, np.int64))
@@ -74,10 +75,13 @@ def _found(joined: bytes, letters: NDArray[np.uint8], kind: Kind) -> tuple[NDArr
         inside = letters != 0
         edges = np.flatnonzero(inside[1:] != inside[:-1])  # a begin and an end by turns
         return edges[::2], edges[1::2] - edges[::2]
-    classes = np.frombuffer(joined.translate(_CLASSES[CODE]), dtype=np.uint8)
+    classes = np.frombuffer(joined.translate(_CODE_CLASSES), dtype=np.uint8)
     inside, sign = classes == _WORD, classes[1:-1] == _SIGN
     starts = np.flatnonzero(sign | (inside[1:-1] > inside[:-2]))
-    return starts, np.flatnonzero(sign | (inside[1:-1] > inside[2:])) + 1 - starts
+    lengths = np.flatnonzero(sign | (inside[1:-1] > inside[2:]))  # where each word ends
+    lengths -= starts
+    lengths += 1
+    return starts, lengths
 
 
 def _add_the_rest(sums: U64, eights: U64, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
@@ -94,10 +98,11 @@ def _add_the_rest(sums: U64, eights: U64, starts: NDArray[np.int64], lengths: ND
     sums[longer] += np.add.reduceat(part, np.cumsum(more) - more)
 
 
-def windows(found: Words, size: int, *, whole: bool = True) -> Words:
+def windows(found: Words, size: int, *, whole: bool = True, sofar: U64 | None = None) -> Words:
     """Every run of `size` words of each text, hashed. With `whole`, a text of fewer words is one window itself.
 
-    A run's hash is a sum over its words, each times a power of STEP by its place in the run, from 1.
+    A run's hash is a sum over its words, each times a power of STEP by its place in the run, from 1. `sofar` is what
+    `running` makes of the words, where it is there already.
     """
     counts = found.counts()
     full = np.maximum(counts - size + 1, 0)
@@ -109,7 +114,7 @@ def windows(found: Words, size: int, *, whole: bool = True) -> Words:
     sums = np.zeros(total, dtype=np.uint64)
     runs = total - size + 1
     if runs > 0:
-        sofar = running(found)
+        sofar = running(found) if sofar is None else sofar
         np.multiply(sofar[size:] - sofar[:runs], _powers(_STEP_BACK, runs), out=sums[:runs])
     for text in short.tolist():
         own = found.of(text)
@@ -129,8 +134,8 @@ def running(found: Words) -> U64:
     return sums
 
 
-def runs_at(sofar: U64, begins: NDArray[np.int64], size: int) -> U64:
-    """The hashes of the runs of `size` words that begin at these words, as `windows` makes them."""
+def runs_at(sofar: U64, begins: NDArray[np.int64], size: int | NDArray[np.int64]) -> U64:
+    """The hashes of the runs that begin at these words and have `size` of them, as `windows` makes them."""
     return _mixed((sofar[begins + size] - sofar[begins]) * _powers(_STEP_BACK, len(sofar))[begins])
 
 
@@ -240,9 +245,9 @@ def _classes(kind: Kind) -> bytes:
     return bytes(table)
 
 
-def _letters(kind: Kind) -> bytes:
+def _prose_letters() -> bytes:
     """Each byte in lower case, 0 for what is in no word, as a table for bytes.translate."""
-    return bytes(0 if _CLASSES[kind][byte] == _SPACE else bytes([byte]).lower()[0] for byte in range(256))
+    return bytes(0 if what == _SPACE else bytes([byte]).lower()[0] for byte, what in enumerate(_classes(PROSE)))
 
 
 def _odd_powers(base: int, count: int) -> U64:
@@ -250,8 +255,8 @@ def _odd_powers(base: int, count: int) -> U64:
 
 
 _ASCII = bytes(range(128))
-_CLASSES = {kind: _classes(kind) for kind in (CODE, PROSE)}
-_LETTERS = {kind: _letters(kind) for kind in (CODE, PROSE)}
+_CODE_CLASSES = _classes(CODE)
+_PROSE_LETTERS = _prose_letters()
 _EIGHT = _odd_powers(0x9E3779B97F4A7C15, _EIGHTS + 1)[1:]
 _FIRST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
 """Masks of the first bytes of eight, by their number."""
