@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,14 @@ def account(path: Path, filters: Mapping[str, Any]) -> dict[str, Any]:
         for kind in of_filter
     )
     would = filter_functions({**filters, "report_only": False}) if filters.get("report_only") else []
-    tallies: dict[str, dict[str, Counter[str]]] = {}
+    tallies: defaultdict[str, defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     rows: Counter[str] = Counter()
     for values in _chunks(path):
         code = iter(code_languages.of_texts([text for value in values for text in _answers(value)]))
         for value in values:
             source = value["source"]
             rows[source] += 1
-            tally = tallies.setdefault(source, {})
+            tally = tallies[source]
             own = [block for _ in _answers(value) for block in next(code)]
             counted = _found(value, own, filters, kinds)
             if would:
@@ -56,7 +56,9 @@ def account(path: Path, filters: Mapping[str, Any]) -> dict[str, Any]:
                 drops = (item for keep in would if isinstance(item := keep(conversation), Drop))
                 counted["would_drop"] = {item.reason for item in drops}
             for name, found in counted.items():
-                tally.setdefault(name, Counter()).update(found)
+                counts = tally[name]
+                for each in found:
+                    counts[each] += 1
     return {
         source: {"rows": rows[source], **{name: _by_count(counts) for name, counts in tally.items()}}
         for source, tally in tallies.items()
