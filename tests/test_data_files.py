@@ -186,6 +186,8 @@ def test_a_zstd_file_of_several_frames_is_read_to_its_end(tmp_path: Path) -> Non
         ("rows.json", b'{"version": 1, "data": [{"a": 1}]}', "the rows are wrapped in an object, under 'data'"),
         ("rows.json", b"<!DOCTYPE html>" * 9, "row 0 is not valid JSON"),
         ("rows.json", b"[" * 200_000, "nested too deeply"),
+        ("rows.json", b'[{"a": 1}, {"a": %s}]' % (b"9" * 5000), "row 1 (byte 11) holds a number of too many digits"),
+        ("rows.jsonl", b'{"a": 1}\n{"a": %s}\n' % (b"9" * 5000), "row 1 (line 2) is not valid JSON: it holds a number"),
         ("rows.csv", b"a,b\n", "'.csv' is not a data format"),
         ("rows.parquet", b"PAR1 and then nothing of the kind", "parquet data is damaged"),
         ("rows.parquet.gz", b"x", "is not a data format"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import json
 import subprocess
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
+from codeup.cli import preparing
 from codeup.data.contamination.functions import Callable_
 from codeup.data.contamination.items import read_items
 from codeup.data.spool import Spool
@@ -306,6 +309,15 @@ def test_rows_that_are_no_objects_are_counted(tmp_path: Path) -> None:
     path.write_text('{"text": "a"}\n7\n{"text": "b"}\n')
     summary = files.decontaminate(path, {"b": lines(tmp_path / "b.jsonl", [EVEN])}, tmp_path / "out")
     assert (summary["rows_in"], summary["rows_kept"], summary["dropped"]["not an object"]) == (3, 2, 1)
+    assert "1 rows were left out: not an object (1)" in preparing.lines(summary)
+
+
+def test_cells_of_a_parquet_file_that_json_has_no_kind_for_are_written_as_text(tmp_path: Path) -> None:
+    day, rows = datetime.date(2026, 1, 2), tmp_path / "rows.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"], "day": [day], "raw": [b"\xe9f"]}), rows)
+    files.decontaminate(rows, {"b": lines(tmp_path / "b.jsonl", [EVEN])}, tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "kept.jsonl").read_text())
+    assert kept == {"text": "a", "day": "2026-01-02", "raw": "\\xe9f"}
 
 
 # --- parts

@@ -123,6 +123,10 @@ def lines(summary: dict[str, Any]) -> list[str]:
             f"{each['source'][:33]:<34}{before['rows']:>9,}{before['contaminated']:>14,}{before['suspected']:>11,}"
             f"{after['rows']:>12,}{after['contaminated']:>14,}"
         )
+    unread = {reason: count for reason, count in summary["dropped"].items() if reason != "contamination"}
+    if unread:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in unread.items())
+        found += ["", f"{sum(unread.values()):,} rows were left out: {reasons}"]
     if summary["rows_without_text"]:
         found += ["", f"{summary['rows_without_text']:,} rows hold no text in a known column, and were kept unread"]
     found += ["", f"{'benchmark':<20}{'items':>8}{'run':>7}{'found':>8}{'suspected':>11}{'rows':>7}"]

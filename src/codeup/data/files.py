@@ -181,6 +181,11 @@ def _row(number: int, value: Any) -> Row:
     return Row(number, value) if isinstance(value, dict) else Row(number, None, NOT_AN_OBJECT)
 
 
+def _beyond(error: Exception) -> str:
+    """What Python's reader gives up on though it is JSON: depth, or a number of more than 4,300 digits."""
+    return "is nested too deeply" if isinstance(error, RecursionError) else "holds a number of too many digits"
+
+
 class _Window:
     """The part of a JSON text that is being decoded: grows by chunks at the end, shrinks at the start.
 
@@ -242,9 +247,9 @@ class _Window:
                 if near_end and self.more():
                     continue
                 raise self._fault(error, number, near_end) from None
-            except RecursionError:
+            except (RecursionError, ValueError) as error:
                 raise UserError(
-                    f"row {number} (byte {self.byte(self.position)}) is nested too deeply",
+                    f"row {number} (byte {self.byte(self.position)}) {_beyond(error)}",
                     where=str(self.path),
                     mend="take that row out",
                 ) from None
@@ -373,10 +378,10 @@ def _lenient(path: Path, line: bytes, number: int, line_number: int, begin: int,
     text = line.decode("utf-8", "surrogateescape")
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         place = error.pos if isinstance(error, json.JSONDecodeError) else 0
         at = begin + len(text[:place].encode("utf-8", "surrogateescape"))
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else f"it {_beyond(error)}"
     if not ended:
         what = f"the file ends at byte {begin + len(line)}, in the middle of row {number} (line {line_number})"
         raise UserError(what, where=str(path), mend=AGAIN)

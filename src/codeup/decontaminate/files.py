@@ -193,12 +193,17 @@ def _write_kept(path: Path, input_: Path, findings: Findings, numbers: Sequence[
 
 
 def _line(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=_as_text)
     try:
         text.encode()
     except UnicodeEncodeError:
-        text = json.dumps(value)  # half a surrogate pair: as JSON escapes it
+        text = json.dumps(value, default=_as_text)  # half a surrogate pair: as JSON escapes it
     return text + "\n"
+
+
+def _as_text(cell: Any) -> str:
+    """A cell of a parquet file that JSON has no kind for: bytes, a date, a decimal."""
+    return cell.decode("utf-8", "backslashreplace") if isinstance(cell, bytes) else str(cell)
 
 
 def _marks(findings: Findings, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
