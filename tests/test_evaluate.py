@@ -132,6 +132,8 @@ def test_interrupted_generation_makes_only_the_missing_answers(tmp_path: Path) -
     assert engine.settings["keys"] == [0, 1, 2, 3, 4]  # the random streams they would have had
     answers = read_answers(tmp_path / "s.jsonl", humaneval, DATA)
     assert [(a.sample.task_id, a.sample.index) for a in answers] == [(f"T/{n}", i) for n in range(4) for i in range(2)]
+    run(tmp_path / "undisturbed", n_samples=2)
+    assert (tmp_path / "s.jsonl").read_bytes() == (tmp_path / "undisturbed" / "s.jsonl").read_bytes()
 
 
 def test_a_file_made_with_other_settings_is_not_continued(tmp_path: Path) -> None:

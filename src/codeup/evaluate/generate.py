@@ -4,7 +4,7 @@ A base model continues the problem's code; a chat model is asked in words throug
 the prompt styles of prompts.py. The exact text, ids and tokens of the first problem's prompt go into the summary: a
 score without its prompt cannot be repeated. Token ids go to the engine; each prompt has exactly one BOS, at its start.
 
-    out/samples.jsonl   one line per answer, in the order of finishing
+    out/samples.jsonl   one line per answer, in the order of finishing; at the end in that of the problems
     out/...meta.json    the settings that made them; the same file is never continued with others
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from codeup import artifacts
 from codeup.errors import UserError
 from codeup.evaluate import prompts as styles
 from codeup.evaluate.prompts import Form, Question
-from codeup.evaluate.samples import append_line, read_lines, repair_end, to_row
+from codeup.evaluate.samples import append_line, json_line, read_lines, repair_end, to_row
 from codeup.types import BenchmarkData, Emit, Event, Message, Problem, Sample, ignore_event
 
 
@@ -184,10 +185,17 @@ def _run(
                 keys=[place * settings["samples_per_problem"] + index for place, index in missing],
                 on_done=on_done,
             )
-    counts: dict[str, int] = {}
-    for row in read_lines(out):
-        counts[row["finish"]] = counts.get(row["finish"], 0) + 1
-    return counts
+    rows = read_lines(out)
+    if missing:
+        _put_in_order(out, rows, data)
+    return dict(Counter(row["finish"] for row in rows))
+
+
+def _put_in_order(out: Path, rows: list[dict[str, Any]], data: BenchmarkData) -> None:
+    """Problem by problem, so that the finished file does not tell where it was interrupted or on how many machines."""
+    place = {problem.task_id: number for number, problem in enumerate(data.problems)}
+    ordered = sorted(rows, key=lambda row: (place[row["task_id"]], row["index"]))
+    artifacts.write_bytes(out, b"".join(json_line(row).encode() for row in ordered))
 
 
 def _end_ids(engine: Any, renderer: Any, form: Form, *, infilling: bool = False) -> list[int]:

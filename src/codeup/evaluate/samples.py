@@ -88,8 +88,13 @@ def find_samples(folder: Path, sha256: str) -> Path | None:
 
 def append_line(stream: Any, value: Mapping[str, Any]) -> None:
     """One JSON line, on disk before this returns to the caller's buffer."""
-    stream.write(json.dumps(value, ensure_ascii=False) + "\n")
+    stream.write(json_line(value))
     stream.flush()
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """A line of JSONL with its end."""
+    return json.dumps(value, ensure_ascii=False) + "\n"
 
 
 def repair_end(path: Path) -> None:
