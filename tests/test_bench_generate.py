@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from codeup.bench import decode
+from codeup.bench import decode, random_llama
 from codeup.bench import generate as bench
 from codeup.cli.app import app
 from codeup.cli.benching import decoding_lines, generation_lines
@@ -103,3 +104,44 @@ def test_only_decoding_is_measured_where_no_problems_are_wanted(short: None) -> 
     assert list(said) == ["decoding"] and said["decoding"][0]["engine"] == "hf"
     done = CliRunner().invoke(app, ["bench", "generate", "nano-base", "--gguf", "nano-base"])
     assert done.exit_code == 2 and "not a GGUF file" in done.output
+
+
+def test_random_weights_of_a_size_are_decoded_by_both_engines_and_leave_nothing(
+    short: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("xllamacpp")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name, value in (("WIDTH", 64), ("INSIDE", 128), ("HEADS", 4), ("KV_HEADS", 2)):
+        monkeypatch.setattr(random_llama, name, value)
+    options = ["bench", "generate", "--threads", "1", "--json", "--size", "30m", "--quant", "q8_0", "--quant", "f32"]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout.splitlines()[-1])["decoding"]
+    assert [each["engine"] for each in said] == ["hf", "llamacpp", "llamacpp"]
+    layer = 2 * 64 * 64 + 2 * 32 * 64 + 3 * 128 * 64
+    weights, vectors, position = layer + 2048 * 64, 3 * 64, 2 * 32 * (16 + 4)
+    alone = [each["speeds"][0]["step_bytes"] for each in said]
+    assert alone[0] == 4 * (weights + vectors + position), "the model is in float32 on a CPU"
+    assert alone[1] == weights * 34 // 32 + 4 * vectors + 2 * position
+    assert alone[2] == 4 * (weights + vectors) + 2 * position
+    assert [speed["batch"] for speed in said[0]["speeds"]] == [1, 16]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["nano-base", "--size", "30m"], ["nano-base", "--quant", "f16"], ["--size", "30m", "--limit", "3"]],
+    ids=" ".join,
+)
+def test_a_model_or_a_size_is_named(options: list[str]) -> None:
+    done = CliRunner().invoke(app, ["bench", "generate", *options])
+    assert done.exit_code == 2 and "--size 480m" in done.output
+
+
+def test_an_unknown_size_or_quantisation_is_named_before_anything_is_made() -> None:
+    for options, says in (
+        (["--size", "7b"], "480m"),
+        (["--size", "30m", "--quant", "q2"], "unknown quantisation 'q2'"),
+    ):
+        done = CliRunner().invoke(app, ["bench", "generate", *options])
+        assert done.exit_code == 2 and says in done.output

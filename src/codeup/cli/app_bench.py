@@ -103,7 +103,13 @@ def bench_judge_server(
 def bench_generate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="run folder, model folder, Hub id, nano, nano-base or GGUF file")
-    ],
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="in place of MODEL: random weights, only the speed of decoding: 30m, 130m, 480m or 1b")
+    ] = "",
+    quant: Annotated[
+        list[str] | None, typer.Option(help="with --size: a GGUF quantisation to decode too; repeatable; default: f16")
+    ] = None,
     gguf: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="a GGUF file to decode with llama.cpp too; repeatable")
     ] = None,
@@ -122,8 +128,8 @@ def bench_generate(
     from codeup.cli import benching
 
     benching.generate(
-        model, gguf=gguf or [], benchmark=benchmark, data=data, limit=limit, max_new_tokens=max_new_tokens,
-        batch_size=batch_size, rounds=rounds, threads=threads, json=json,
+        model, size=size, quants=quant or [], gguf=gguf or [], benchmark=benchmark, data=data, limit=limit,
+        max_new_tokens=max_new_tokens, batch_size=batch_size, rounds=rounds, threads=threads, json=json,
     )  # fmt: skip
 
 

@@ -178,16 +178,29 @@ def training_lines(result: training.Comparison) -> list[str]:
 
 
 def generate(
-    model: str, *, gguf: Sequence[Path], limit: int | None, threads: int, json: bool, **settings: Any
+    model: str, *, size: str, quants: Sequence[str], gguf: Sequence[Path], limit: int | None, threads: int, json: bool,
+    **settings: Any,
 ) -> None:  # fmt: skip
     """Print the seconds of each way, how many times faster ours are, and how near decoding comes to memory's speed."""
     from codeup import models
     from codeup.bench import decode
     from codeup.bench import generate as bench
 
+    if bool(model) == bool(size) or (size and (gguf or limit)) or (quants and not size):
+        raise UserError(
+            "name a MODEL, with --gguf FILE … if you like, or a --size, with --quant NAME … if you like",
+            mend="for example: codeup bench generate nano-base; codeup bench generate --size 480m",
+        )
     names = [model, *map(str, gguf)]
     if wrong := [name for name in names[1:] if not models.is_gguf(name)]:
         raise UserError(f"--gguf {wrong[0]} is not a GGUF file", mend="make one: codeup export gguf MODEL")
+    if size:
+        from codeup.bench import random_llama
+
+        with display() as emit, random_llama.made(size, quants or ("f16",)) as names:
+            decoding = decode.measure(names, threads=threads, emit=emit)
+        _print_generation(None, decoding, json=json)
+        return
     result = None
     with display() as emit:
         if limit != 0 and not models.is_gguf(model):
@@ -195,6 +208,10 @@ def generate(
                 models.locate(model), name=model, limit=limit, threads=threads, emit=emit, **settings
             )  # fmt: skip
         decoding = decode.measure(names, threads=threads, emit=emit)
+    _print_generation(result, decoding, json=json)
+
+
+def _print_generation(result: Generation | None, decoding: Sequence[Decoding], *, json: bool) -> None:
     if json:
         print(
             jsonlib.dumps({**(result.as_json() if result else {}), "decoding": [each.as_json() for each in decoding]})
