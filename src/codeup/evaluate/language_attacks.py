@@ -205,6 +205,11 @@ TASKS = {
                 "fn twice(x: i32) -> i32 { std::panic::set_hook(Box::new(|_| std::process::exit(0))); x }\n"
             ),
             "has a main of its own": "{wrong}fn main() {}\n",
+            "runs before main": (
+                'extern "C" fn first() { let mut s = String::new(); std::io::stdin().read_line(&mut s).unwrap(); '
+                'println!("\\n{} 1", s.trim()); std::process::exit(0) }\n'
+                '#[used]\n#[link_section = ".init_array"]\nstatic FIRST: extern "C" fn() = first;\n{wrong}'
+            ),
         },
     ),
     "php": Task(

@@ -2,19 +2,26 @@
 
     mod solution { program; tests }   #[test] functions become ordinary ones, `assert_eq!` becomes `::core::assert_eq!`
     fn main()                         ours: reads the secret, calls every test, prints the secret and their number
+    harness/rust.rs                   a library compiled once: how main reads and prints, the named crates, and code of
+                                      the standard library that most programs would compile again
 
-Nothing of Rust runs before `main`. A program cannot pass by std::process::exit, panic hooks, printing, or macros named
-like the standard's. It could with unsafe code that searches its own memory. Crates: regex 1 and md5 0.7 from Debian's
-packages of sources, or from Cargo's folder; rand is our stand-in for the functions of rand 0.4 that the tests use.
+A program cannot pass by std::process::exit, panic hooks, printing, or macros named like the standard's. What puts code
+before `main` or in the place of a library's function (`link_section`, `no_mangle`, `export_name`, an allocator,
+assembly) does not compile. It could with unsafe code that searches its own memory. Crates: regex 1 and md5 0.7 from
+Debian's packages of sources, or from Cargo's folder; rand is our stand-in for what the tests use of rand 0.4.
 """
 
 from __future__ import annotations
 
 import glob
+import json
 import os
 import re
+import secrets
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +66,12 @@ CRATES = {
 }
 """Folder -> name, versions, features, needs; in the order of compiling. Newer regex would need regex-automata."""
 
+PLAIN = ("-C", "debuginfo=0", "-C", "strip=symbols", "-C", "prefer-dynamic")
+UNCHECKED = ("-C", "debug-assertions=off", "-C", "overflow-checks=on")
+"""Arithmetic overflows as it does in tests; what is left out are the standard library's looks after unsafe code."""
+
+REFUSED = re.compile(r"\b(?:link_section|no_mangle|export_name|global_allocator|asm|global_asm|naked_asm)\b")
+
 _UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
 
 
@@ -86,8 +99,8 @@ def _refuse_old(number: str) -> None:
 def toolchain() -> Toolchain:
     """rustc with a linker, and the crates that could be found. Raises UserError where there is no rustc.
 
-    The standard library is linked dynamically and rustup's own linker is used where it is there: a small program then
-    needs two thirds of the time.
+    The standard library is linked dynamically, and by rustup's own linker where it is there. With that and the library
+    of harness/rust.rs a small program needs half of the time.
     """
     find(TITLE, ("rustc",), INSTALL)
     compiler = shutil.which("rustc") or ""  # not its real path: rustup's rustc is a link that goes by its name
@@ -100,15 +113,13 @@ def toolchain() -> Toolchain:
     _refuse_old(number)
     sources = {name: path for name in CRATES if (path := _source(name))}
     lld = _fast_linker(root)
-    key = {"version": number, "sources": sources, "rand": harness("rand.rs"), "lld": lld}
-    cache = prepared(NAME, key, lambda at: _prepare(rustc, root, env, sources, lld, at))
+    ours = [harness("rand.rs"), harness("rust.rs")]
+    key = {"version": number, "sources": sources, "ours": ours, "lld": lld, "linker": linker}
+    cache = prepared(NAME, key, lambda at: _prepare(rustc, root, env, sources, (lld, linker), at))
     show = (root, "/usr/bin", str(cache))
-    return Toolchain(
-        f"rustc {number}",
-        show,
-        {"rustc": rustc, "root": root, "linker": linker, "cache": str(cache), "lld": lld, "library": library},
-        env,
-    )
+    shared = next(cache.glob("libcodeup_*.so"))
+    at = {"rustc": rustc, "root": root, "cache": str(cache), "library": library, "shared": str(shared)}
+    return Toolchain(f"rustc {number}", show, {**at, "linking": (cache / "linking.json").read_text()}, env)
 
 
 def _source(crate: str) -> str:
@@ -129,18 +140,28 @@ def _edition(path: str) -> str:
 
 
 def _prepare(
-    rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], lld: str, folder: Path
+    rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], linkers: tuple[str, str], folder: Path
 ) -> None:  # fmt: skip
-    """The crates compiled, and rustup's linker under the name by which gcc finds it."""
-    if lld:
-        (folder / "ld.lld").symlink_to(lld)
-    _crates(rustc, root, env, sources, folder)
+    """How to link, the crates compiled, and the library that every program is linked with.
+
+    The library has a random name, and so have its functions: a program cannot name what it has not seen.
+    """
+    linking = _as_gcc_links(*linkers, folder)
+    (folder / "linking.json").write_text(json.dumps(linking), encoding="utf-8")
+    call_rustc = [rustc, "--sysroot", root, "--cap-lints", "allow", "-L", "."]
+    made = _crates(call_rustc, env, sources, folder)
+    text = harness("rust.rs") + "".join(f"pub extern crate {name};\n" for name in made)
+    (folder / "shared.rs").write_text(text, encoding="utf-8")
+    name = f"codeup_{secrets.token_hex(8)}"
+    flags = ["--edition", "2021", "--crate-type", "dylib", *PLAIN, *linking, *_externs(folder, made)]
+    call([*call_rustc, *flags, "--crate-name", name, "shared.rs"], cwd=folder, env=env)
 
 
-def _crates(rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], folder: Path) -> None:
+def _crates(rustc: list[str], env: Mapping[str, str], sources: Mapping[str, str], folder: Path) -> list[str]:
+    """Compile what programs may name; the names."""
     (folder / "rand.rs").write_text(harness("rand.rs"), encoding="utf-8")
-    common = ["--sysroot", root, "--crate-type", "rlib", "--cap-lints", "allow", "-L", "."]
-    call([rustc, *common, "--edition", "2018", "--crate-name", "rand", "rand.rs"], cwd=folder, env=env)
+    rlib = [*rustc, "--crate-type", "rlib"]
+    call([*rlib, "--edition", "2018", "--crate-name", "rand", "rand.rs"], cwd=folder, env=env)
     for crate, path in sources.items():
         name, _, features, needs = CRATES[crate]
         wanted = [*features, *(f"unicode-{part}" for part in _UNICODE if "unicode" in features)]
@@ -148,7 +169,29 @@ def _crates(rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str,
         flags = [part for feature in wanted for part in ("--cfg", f'feature="{feature}"')]
         externs = [part for need in needs for part in ("--extern", f"{need}=lib{need}.rlib")]
         root_file = next(p for p in (f"{path}/src/lib.rs", f"{path}/lib.rs") if os.path.exists(p))
-        call([rustc, *common, *edition, *flags, *externs, "--crate-name", name, root_file], cwd=folder, env=env)
+        call([*rlib, *edition, *flags, *externs, "--crate-name", name, root_file], cwd=folder, env=env)
+    return _crates_there(folder)
+
+
+def _as_gcc_links(lld: str, linker: str, folder: Path) -> list[str]:
+    """Arguments of rustc: to call rustup's linker itself, with what gcc would give it; else gcc.
+
+        gcc -### -pie main.o   ->   ... collect2 ... -dynamic-linker /lib64/ld-linux-x86-64.so.2 ... Scrt1.o crti.o
+                                    crtbeginS.o -L/usr/lib/gcc/... main.o ... crtendS.o crtn.o
+
+    That is two processes less for each program. One thread is enough for so little.
+    """
+    (folder / "main.o").touch()
+    said = subprocess.run([linker, "-###", "-pie", "main.o"], cwd=folder, capture_output=True, text=True).stderr
+    words = shlex.split(next((line for line in said.splitlines() if "-dynamic-linker" in line), ""))
+    files = [os.path.realpath(word) for word in words if re.search(r"/\w*crt\w*\.o$", word)]
+    if not lld or len(files) != 5:
+        return ["-C", f"linker={linker}"]
+    folders = dict.fromkeys(os.path.realpath(word[2:]) for word in words if word.startswith("-L"))
+    interpreter = words[words.index("-dynamic-linker") + 1]
+    arguments = ["--threads=1", "-dynamic-linker", interpreter, *files, *(f"-L{path}" for path in folders)]
+    given = [part for each in arguments for part in ("-C", f"link-arg={each}")]
+    return ["-C", f"linker={lld}", "-C", "linker-flavor=ld.lld", *given]
 
 
 def _fast_linker(root: str) -> str:
@@ -166,22 +209,28 @@ def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapp
     return Wrapped({"main.rs": [["program", code]]}, (_compiling(tools), step))
 
 
-def _crates_there(tools: Toolchain) -> list[str]:
-    cache = Path(tools.at["cache"])
+def _crates_there(cache: Path) -> list[str]:
     return [name for name in ("rand", "regex", "md5") if (cache / f"lib{name}.rlib").exists()]
 
 
-def _compiling(tools: Toolchain) -> dict[str, Any]:
+def _externs(cache: Path, names: list[str]) -> list[str]:
+    return [part for name in names for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
+
+
+def _compiling(tools: Toolchain, more: Sequence[str] = ()) -> dict[str, Any]:
     """main.rs -> main, with the crates that are there."""
     cache = tools.at["cache"]
-    linking = ["-C", f"link-arg=-B{cache}", "-C", "link-arg=-fuse-ld=lld"] if tools.at["lld"] else []
-    externs = [part for name in _crates_there(tools) for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
     arguments = [
         tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", cache,
-        *externs, "-C", f"linker={tools.at['linker']}", "-C", "debuginfo=0", "-C", "strip=symbols",
-        "-C", "codegen-units=1", "-C", "prefer-dynamic", *linking, "-o", "main", "main.rs",
+        *_externs(Path(cache), _crates_there(Path(cache))), *PLAIN, "-C", "codegen-units=1",
+        *json.loads(tools.at["linking"]), *more, "-o", "main", "main.rs",
     ]  # fmt: skip
     return compile_step(arguments, env=tools.env)
+
+
+def _checks_itself(text: str) -> bool:
+    """Whether a text can tell if debugging assertions are on: by their name, or by unsafe code that they look after."""
+    return bool(re.search(r"unsafe|debug_assert", text))
 
 
 def wrap(
@@ -189,7 +238,7 @@ def wrap(
     compat: str = "",
 ) -> Wrapped:  # fmt: skip
     """The crate and its two steps. Raises UserError where the benchmark's crates were not found."""
-    have = _crates_there(tools)
+    have = _crates_there(Path(tools.at["cache"]))
     missing = [name for name in (extra or {}).get("crates", ()) if name not in have]
     if missing:
         raise UserError(f"this benchmark's Rust programs need the crates {', '.join(missing)}", mend=CRATES_INSTALL)
@@ -203,24 +252,28 @@ def wrap(
     if not calls and re.search(r"\bfn\s+main\s*\(", bare):
         plain = re.sub(r"\bfn\s+main\s*\(", f"pub fn {HARNESS}_main(", plain, count=1)
         calls = [f"solution::{HARNESS}_main"]
+    shared = Path(tools.at["shared"])
+    name = shared.stem.removeprefix("lib")
     ours = (
-        "#![allow(warnings)]\nfn main() {\n    let mut secret = String::new();\n"
-        "    ::std::io::stdin().read_line(&mut secret).unwrap();\n"
+        f"#![allow(warnings)]\nextern crate {name} as {HARNESS};\n"
+        + (f'compile_error!("not in a program: {refused[0]}");\n' if (refused := REFUSED.search(program)) else "")
+        + f"fn main() {{\n    let secret = {HARNESS}::secret();\n"
         + "".join(f"    {each}();\n" for each in calls)
-        + f'    ::std::println!("\\n{{}} {{}}", secret.trim(), {len(calls)});\n}}\npub mod solution {{\n'
+        + f"    {HARNESS}::prove(&secret, {len(calls)});\n}}\npub mod solution {{\n"
     )
     run = run_step(
         ["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=MEMORY_WORDS,
-        env={"LD_LIBRARY_PATH": tools.at["library"]},
+        env={"LD_LIBRARY_PATH": f"{tools.at['library']}:{tools.at['cache']}"},
     )  # fmt: skip
-    steps = (_compiling(tools), run)
+    flags = ["--extern", f"{name}={shared}", *(() if _checks_itself(program + tests) else UNCHECKED)]
+    steps = (_compiling(tools, flags), run)
     return Wrapped({"main.rs": [["ours", ours], ["program", program], ["ours", f"\n{plain}\n}}\n"]]}, steps, compat)
 
 
 def pieces(code: str, *, tools: Toolchain) -> Iterator[Wrapped]:
     """The ways in which code may be whole: a crate, statements of a function, items of an `impl`."""
     cache, root = tools.at["cache"], tools.at["root"]
-    externs = [part for name in _crates_there(tools) for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
+    externs = _externs(Path(cache), _crates_there(Path(cache)))
     read = read_step(
         [tools.at["rustc"], "--sysroot", root, "--edition", "2021", "--cap-lints", "allow", "--crate-type", "lib",
          "--emit", "metadata", "-L", cache, *externs, "-o", "main.rmeta", "main.rs"],
