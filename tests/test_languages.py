@@ -161,3 +161,35 @@ def test_what_the_lean_header_of_cpp_leaves_out_is_there_for_a_program_that_name
     with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
         (found,) = judge(opened, problem, [f"{before}int f() {{ {body} }}"])
     assert (found.outcome, found.checks) == (Outcome.PASSED, 1), found
+
+
+@pytest.mark.parametrize(
+    ("body", "passes"),
+    [
+        ("if cfg!(debug_assertions) { 2 * x } else { x }", True),
+        ("let all: Vec<i32> = vec![i32::MAX, x]; let sum: i32 = all.iter().sum(); sum - sum + 2 * x", False),
+        ("let most = i32::MAX; let more = most + x; more - more + 2 * x", False),
+        ("match std::panic::catch_unwind(|| panic!()) { Err(_) => 2 * x, Ok(()) => x }", True),
+        ('if regex::Regex::new(r"^\\d+$").unwrap().is_match("12") { 2 * x } else { x }', True),
+        ("let p = &x as *const i32; unsafe { 2 * *p }", True),
+    ],
+)
+def test_a_rust_program_behaves_as_in_a_test_build_overflow_assertions_and_panics_included(
+    body: str, passes: bool
+) -> None:
+    ready("rust")
+    problem = TASKS["rust"].problem
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
+        (verdict,) = judge(opened, problem, [f"fn twice(x: i32) -> i32 {{ {body} }}\n"])
+    assert (verdict.outcome is Outcome.PASSED) is passes, verdict.detail
+
+
+@pytest.mark.parametrize(
+    "words", ["#[no_mangle] pub fn read() {}", "static A: u8 = 0; // link_section", "use std::arch::asm;"]
+)
+def test_a_rust_program_that_could_run_before_its_harness_does_not_compile(words: str) -> None:
+    ready("rust")
+    problem = TASKS["rust"].problem
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
+        (verdict,) = judge(opened, problem, [f"{words}\n{TASKS['rust'].right}"])
+    assert verdict.outcome is Outcome.COMPILE and "not in a program" in verdict.detail

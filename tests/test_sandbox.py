@@ -118,6 +118,15 @@ def test_the_hash_seed_is_fixed(pool: Pool) -> None:
     assert judge(pool, program, tests).outcome is Outcome.PASSED
 
 
+def test_a_program_that_imports_its_own_files_leaves_no_bytecode_beside_them(pool: Pool) -> None:
+    program = (
+        "import os, sys; sys.path.insert(0, '.')\n"
+        "def add(a, b):\n    open('own.py', 'w').write('x = 0'); import own\n"
+        "    return a + b if os.listdir('.') == ['own.py'] else os.listdir('.')\n"
+    )
+    assert judge(pool, program).outcome is Outcome.PASSED
+
+
 def test_numpy_may_be_used_and_its_scalars_are_numbers(pool: Pool) -> None:
     pytest.importorskip("numpy")
     program = "import numpy as np\ndef add(a, b): return np.array([a, b]).sum()"

@@ -15,9 +15,12 @@ from typing import Any
 from codeup.sandbox import layers, wire
 
 BOOT = (
-    "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; main({number}, {source!r})"
+    "import sys; sys.path.insert(0, {source!r}); from codeup.sandbox.{module} import main; "
+    "sys.dont_write_bytecode = True; main({number}, {source!r})"
 )
-FLAGS = ("-S", "-s", "-P", "-B", "-X", "utf8")
+"""Our own modules may be kept compiled, as those of the caller are; nothing that is imported later is."""
+
+FLAGS = ("-S", "-s", "-P", *(("-B",) if sys.dont_write_bytecode else ()), "-X", "utf8")
 
 
 def environment(marker: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The process that is isolated once and forks a fresh child for every sample.
 
-Started by the referee as `python -S -s -P -B` with an environment of its own. Its orders come over one Unix socket:
+Started by the referee as `python -S -s -P` with an environment of its own. Its orders come over one Unix socket:
 
     one byte + a socket          fork a child that talks over that socket: a runner; "w": a supervisor, "c": a companion
     {"cpu": true}                reply {"cpu_s"}: what the child has used so far
