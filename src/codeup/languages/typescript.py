@@ -50,8 +50,9 @@ def toolchain() -> Toolchain:
     compiler = _compiler()
     argument = f"console.log(require({str(compiler)!r}).version)"
     number = version_of([node.at["node"], "-e", argument])
-    key = {"version": number, "node": node.version}
-    cache = prepared(NAME, key, lambda at: _snapshot(node.at["node"], compiler, at))
+    command = [node.at["node"], *node.at["quick"].split()]
+    key = {"version": number, "node": node.version, "command": command}
+    cache = prepared(NAME, key, lambda at: _snapshot(command, compiler, at))
     at = {**node.at, "cache": str(cache)}
     return Toolchain(f"typescript {number} on {node.version}", (*node.show, str(cache)), at)
 
@@ -71,13 +72,14 @@ def _compiler() -> Path:
     )
 
 
-def _snapshot(node: str, compiler: Path, folder: Path) -> None:
-    """Node's heap with the compiler in it; where this Node cannot make one, the compiler itself."""
+def _snapshot(node: list[str], compiler: Path, folder: Path) -> None:
+    """Node's heap with the compiler in it, made with the options that it is used with; where this Node cannot make one,
+    the compiler itself."""
     shutil.copy(compiler, folder / "typescript.js")
     text = compiler.read_text(encoding="utf-8")
     (folder / "entry.js").write_text(f"const module = {{ exports: {{}} }};\n{text};\nglobalThis.ts = module.exports;\n")
     try:
-        call([node, "--snapshot-blob", "typescript.blob", "--build-snapshot", "entry.js"], cwd=folder)
+        call([*node, "--snapshot-blob", "typescript.blob", "--build-snapshot", "entry.js"], cwd=folder)
     except WorkFailed:  # Node before 18.20
         (folder / "typescript.blob").unlink(missing_ok=True)
     (folder / "entry.js").unlink()
