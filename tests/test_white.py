@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeup.data.white import squeezed
+from codeup.data.white import WHITE_BYTES, squeezed
 
 SPACES = "".join(chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace())
 
@@ -19,3 +19,7 @@ def test_texts_are_squeezed_as_split_and_join_do_it(texts: list[str]) -> None:
 
 def test_every_white_sign_of_unicode_is_one_space() -> None:
     assert squeezed([f"a{sign}b".encode() for sign in SPACES]) == [b"a b"] * len(SPACES)
+
+
+def test_every_byte_of_a_white_sign_is_known() -> None:
+    assert set(SPACES.encode()) == set(WHITE_BYTES)

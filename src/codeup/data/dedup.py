@@ -1,7 +1,8 @@
 """Rows that say the same as another row: exact duplicates by hash, near duplicates by MinHash, each with its witness.
 
-    exact   the same turns, white space aside                       proposed by 64 bits over all words, told by 128
-                                                                    bits of the squeezed text
+    exact   the same turns, white space aside                       proposed by 128 bits of the bytes without white
+                                                                    space, or where the words are hashed anyway by
+                                                                    those; told by 128 bits of the squeezed text
     near    Jaccard similarity of 5-word shingles >= threshold      candidates by MinHash bands, then counted exactly
 
 Shingles are runs of 5 words or signs (words.py), MinHash (Broder 1997) is rensa's with 128 permutations, and its bands
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 from codeup.data import words
 from codeup.data.code import parses
 from codeup.data.spool import Spool
-from codeup.data.white import squeezed
+from codeup.data.white import WHITE_BYTES, squeezed
 from codeup.types import Conversation, Emit, Event, ignore_event
 
 Method = Literal["none", "exact", "near"]
@@ -131,7 +132,7 @@ def find(
 class Signed:
     """What rows are proposed by: `keys` (rows, 2) for exact, `bands` (rows, bands) for near; without near 0 bands.
 
-    A key is the hash of the row's words and their number.
+    Keys of the two methods differ.
     """
 
     keys: NDArray[np.uint64]
@@ -145,11 +146,13 @@ def sign(conversations: Sequence[Conversation], method: Method, threshold: float
     bands = [np.zeros((0, band_count(method, threshold)), np.uint32)]
     for begin in range(0, len(texts), BLOCK):
         part = texts[begin : begin + BLOCK]
-        found = words.words(part, words.CODE)
-        sofar = words.running(found)
-        keys.append(_loose_keys(part, found, sofar))
         if method == "near":
+            found = words.words(part, words.CODE)
+            sofar = words.running(found)
+            keys.append(_word_keys(part, found, sofar))
             bands.append(_fold(signatures(words.windows(found, SHINGLE, sofar=sofar)), band_rows(threshold)))
+        else:
+            keys.append(_byte_keys(part))
     return Signed(np.concatenate(keys), np.concatenate(bands))
 
 
@@ -175,11 +178,19 @@ def text_of(conversation: Conversation) -> str:
 # --- exact -----------------------------------------------------------------------------------------------------------
 
 
-def _loose_keys(texts: Sequence[str], found: words.Words, sofar: words.U64) -> NDArray[np.uint64]:
-    """(texts, 2), equal for texts that are equal but for white space and Unicode composition.
+def _byte_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """(texts, 2): 16 bytes each, equal for texts that are equal but for white space and Unicode composition.
 
-    Of others, too, if they differ in case or in Unicode forms alone. Few rows share a key, and only those are looked at
-    again. `found` are the texts' words, `sofar` their running sums.
+    Of others, too, if they differ in no byte but those that write white space: `a b` and `ab`. Few rows share a key,
+    and only those are looked at again.
+    """
+    return _hashes([_composed(text).translate(None, WHITE_BYTES) for text in texts])
+
+
+def _word_keys(texts: Sequence[str], found: words.Words, sofar: words.U64) -> NDArray[np.uint64]:
+    """(texts, 2): the same by the hash of each text's words and their number.
+
+    Of others, too, if they differ in case or in Unicode forms alone. `found` are the words, `sofar` their running sums.
     """
     counts = found.counts()
     keys = np.stack([words.runs_at(sofar, found.offsets[:-1], counts), counts.astype(np.uint64)], axis=1)
@@ -187,7 +198,7 @@ def _loose_keys(texts: Sequence[str], found: words.Words, sofar: words.U64) -> N
     if parted:
         spaced = [_PART_NO_WORDS.sub(" ", texts[place]) for place in parted]
         again = words.words(spaced, words.CODE)
-        keys[parted] = _loose_keys(spaced, again, words.running(again))
+        keys[parted] = _word_keys(spaced, again, words.running(again))
     return keys
 
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+WHITE_BYTES = bytes(sorted({byte for code in range(0x3001) if chr(code).isspace() for byte in chr(code).encode()}))
+"""Those that write some white sign in UTF-8, other signs perhaps too."""
 _GONE = 0xFF
 """A byte that is in no UTF-8."""
 _WHITE = bytes(ord(" ") if byte < 128 and chr(byte).isspace() else byte for byte in range(256))
