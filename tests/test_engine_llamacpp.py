@@ -56,6 +56,26 @@ def engine(folder: Path) -> Iterator[Any]:
     loaded.close()
 
 
+def test_a_json_answer_does_not_end_in_spaces(tmp_path: Path) -> None:
+    """The packaged base would rather write spaces than this object: they must not fill the answer up to its limit."""
+    pytest.importorskip("llguidance")
+    from codeup.engines._constrained import JsonGrammars
+    from codeup.engines._llama_server import LlamaServer
+
+    write_model(base_folder(), tmp_path / "m.gguf", quant="f16")
+    tokenizer = Hf(base_folder()).tokenizer
+    listed = {"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 3}
+    schema = {"type": "object", "properties": {"a": {"enum": ["b", "日本"]}, "xs": listed}, "required": ["a", "xs"]}
+    ends = frozenset([tokenizer.eos_token_id])
+    grammar = JsonGrammars(tokenizer, len(tokenizer)).prepare({**schema, "additionalProperties": False}, ends)().grammar
+    with LlamaServer(tmp_path / "m.gguf", threads=1) as server:
+        prompt = server.tokenize("Write a Python function that returns the sum of a list of numbers.\n")
+        asked = {"prompt": prompt, "n_predict": 120, "temperature": 0.0, "grammar": grammar, "cache_prompt": False}
+        said = server.post("/completion", asked)["content"]
+    value = json.loads(said)
+    assert set(value) == {"a", "xs"} and said == json.dumps(value, ensure_ascii=False)
+
+
 def pieces(live: Any, request: Request) -> list[Any]:
     live.submit([request])
     found = []

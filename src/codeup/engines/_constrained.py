@@ -19,6 +19,8 @@ from codeup.errors import UserError, installs
 WHITESPACE = r"[ \n\t]{0,12}"
 """Between JSON's own signs: a model that has nothing to say would otherwise say spaces up to its limit."""
 OPTIONS = {"whitespace_flexible": True, "whitespace_pattern": WHITESPACE}
+COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""The same for llama.cpp, whose llguidance (xllamacpp 2026.10) does not know the pattern: as json.dumps writes."""
 LARK = "%llguidance {{}}\nstart: %json {schema}"
 """llguidance's own language of grammars (its docs/syntax.md); llama.cpp knows it by the first word."""
 
@@ -78,7 +80,7 @@ class JsonGrammars:
             raise UserError(f"the schema cannot be used: {_first_line(error)}") from None
         if problem := self._matcher.validate_grammar(grammar, wrapped):
             raise UserError(f"the schema cannot be enforced: {_first_line(problem)}")
-        text = LARK.format(schema=json.dumps({**schema, "x-guidance": OPTIONS}))
+        text = LARK.format(schema=json.dumps({**schema, "x-guidance": COMPACT}))
         return lambda: JsonAnswer(self._matcher(wrapped, grammar, log_level=0), self._vocabulary, end_ids, text)
 
 
