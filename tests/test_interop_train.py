@@ -187,6 +187,8 @@ def test_convert_writes_a_recipe_that_check_accepts(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["stages"] == ["out"]
     assert codeup("check", out).returncode == 0
+    odd = codeup("convert", "recipe", folder / "sft.yaml", "--out", out.with_name("my study+1.yaml"))
+    assert odd.returncode == 0 and "name: my-study-1" in out.with_name("my study+1.yaml").read_text(), odd.stderr
     again = codeup("convert", "recipe", folder / "sft.yaml", "--out", out)
     assert again.returncode == 2 and "--force" in again.stderr
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from report_fixture import PROMPT, make_small_study, make_study
 
-from codeup.report import build, png, sections, view
+from codeup.report import build, png, sections, svg, view
 from codeup.report.build import build_report, digest, render
 
 POISON = "</script></style></pre><script>hacked()</script><img src=x onerror=hacked()>\"'`=&lt;{{7*7}}"
@@ -361,3 +361,12 @@ def test_of_many_trainings_those_of_the_final_model_are_shown_and_the_others_fol
     assert [stage["main"] for stage in sections.stages(study, called)] == [False] * 6 + [True] * 3
     study["stages"] = one
     assert sections.main_line(study, called) == one, "few trainings are all shown"
+
+
+def test_names_of_stages_that_begin_close_together_stand_on_lines_of_their_own() -> None:
+    line = svg.Series("loss", "train", [(0.0, 1.0), (100.0, 2.0)])
+    starts = [(0.0, "instruct"), (6.0, "math"), (13.0, "code"), (60.0, "more")]
+    drawn = svg.line_plot([line], title="Loss", x_label="steps", dividers=starts)
+    assert re.findall(r'y="(-?\d+)">(instruct|math|code|more)<', drawn) == [
+        ("-4", "instruct"), ("11", "math"), ("26", "code"), ("-4", "more"),
+    ]  # fmt: skip

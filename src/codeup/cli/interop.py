@@ -27,7 +27,9 @@ def convert_recipe(
     """Write one recipe from LLaMA-Factory's files, and say on stderr what differs or is ignored."""
     if out.exists() and not force:
         raise UserError("is there already", where=str(out), mend="name another file, or give --force")
-    made = llamafactory.convert(paths, name=name or out.stem, devices=devices, row_tokens=row_tokens)
+    made = llamafactory.convert(
+        paths, name=name or llamafactory.as_name(out.stem), devices=devices, row_tokens=row_tokens
+    )
     artifacts.make_folder(out.parent)
     artifacts.write_bytes(out, made.text.encode())
     lines = note_lines(made.notes)

@@ -86,6 +86,8 @@ IGNORED: dict[str, str] = {
     "save_strategy": "checkpoints are written by the clock (checkpoint_seconds)",
     "save_total_limit": "checkpoints are removed when the adapter is final",
     "save_only_model": "a checkpoint holds what resuming needs",
+    "metric_for_best_model": "belongs to load_best_model_at_end",
+    "greater_is_better": "belongs to load_best_model_at_end",
     "save_safetensors": "always safetensors",
     "save_on_each_node": "nodes are started by torchrun, or by executor: ray",
     "resume_from_checkpoint": "the same command resumes by itself",

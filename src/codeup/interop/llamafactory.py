@@ -104,12 +104,21 @@ def _same(path: str) -> str:
     return os.path.normpath(path.rstrip("/")) if path else ""
 
 
+def as_name(text: str) -> str:
+    """A name that a recipe may have, from a file's.
+
+    >>> as_name("llama3 8b+lora (v2)")
+    'llama3-8b-lora-v2'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:60]
+
+
 def _name_apart(stages: Sequence[Stage]) -> None:
     """Stages whose folders have the same last part take the name of their file."""
     names = [stage.name for stage in stages]
     for stage in stages:
         if names.count(stage.name) > 1:
-            stage.name = re.sub(r"[^A-Za-z0-9_.-]+", "-", stage.file.path.stem).strip("-._")[:60]
+            stage.name = as_name(stage.file.path.stem)
     names = [stage.name for stage in stages]
     for stage in stages:
         if names.count(stage.name) > 1:

@@ -18,6 +18,8 @@ from codeup.report import numbers
 Point = tuple[float, float]
 BOX = 1000.0
 MAX_POINTS = 500
+NARROW_LETTER = 0.025
+"""Width of a letter as a share of a chart on a telephone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,16 @@ def _grid(x_scale: Scale, y_scale: Scale, x_label: str) -> list[Markup]:
 
 
 def _dividers(dividers: Sequence[tuple[float, str]], x_scale: Scale) -> list[Markup]:
-    parts = []
+    """Rules with their names; a name that would run into an earlier one on a narrow screen stands a line lower."""
+    parts: list[Markup] = []
+    ends: list[float] = []  # of each line, where its last name ends
     for value, name in dividers:
-        x = percent(x_scale(value))
+        share = x_scale(value)
+        row = next((row for row, end in enumerate(ends) if end <= share), len(ends))
+        ends[row : row + 1] = [share + NARROW_LETTER * (len(name) + 1)]
+        x = percent(share)
         parts.append(element("line", {"class": "divider", "x1": x, "x2": x, "y1": -14, "y2": "100%"}))
-        parts.append(element("text", {"class": "tick", "x": x, "dx": 5, "y": -4}, name))
+        parts.append(element("text", {"class": "tick", "x": x, "dx": 5, "y": 15 * row - 4}, name))
     return parts
 
 
