@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import layers, root
+from codeup.sandbox import home, layers, root
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import SOURCE, Job, Pool
 from codeup.types import Outcome, Verdict
@@ -299,3 +301,32 @@ def test_levels_need_both_files_and_network() -> None:
     separate = ["private-root", "network-namespace", "pid-namespace"]
     assert layers.level([*separate, "landlock-7"]) == "confined"
     assert layers.level([*separate, "seccomp"]) == "strong"
+
+
+def test_the_folder_of_a_killed_pool_is_removed_by_the_next_and_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os; from codeup.sandbox.pool import Pool; print(Pool(1).home, flush=True); os.kill(os.getpid(), 9)"
+    outside = {**os.environ, "TMPDIR": str(tmp_path)}
+    left = Path(
+        subprocess.run([sys.executable, "-c", code], env=outside, capture_output=True, text=True).stdout.strip()
+    )
+    young, file = tmp_path / "codeup-pool-young", tmp_path / "codeup-pool-file"
+    away, link, mine = tmp_path / "away", tmp_path / "codeup-pool-link", tmp_path / "codeup-pool-held"
+    for folder in (young, away, mine):
+        folder.mkdir()
+    file.touch()
+    link.symlink_to(away)
+    (away / "kept").touch()
+    for path in (left, mine, file, away):
+        os.utime(path, (0, 0))
+    os.utime(link, (0, 0), follow_symlinks=False)
+    held = os.open(mine, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert left.is_dir()
+    home.remove_abandoned(str(tmp_path))
+    os.close(held)
+    assert set(tmp_path.iterdir()) == {young, file, away, link, mine} and (away / "kept").exists()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    Pool(1).close()
+    assert not mine.exists()

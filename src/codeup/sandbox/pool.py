@@ -25,7 +25,8 @@ from typing import Any, Protocol
 
 import codeup
 from codeup.errors import UserError, WorkFailed
-from codeup.sandbox import handle, layers, packages, scratch
+from codeup.sandbox import handle, layers, packages
+from codeup.sandbox.home import Home
 from codeup.sandbox.limits import STARVED, Limits
 from codeup.types import Outcome, Verdict
 
@@ -143,6 +144,7 @@ class _Worker:
     """One referee process and the pipe of its verdicts."""
 
     config: dict[str, Any]
+    home: Home
     patience_s: float
     process: subprocess.Popen[bytes] = field(init=False)
     layers: list[str] = field(init=False, default_factory=list)
@@ -150,7 +152,7 @@ class _Worker:
 
     def start(self) -> None:
         """Start the referee, wait until its sandbox stands. Raises WorkFailed."""
-        _make_home(self.config["home"])
+        self.home.again()
         folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=self.config["home"]))
         os.chmod(folder, 0o755)
         read, write = os.pipe()
@@ -269,8 +271,8 @@ class Pool:
         proc: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits or Limits()
-        self.home = tempfile.mkdtemp(prefix="codeup-")
-        os.chmod(self.home, 0o755)
+        self.folder = Home()
+        self.home = self.folder.path
         self.marker = uuid.uuid4().hex
         self.tools = bool(show)
         config = {
@@ -280,7 +282,7 @@ class Pool:
             "off": list(off), "hide": list(hide), "show": list(show),
             "import_path": [path for path in sys.path if path.endswith("-packages")],
         }  # fmt: skip
-        self.workers = [_Worker(config, (STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
+        self.workers = [_Worker(config, self.folder, (STARVED + 2) * self.limits.wall_s + 60) for _ in range(workers)]
         try:
             self._start(allow_unsafe)
         except BaseException:
@@ -322,9 +324,7 @@ class Pool:
             worker.closed = True
             if hasattr(worker, "answers") and not worker.answers.closed:
                 worker.stop()
-        with suppress(OSError):
-            scratch.empty(self.home)
-            os.rmdir(self.home)
+        self.folder.remove()
 
     def run(self, job: RunJob) -> dict[str, Any]:
         """What a program said and left behind: `steps`, `made`, `others` (supervisor.py). One at a time per pool.
@@ -411,15 +411,6 @@ def _drain(waiting: queue.SimpleQueue[AnyJob]) -> None:
     with suppress(queue.Empty):
         while True:
             waiting.get_nowait()
-
-
-def _make_home(folder: str) -> None:
-    """The folder of a pool, again where a cleaner of /tmp has removed it. Raises WorkFailed where it is not ours."""
-    with suppress(FileExistsError):
-        os.mkdir(folder)
-        os.chmod(folder, 0o755)
-    if os.lstat(folder).st_uid != os.geteuid():
-        raise WorkFailed(f"{folder} is not ours any more")
 
 
 def _quietly(start: Any) -> None:
