@@ -177,6 +177,17 @@ def test_what_a_layer_keeps_for_one_token_by_hand() -> None:
     assert needs.memory(TWO, tokens=5, **arguments).activations == 5 * one
 
 
+def test_on_a_cpu_dora_leaves_holes_in_the_heap_for_the_dense_matrices_of_each_layer_by_hand() -> None:
+    """The largest matrix of TWO is 4 x 6; its two layers make four of these each, one layer where it is made again."""
+    arguments: dict[str, Any] = {"r": 3, "tokens": 5, "bytes_per_weight": 4, "cuda": False}
+    for checkpointing, layers in ((False, 2), (True, 1)):
+        found = needs.memory(TWO, dora=True, checkpointing=checkpointing, **arguments)
+        holes = layers * 4 * (4 * 6 * 4)
+        assert found.context == round(needs.DORA_SHARE[4] * (found.activations + found.working)) + holes
+    plain = needs.memory(TWO, **arguments)
+    assert plain.context == round(needs.CPU_SHARE[4] * (plain.activations + plain.working))
+
+
 def test_checkpointing_keeps_one_vector_per_layer() -> None:
     found = needs.memory(TWO, r=3, tokens=7, bytes_per_weight=2, checkpointing=True)
     assert found.activations == 7 * (2 * 4 * 2 + 4 * 4 + 2 * 2 * 2)

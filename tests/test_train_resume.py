@@ -269,6 +269,21 @@ def test_after_a_damaged_checkpoint_the_bytes_are_the_same(
     assert losses(out) == losses(uninterrupted), "every row once, with the same loss"
 
 
+@pytest.mark.parametrize("harm", [b"[1]", b'{"step": 3, "lo', b"\xff\xfe"])
+def test_a_damaged_row_of_the_metrics_is_all_that_is_lost_and_that_is_said(
+    harm: bytes, stopped: Path, tmp_path: Path, inputs: dict[str, Any], uninterrupted: Path
+) -> None:
+    out = shutil.copytree(stopped, tmp_path / "out")
+    rows = (out / "metrics.jsonl").read_bytes().splitlines()
+    at = next(at for at, row in enumerate(map(json.loads, rows)) if row["step"] == 3 and "loss" in row)
+    (out / "metrics.jsonl").write_bytes(b"\n".join([*rows[:at], harm, *rows[at + 1 :], b""]))
+    notes: list[Event] = []
+    train_sft(**inputs, out=out, **SETTINGS, emit=notes.append)
+    assert any("damaged: 1 of 8 steps have no row any more" in event.text for event in notes if event.kind == "note")
+    whole = losses(uninterrupted)
+    assert losses(out) == [*whole[:at], *whole[at + 1 :]]
+
+
 def test_checkpoints_of_another_training_are_refused(
     tmp_path: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,11 @@ class Record:
             if run.ranks.first
             else None
         )
+        if self.metrics is not None and self.metrics.lacking:
+            text = (
+                f"metrics.jsonl was damaged: {self.metrics.lacking} of {run.progress.step} steps have no row any more"
+            )
+            self.emit(Event("note", step_name, text=text))
 
     def add(self, **row: Any) -> None:
         if self.metrics is not None:

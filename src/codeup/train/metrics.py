@@ -6,6 +6,7 @@ after its last checkpoint is dropped (`keep_to`): after any interruption no row 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,12 +21,14 @@ from codeup.train import disk
 class Metrics:
     """Appends rows to a file, keeping those up to step `keep_to`. UserError where it cannot be written.
 
-    `also` is handed each row once it is written.
+    `also` is handed each row once it is written. `lacking`: steps up to `keep_to` that have no row, because the file
+    was damaged or removed.
     """
 
     def __init__(self, path: Path, *, keep_to: int, also: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.path, self.also = path, also
         rows = [row for row in read_metrics(path) if row["step"] <= keep_to]
+        self.lacking = keep_to - len({row["step"] for row in rows if "loss" in row})
         artifacts.write_bytes(path, b"".join(_line(row) for row in rows))
         self._file = path.open("ab", buffering=0)
 
@@ -50,12 +53,11 @@ def _line(row: dict[str, Any]) -> bytes:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole rows; a last line cut by a kill is left out."""
+    """All whole rows; a last line cut by a kill, or one that was damaged, is left out."""
     rows: list[dict[str, Any]] = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
     return rows
