@@ -53,6 +53,26 @@ TASKS = {
             ),
             "prints what a success could look like": '{wrong}static int says = (puts("\\ncodeup 7"), exit(0), 0);\n',
             "has a main of its own": "{wrong}int main() { return 0; }\n",
+            "runs before main": (
+                "#include <stdio.h>\n#include <unistd.h>\nstatic void first() { char s[200]; int n = read(0, s, 199); "
+                'if (n <= 0) return; s[n] = 0; while (s[n - 1] == 10) s[--n] = 0; dprintf(1, "\\n%s 1\\n", s); _exit(0); }\n'
+                "__attribute__((constructor(1))) static void early() { first(); }\n{wrong}"
+            ),
+            "runs before constructors": (
+                "#include <stdio.h>\n#include <unistd.h>\nstatic void first() { char s[200]; int n = read(0, s, 199); "
+                'if (n <= 0) return; s[n] = 0; while (s[n - 1] == 10) s[--n] = 0; dprintf(1, "\\n%s 1\\n", s); _exit(0); }\n'
+                '__attribute__((section(".preinit_array"), used)) static void (*early)() = first;\n{wrong}'
+            ),
+            "reads instead of the C library": (
+                "#include <stdio.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n"
+                'extern "C" ssize_t read(int from, void* to, size_t room) { char s[200]; '
+                "long n = syscall(SYS_read, 0, s, 199); if (n <= 0) return n; s[n] = 0; "
+                'while (s[n - 1] == 10) s[--n] = 0; dprintf(1, "\\n%s 1\\n", s); _exit(0); }\n{wrong}'
+            ),
+            "stays after a failed check": (
+                "#include <stdlib.h>\n#include <setjmp.h>\n{wrong}"
+                'extern "C" __attribute__((used)) void _exit(int) { for (;;) throw 1; }\n'
+            ),
         },
     ),
     "javascript": Task(

@@ -6,8 +6,10 @@
                 where they throw and assert nothing, that their `main` came back is the check
     between     every word of the tests is #undef'd, so that a macro of the program cannot change them
 
-A program cannot pass by ending early, by `exit` handlers, by redefining assert or __assert_fail, or by printing. It
-could by searching the memory of its own process, or by overloading the operators that the tests use.
+A program cannot pass by ending early, by `exit` handlers, by redefining assert, __assert_fail or read, or by printing.
+What would run before the prelude (a constructor with a priority, sections, ifunc, assembler) does not compile. It could
+pass by searching the memory of its own process, by hiding those words in macros, or by overloading the operators that
+the tests use.
 The precompiled header holds exactly the headers that HumanEval-X's runner adds to every program, or all of them. At the
 end of each program g++ instantiates what functions of the headers use, half of its time for a short program. So there
 is a lean header too: templates of string conversions come from an object compiled once, and what takes longest in
@@ -69,6 +71,10 @@ _SLOW_WORDS = re.compile(
     "shared_mutex|shared_timed_mutex|shared_lock|memory_resource|pmr|execution"
 )
 """What a program must not say to be compiled without them; one that does for another reason loses time only."""
+REFUSED = re.compile(
+    r"\b(?:_*constructor_*\s*\(|_*init_priority_*\s*\(|_*section_*\s*\(\s*\"|_*ifunc_*\s*\(|asm\b|__asm)|\w*init_array"
+)
+"""What runs before the secret is taken, or where nobody looks."""
 _KEEP = frozenset((
     "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
     "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
@@ -156,6 +162,8 @@ def wrap(
         called = f"try {{ {called} }} {caught} {HARNESS}_check(true);"
     end = f'\n#line 1 "end"\nint main() {{ {called} {HARNESS}::done(); return 0; }}\n'
     prelude, using = harness("cpp.hpp"), "using namespace std;\n" if standard == "c++11" else ""
+    if refused := REFUSED.search(program):
+        prelude += f"#error not in a program: {refused[0]}\n"
     parts = [
         ["ours", f'{prelude}{using}#define main {HARNESS}_unused\n#line 1 "program"\n'],
         ["program", program],
