@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     out = tmp_path / "file" / "below" / "m.gguf"
     done = CliRunner().invoke(app, ["export", "gguf", "nano-base", "--out", str(out)])
     assert done.exit_code == 2, done.output
-    assert f"error: {out.parent}: Not a directory\n  to mend: a part of this path is a file" in done.stderr
+    assert f"error: {out.parent}: cannot be written to (Not a directory)\n  to mend: name another folder" in done.stderr
     assert (tmp_path / "file").read_text() == "kept"
 
 
