@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,17 @@ def test_advice_of_a_library_is_kept_from_the_terminal_and_its_errors_are_not(mo
     with pytest.raises(SystemExit):
         main()
     assert advising.level == logging.ERROR
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
+)
+def test_threads_wait_less_by_spinning_where_nobody_said_how(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], spins: str | None
+) -> None:
+    here = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    monkeypatch.setattr(os, "environ", {**here, **given})
+    monkeypatch.setattr("codeup.cli.app.app", lambda: None)
+    main()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins

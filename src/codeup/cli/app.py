@@ -8,6 +8,7 @@ command needs them, so that `codeup --help` answers at once.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,10 @@ def main() -> None:
     """Entry point of the console script."""
     # bitsandbytes advises an optional download whenever it is imported, also where nothing is quantised
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # Threads of libgomp spin 300,000 times before they sleep. Beside other work the one that is waited for has no core
+    # meanwhile: 35 times slower, 7 times with this (docs/benchmarks.md). Without other work it makes no difference.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     app()
 
 
