@@ -21,7 +21,7 @@ def test_quick_attacks_of_one_language_are_all_refused(monkeypatch: pytest.Monke
     assert {row.outcome for row in report.results if row.name == "control"} == {"PASSED"}
     task = replace(language_attacks.TASKS["perl"], attacks={"answers rightly": language_attacks.TASKS["perl"].right})
     monkeypatch.setitem(language_attacks.TASKS, "perl", task)
-    monkeypatch.setitem(language_attacks.SANDBOX, "perl", {})
+    monkeypatch.setitem(language_attacks.ESCAPES, "perl", {})
     assert [row.name for row in language_selftest.selftest(["perl"]).passed] == ["answers rightly"]
 
 

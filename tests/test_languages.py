@@ -185,7 +185,7 @@ def test_a_rust_program_behaves_as_in_a_test_build_overflow_assertions_and_panic
 
 
 @pytest.mark.parametrize(
-    "words", ["#[no_mangle] pub fn read() {}", "static A: u8 = 0; // link_section", "use std::arch::asm;"]
+    "words", ["#[no_mangle] pub fn read() {}", "static A: u8 = 0; // link_section", "use std::arch::asm as a;"]
 )
 def test_a_rust_program_that_could_run_before_its_harness_does_not_compile(words: str) -> None:
     ready("rust")
@@ -193,3 +193,18 @@ def test_a_rust_program_that_could_run_before_its_harness_does_not_compile(words
     with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
         (verdict,) = judge(opened, problem, [f"{words}\n{TASKS['rust'].right}"])
     assert verdict.outcome is Outcome.COMPILE and "not in a program" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("cpp", '/* the constructor (of a list), section ("2"), asm */ struct Asm { Asm(int) {} } asm_(1);'),
+        ("rust", "/* neither asm nor an arch */ fn asm() {}"),
+    ],
+)
+def test_words_of_early_code_may_stand_in_a_comment(language: str, words: str) -> None:
+    ready(language)
+    problem = TASKS[language].problem
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
+        (verdict,) = judge(opened, problem, [f"{words}\n{TASKS[language].right}"])
+    assert verdict.outcome is Outcome.PASSED, verdict.detail

@@ -200,6 +200,17 @@ def harness(name: str) -> str:
     return (Path(__file__).parent / "harness" / name).read_text(encoding="utf-8")
 
 
+def refused_word(refused: re.Pattern[str], program: str) -> str:
+    """The word for which a program is refused, or "".
+
+    >>> refused_word(re.compile(r"__attribute__[^;]*constructor"), "__attribute__((constructor)) void f();")
+    'constructor'
+    """
+    found = refused.search(program)
+    words = re.findall(r"\w+", found[0]) if found else [""]
+    return words[-1]
+
+
 def identifiers(text: str) -> list[str]:
     """The distinct identifiers of a C-like text, in order of appearance."""
     return list(dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text)))

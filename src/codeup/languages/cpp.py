@@ -39,6 +39,7 @@ from codeup.languages._tools import (
     piece,
     prepared,
     read_step,
+    refused_word,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -72,9 +73,10 @@ _SLOW_WORDS = re.compile(
 )
 """What a program must not say to be compiled without them; one that does for another reason loses time only."""
 REFUSED = re.compile(
-    r"\b(?:_*constructor_*\s*\(|_*init_priority_*\s*\(|_*section_*\s*\(\s*\"|_*ifunc_*\s*\(|asm\b|__asm)|\w*init_array"
+    r"(?:__attribute__|\[\[)[^;{}]*?\b_*(?:constructor|init_priority|section|ifunc)_*\b"
+    r"|\b(?:asm|__asm|__asm__)\b\s*(?:\w+\s*)?\("
 )
-"""What runs before the secret is taken, or where nobody looks."""
+"""What runs before the secret is taken, or where nobody looks; the words alone may stand in a comment."""
 _KEEP = frozenset((
     "assert", "main", "defined", "NULL", "errno", "stdin", "stdout", "stderr", "and", "or", "not", "xor", "bitand",
     "bitor", "compl", "and_eq", "or_eq", "xor_eq", "not_eq"))  # fmt: skip
@@ -162,8 +164,8 @@ def wrap(
         called = f"try {{ {called} }} {caught} {HARNESS}_check(true);"
     end = f'\n#line 1 "end"\nint main() {{ {called} {HARNESS}::done(); return 0; }}\n'
     prelude, using = harness("cpp.hpp"), "using namespace std;\n" if standard == "c++11" else ""
-    if refused := REFUSED.search(program):
-        prelude += f"#error not in a program: {refused[0]}\n"
+    if word := refused_word(REFUSED, program):
+        prelude += f"#error not in a program: {word}\n"
     parts = [
         ["ours", f'{prelude}{using}#define main {HARNESS}_unused\n#line 1 "program"\n'],
         ["program", program],

@@ -39,6 +39,7 @@ from codeup.languages._tools import (
     piece,
     prepared,
     read_step,
+    refused_word,
     run_step,
 )
 from codeup.languages._tools import version as version_of
@@ -70,7 +71,9 @@ PLAIN = ("-C", "debuginfo=0", "-C", "strip=symbols", "-C", "prefer-dynamic")
 UNCHECKED = ("-C", "debug-assertions=off", "-C", "overflow-checks=on")
 """Arithmetic overflows as it does in tests; what is left out are the standard library's looks after unsafe code."""
 
-REFUSED = re.compile(r"\b(?:link_section|no_mangle|export_name|global_allocator|asm|global_asm|naked_asm)\b")
+REFUSED = re.compile(
+    r"\b(?:link_section|no_mangle|export_name|global_allocator|(?:global_|naked_)?asm\s*!|arch\s*::[^;]*asm)"
+)
 
 _UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
 
@@ -258,7 +261,7 @@ def wrap(
     name = shared.stem.removeprefix("lib")
     ours = (
         f"#![allow(warnings)]\nextern crate {name} as {HARNESS};\n"
-        + (f'compile_error!("not in a program: {refused[0]}");\n' if (refused := REFUSED.search(program)) else "")
+        + (f'compile_error!("not in a program: {word}");\n' if (word := refused_word(REFUSED, program)) else "")
         + f"fn main() {{\n    let secret = {HARNESS}::secret();\n"
         + "".join(f"    {each}();\n" for each in calls)
         + f"    {HARNESS}::prove(&secret, {len(calls)});\n}}\npub mod solution {{\n"
