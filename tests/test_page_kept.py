@@ -124,6 +124,29 @@ def test_a_store_that_takes_nothing_is_told_of_and_an_export_holds_the_conversat
     visit.context.close()
 
 
+def test_what_the_browser_has_no_room_for_is_told_of_and_kept_again_once_there_is_room(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    visit = Visit(browser, address, models=("m",))
+    visit.answers(repeats)
+    page = visit.open()
+    tools = visit.context.new_cdp_session(page)
+    tools.send("Storage.overrideQuotaForOrigin", {"origin": address, "quotaSize": 1})
+    visit.say("precious " + "x" * 200_000)
+    until(page, "document.querySelector('#notice').innerText.includes('not saved')")
+    assert page.inner_text("#notice").startswith("not saved (this browser has no room left)")
+    assert len(exported(page, tmp_path / "all.json")) == 1
+    tools.send("Storage.overrideQuotaForOrigin", {"origin": address})
+    visit.say("again")
+    until(page, "document.querySelector('#stop').hidden")
+    page.reload()
+    until(page, "document.querySelectorAll('#conversations .open').length === 1")
+    (kept,) = exported(page, tmp_path / "again.json")
+    assert {asked[:9] for asked in questions(kept)} == {"precious ", "again"}
+    assert visit.complaints == []
+    visit.context.close()
+
+
 def test_files_are_reached_by_keyboard_and_the_menu_is_left_by_a_tap_beside_it(browser: Any, address: str) -> None:
     visit = Visit(browser, address, models=("m",), width=360)
     page = visit.open()

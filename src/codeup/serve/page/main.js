@@ -233,7 +233,11 @@ const begin = () => {
 };
 const remove = async (one) => {
   if (!confirm(`Delete “${one.title || "untitled"}”?`)) return;
-  await store.drop(one.id);
+  try {
+    await store.drop(one.id);
+  } catch (error) {
+    return notice(`not deleted: ${why(error)}`);
+  }
   conversations = conversations.filter((other) => other !== one);
   if (one === current) begin();
   drawList();
@@ -251,8 +255,9 @@ const save = async () => {
     notSaved(error);
   }
 };
+const why = (error) => error?.name === "QuotaExceededError" ? "this browser has no room left" : error?.message || error?.name || "the browser did not say why";
 const notSaved = (error) =>
-  notice(`not saved (${error?.message || "the browser did not say why"}): this conversation is in this tab only; “Export all” keeps it in a file`);
+  notice(`not saved (${why(error)}): this conversation is in this tab only; “Export all” keeps it in a file`);
 
 // What other tabs kept, or deleted, meanwhile. Conversations that were never saved stay.
 const refresh = async () => {
@@ -407,7 +412,7 @@ const importAll = async (file) => {
     await refresh();
     notice(`${admitted.length} conversations imported`);
   } catch (error) {
-    notice(`not a file of conversations, or no place for them: ${error?.message || "the browser did not say why"}`);
+    notice(`not a file of conversations, or no place for them: ${why(error)}`);
   }
 };
 
@@ -490,7 +495,7 @@ for (const id of ["model", "beside"]) $(id).addEventListener("change", remember)
 
 show(DEFAULTS);
 draw();
-await refresh().catch((error) => notice(`conversations cannot be kept: ${error?.message}`));
+await refresh().catch((error) => notice(`conversations cannot be kept: ${why(error)}`));
 await connect();
 try {
   show({ ...chosen(), ...JSON.parse(localStorage.getItem("codeup-settings") ?? "{}") });

@@ -9,18 +9,22 @@ const open = () =>
   new Promise((resolve, reject) => {
     const asked = indexedDB.open("codeup", 1);
     asked.onupgradeneeded = () => asked.result.createObjectStore("conversations", { keyPath: "id" });
-    asked.onsuccess = () => resolve(asked.result);
+    asked.onsuccess = () => resolve(Object.assign(asked.result, { onclose: () => (opened = null) }));
     asked.onerror = () => reject(asked.error);
   });
 let opened = null;
 
 const within = async (mode, work) => {
-  const db = await (opened ??= open());
+  opened ??= open().catch((error) => {
+    opened = null;
+    throw error;
+  });
+  const db = await opened;
   return new Promise((resolve, reject) => {
     const transaction = db.transaction("conversations", mode);
     const asked = work(transaction.objectStore("conversations"));
     transaction.oncomplete = () => resolve(asked?.result);
-    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+    transaction.onabort = () => reject(transaction.error); // a request that failed aborts, and only then is it known why
   });
 };
 
