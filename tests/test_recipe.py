@@ -84,6 +84,20 @@ def test_a_wrong_override_is_blamed_on_the_command_line() -> None:
     assert "is not a setting" in errors(GOOD, "epochs")
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("devices=0", "devices: 0 is not one of auto, cpu, cuda; or it should be greater than or equal to 1"),
+        ("report_to=[foo]", "report_to[0]: 'foo' is not one of tensorboard, trackio, wandb"),
+        ("report_to=wandbb", "'wandbb' is not one of none, tensorboard, trackio, wandb; did you mean 'wandb'?; or it"),
+        ("stages.code.lora.targets=3", "targets: 3 is not one of all-linear; or it should be a valid list"),
+    ],
+)
+def test_a_value_that_may_be_one_of_several_things_is_one_mistake(setting: str, message: str) -> None:
+    said = errors(GOOD, setting)
+    assert message in said and "1 mistake in r.yaml" in said
+
+
 def test_a_key_given_twice_is_an_error() -> None:
     assert "r.yaml:13: name: given twice, first on line 1" in errors(GOOD + "name: again\n")
 

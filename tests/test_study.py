@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,21 @@ def test_other_bytes_of_data_are_another_step_and_a_moved_folder_is_not(recipe: 
     assert fingerprints(moved)["data-rows"] == before
     (tmp_path / "rows.json").write_text('[{"instruction": "x", "input": "", "output": "z"}]')
     assert fingerprints(recipe)["data-rows"] != before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.b.lora.targets=[q_proj,foo]", "stages.b.lora.targets: the model has no linear layer called 'foo'"),
+        ("data.rows.filters.natural_languages=[xx]", "data.rows.filters: xx: no language that can be told"),
+        ("data.rows.filters.code_parses=[klingon]", "data.rows.filters: there is no grammar of klingon"),
+    ],
+)
+def test_names_that_only_the_base_or_a_filter_knows_are_found_before_anything_runs(
+    recipe: recipes.Recipe, setting: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        study.compile_recipe(recipes.parse(recipes.dump(recipe), overrides=[setting]))
 
 
 def test_a_missing_data_file_is_found_before_anything_runs(recipe: recipes.Recipe, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ WRONG: list[tuple[Callable[[Case], None], str, str]] = [
     (
         unknown_target,
         "lora.targets: the model has no linear layer called 'query'",
-        "choose from: all-linear, down_proj",
+        "choose from: all-linear, q_proj, k_proj",
     ),
     (run_folder_below_a_file, "rows.json/run: cannot create the folder (Not a directory)", "choose another run_dir"),
     (short_batch, "stages[0].batch_tokens: 100 is smaller than the 128 of one pack", "nothing was run"),
@@ -217,6 +217,19 @@ def test_every_size_that_does_not_fit_is_named_with_its_line() -> None:
 
 
 # --- adapters that do not fit ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_layer_is_found_before_the_weights_are_read(tmp_path: Path) -> None:
+    """As with a base from the Hub, which no check of the recipe has seen."""
+    write_tokens(tmp_path / "tokens", [Tokens((1, 2, 3), (False, True, True))], vocabulary=64)
+    (tmp_path / "base").mkdir()
+    shutil.copy(nano.base_folder() / "config.json", tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="no linear layer called 'query'.*\n.*q_proj, k_proj"):
+        train_sft(
+            model=tmp_path / "base", tokens=tmp_path / "tokens", validation=None, out=tmp_path / "out",
+            lora={"targets": ["query"]},
+        )  # fmt: skip
 
 
 def test_an_adapter_of_another_shape_is_refused_by_merge(tmp_path: Path) -> None:

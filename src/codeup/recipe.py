@@ -446,7 +446,7 @@ def parse(source: str, *, name: str = "recipe", overrides: list[str] | None = No
     try:
         recipe = Recipe.model_validate(document.value)
     except ValidationError as error:
-        problems += [text.explain(item, Recipe) for item in error.errors()]
+        problems += text.explain_all(error.errors(), Recipe)
     problems += checks.check_references(document.value, Recipe)
     if recipe is not None:
         problems += checks.check_conflicts(recipe)

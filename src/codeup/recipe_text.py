@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -188,9 +188,34 @@ class Document:
         return f"\n    {self.lines[line - 1].strip()}" if 0 < line <= len(self.lines) else ""
 
 
+def explain_all(items: Sequence[Mapping[str, Any]], root: type[BaseModel]) -> list[Problem]:
+    """Pydantic's errors as sentences, one for each mistake.
+
+    A value that may be one of several things (a word, or a number) gets an error for each of them. Those that look
+    further into it know more, else they become one sentence: "0 is not one of auto, cpu; or it should be at least 1".
+    """
+    together: dict[Path_, list[Mapping[str, Any]]] = {}
+    for item in items:
+        together.setdefault(_place(item), []).append(item)
+    deepest = [path for path in together if not any(path == other[: len(path)] for other in together if other != path)]
+    return [_explain_one(path, together[path], root) for path in deepest]
+
+
+def _explain_one(path: Path_, items: Sequence[Mapping[str, Any]], root: type[BaseModel]) -> Problem:
+    """The errors of one value; words that it may be come first and together."""
+    if len(items) == 1:
+        return explain(items[0], root)
+    words = [word for item in items if item["type"] == "literal_error" for word in _words(item)]
+    others = [_sentence(item) for item in items if item["type"] != "literal_error"]
+    given = items[0].get("input")
+    first = [f"{given!r} is not one of {', '.join(words)}{did_you_mean(str(given), words, quiet=True)}"] if words else []
+    ends = "" if words else f", not {given!r}"
+    return Problem(path, "; or it ".join(dict.fromkeys(first + others)) + ends)
+
+
 def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
     """A pydantic error as a sentence, with the nearest right key or value where one exists."""
-    path = tuple(part for part in item["loc"] if not _is_union_branch(part))
+    path = _place(item)
     kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
     if kind == "extra_forbidden":
         known = list(section_at(root, path[:-1]).model_fields)
@@ -198,12 +223,25 @@ def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
     if kind == "missing":
         return Problem(path, "is required")
     if kind == "literal_error":
-        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        known = _words(item)
         return Problem(
             path, f"{given!r} is not one of {', '.join(known)}" + did_you_mean(str(given), known, quiet=True)
         )
-    message = item["msg"].replace("Input should be", "should be")
-    return Problem(path, f"{message[0].lower()}{message[1:]}, not {given!r}")
+    return Problem(path, f"{_sentence(item)}, not {given!r}")
+
+
+def _place(item: Mapping[str, Any]) -> Path_:
+    return tuple(part for part in item["loc"] if not _is_union_branch(part))
+
+
+def _words(item: Mapping[str, Any]) -> list[str]:
+    """The words that a literal may be."""
+    return re.findall(r"'([^']*)'", str(item.get("ctx", {}).get("expected", "")))
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    message = str(item["msg"]).replace("Input should be", "should be")
+    return message[0].lower() + message[1:]
 
 
 def did_you_mean(given: str, known: list[str], quiet: bool = False) -> str:

@@ -23,11 +23,13 @@ from typing import Any
 from codeup import artifacts, models, plugins
 from codeup import recipe as recipes
 from codeup.codecheck import compilers
+from codeup.data.mend import filter_functions
 from codeup.data.resolve import resolve
 from codeup.errors import UserError
 from codeup.evaluate import matrix
 from codeup.evaluate.pairs import find_judged
 from codeup.evaluate.subset import first
+from codeup.train import shapes
 from codeup.train.trackers import check as check_trackers
 from codeup.types import BenchmarkData, Problem, Step
 
@@ -40,6 +42,7 @@ def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
     check_trackers(recipe.trackers())
     chains = recipe.chains()
     base = models.identity(recipe.model.base, recipe.model.revision)
+    _check_targets(recipe)
     steps = list(_nano_steps(recipe, chains))
     for name in _used_data(recipe, chains):
         steps.append(_pairs(recipe, name, base) if recipe.data[name].pairs else _prepare(recipe, name, base))
@@ -52,6 +55,16 @@ def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
             steps += _evaluations(recipe, recipe.evaluate, evaluated.pop(name), base)
     steps.append(_report(recipe, steps))
     return steps
+
+
+def _check_targets(recipe: recipes.Recipe) -> None:
+    """Raise UserError for layers that the base has not. A base of the Hub is looked at when training has fetched it."""
+    if not models.is_local(recipe.model.base):
+        return
+    for stage in recipe.stages:
+        if stage.method == "lora" and stage.lora.targets != "all-linear":
+            config = models.read_config(recipe.model.base)
+            shapes.check_targets(config, stage.lora.targets, where=f"stages.{stage.name}.lora.targets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +179,7 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
         "dataset": name,
         "sources": sources,
         **dataset.model_dump(exclude={"sources", "pairs", "decontaminate"}),
-        **_tools(name, dataset.filters),
+        **_checked(name, dataset.filters),
         "decontaminate": [
             {**each.model_dump(exclude={"path"}), "data": artifacts.file_sha256(path)}
             for each, path in zip(dataset.decontaminate, against, strict=True)
@@ -186,11 +199,15 @@ def _prepare(recipe: recipes.Recipe, name: str, base: str) -> Step:
     return Step("prepare", f"data-{name}", spec, inputs)
 
 
-def _tools(name: str, filters: recipes.Filters) -> dict[str, Any]:
-    """What the rows' code is tried with, where it is: other tools, or another sandbox, may say something else."""
-    if not filters.code_compiles and not filters.code_runs:
-        return {"tools": {}}
+def _checked(name: str, filters: recipes.Filters) -> dict[str, Any]:
+    """What the rows' code is tried with, where it is: other tools, or another sandbox, may say something else.
+
+    Raises UserError for a filter that cannot do what it is asked, such as a language that it does not know.
+    """
     try:
+        filter_functions({**filters.model_dump(), "report_only": False})
+        if not filters.code_compiles and not filters.code_runs:
+            return {"tools": {}}
         found = compilers.versions(filters.code_compiles, filters.code_runs)
     except UserError as error:
         raise UserError(error.what, where=f"data.{name}.filters", mend=error.mend) from None

@@ -65,7 +65,11 @@ def choose_validation(
     if wanted == 0:
         return frozenset()
     if wanted >= total:
-        raise UserError(f"{wanted} of {total} rows for validation leave none to train on", mend="ask for fewer")
+        raise UserError(
+            f"{wanted} of {total} rows for validation leave none to train on",
+            where="validation_rows",
+            mend=f"make it smaller than {total}, 0 for none, or give more rows",
+        )
     salt = str(seed).encode()
     order = sorted(sizes, key=lambda key: hashlib.blake2b(key, digest_size=8, key=salt[:64]).digest())
     chosen: set[bytes] = set()
@@ -79,7 +83,9 @@ def choose_validation(
     if not chosen:
         chosen.add(min(order, key=lambda key: sizes[key]))
     if len(chosen) == len(sizes):
-        raise UserError("all rows belong to one group, so none can be held out", mend="validation_rows: 0")
+        raise UserError(
+            "all rows belong to one group, so none can be held out", where="validation_rows", mend="make it 0: none"
+        )
     return frozenset(chosen)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from codeup import artifacts
 from codeup.train import base as base_model
-from codeup.train import elementwise, methods, selection, shortage
+from codeup.train import elementwise, methods, selection, shapes, shortage
 from codeup.train.identity import identity, of_the_result
 from codeup.train.job import Job, carry_out
 from codeup.train.objective import Objective, Supervised
@@ -98,6 +98,8 @@ def train_sft(
     """
     objective = objective if objective is not None else Supervised()
     settings = methods.settings_for(method, lora, quantization, strategy=ranks.strategy)
+    if method == "lora":
+        shapes.check_targets(base_model.read_config(model).to_dict(), settings["targets"])
     stores = [open_tokens(tokens), *([open_tokens(validation)] if validation is not None and evals_per_epoch else [])]
     held_out = stores[1] if len(stores) > 1 else None
     plan = make_plan(

@@ -130,7 +130,7 @@ def shape_of(config: Mapping[str, Any], *, where: str = "config.json") -> Shape:
         raise UserError(f"no {missing.args[0]} in it", where=where, mend="fetch the model again") from None
 
 
-def chosen(names: Sequence[str], targets: str | Sequence[str]) -> list[str]:
+def chosen(names: Sequence[str], targets: str | Sequence[str], *, where: str = "lora.targets") -> list[str]:
     """The names that `targets` ("all-linear", one or several) asks for. UserError lists them when one is unknown.
 
     chosen(["q_proj", "v_proj"], "all-linear")  ->  ["q_proj", "v_proj"]
@@ -140,10 +140,20 @@ def chosen(names: Sequence[str], targets: str | Sequence[str]) -> list[str]:
     if unknown:
         raise UserError(
             f"the model has no linear layer called {', '.join(map(repr, unknown))}",
-            where="lora.targets",
+            where=where,
             mend=f"choose from: all-linear, {', '.join(names)}",
         )
     return wanted
+
+
+def check_targets(config: Mapping[str, Any], targets: str | Sequence[str], *, where: str = "lora.targets") -> None:
+    """Raise UserError for a target that a model of this config.json has not, before its weights are read.
+
+    Says nothing of decoders other than FAMILIES: their layers are seen when they are loaded.
+    """
+    if targets == "all-linear" or config.get("model_type") not in FAMILIES:
+        return
+    chosen([linear.name for linear in shape_of(config).linears], targets, where=where)
 
 
 def targeted(shape: Shape, targets: str | Sequence[str]) -> tuple[Linear, ...]:
