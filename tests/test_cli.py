@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,18 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     ]
     os.close(write)
     assert codes == [0, 7]
+
+
+def test_sigterm_leaves_no_temporary_folder_behind(tmp_path: Path) -> None:
+    """The command that makes the largest one: a model of random weights, with its GGUF files."""
+    argv = [sys.executable, "-m", "codeup", "bench", "generate", "--size", "30m"]
+    process = subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None and not list(tmp_path.glob("codeup-bench-*")):
+            time.sleep(0.02)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143 and "ended by SIGTERM" in said, said
+    assert list(tmp_path.iterdir()) == []

@@ -208,7 +208,9 @@ def _explain_one(path: Path_, items: Sequence[Mapping[str, Any]], root: type[Bas
     words = [word for item in items if item["type"] == "literal_error" for word in _words(item)]
     others = [_sentence(item) for item in items if item["type"] != "literal_error"]
     given = items[0].get("input")
-    first = [f"{given!r} is not one of {', '.join(words)}{did_you_mean(str(given), words, quiet=True)}"] if words else []
+    first = (
+        [f"{given!r} is not one of {', '.join(words)}{did_you_mean(str(given), words, quiet=True)}"] if words else []
+    )
     ends = "" if words else f", not {given!r}"
     return Problem(path, "; or it ".join(dict.fromkeys(first + others)) + ends)
 

@@ -1,8 +1,8 @@
 """The `codeup` command: each subcommand turns argv into one library call and prints what it returns.
 
 Results go to stdout, progress to stderr. With --json the last stdout line is one JSON object. Exit codes: 0 done, 1
-the work failed, 2 the input is wrong, 3 a required threshold was missed, 130 interrupted. Heavy imports wait until a
-command needs them, so that `codeup --help` answers at once.
+the work failed, 2 the input is wrong, 3 a required threshold was missed, 130 interrupted, 143 ended by SIGTERM. Heavy
+imports wait until a command needs them, so that `codeup --help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codeup import __version__
 from codeup.cli.app_bench import bench_app
 from codeup.cli.app_data import data_app
 from codeup.cli.app_export import convert_app, export_app
-from codeup.cli.command import MISSED, Executor, Json, RecipeFile, Settings, Tokenizer, guarded
+from codeup.cli.command import MISSED, Executor, Json, RecipeFile, Settings, Tokenizer, end_in_order, guarded
 
 app = typer.Typer(
     name="codeup",
@@ -44,6 +44,7 @@ def main() -> None:
     # meanwhile: 35 times slower, 7 times with this (docs/benchmarks.md). Without other work it makes no difference.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+    end_in_order()
     app()
 
 

@@ -1,7 +1,7 @@
 """What every command shares: options that many have, and how an error becomes one message and an exit code.
 
     UserError("no such file", where="x.jsonl", mend="…")  ->  "error: x.jsonl: no such file", exit code 2
-    WorkFailed -> 1    Ctrl-C -> 130    a place that cannot be written -> 2    a bug -> its traceback
+    WorkFailed -> 1    Ctrl-C -> 130    SIGTERM -> 143    a place that cannot be written -> 2    a bug -> its traceback
 
 Not here: exit code 3, which a command with a threshold raises itself.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -31,7 +32,7 @@ Settings = Annotated[
     list[str] | None, typer.Argument(metavar="[key=value …]", help="settings that override the recipe")
 ]
 
-MISSED, INTERRUPTED = 3, 130
+MISSED, INTERRUPTED, TERMINATED = 3, 130, 143
 ELSEWHERE = "name another place, or change who may use this one"
 FULL = "free disk space and run the same command again, or name another place"
 PLACES = {
@@ -48,6 +49,16 @@ PLACES = {
 }
 """Errors of the file system that a person can mend, with how; BrokenPipeError and bugs are none of them."""
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def end_in_order() -> None:
+    """SIGTERM unwinds what is running, as Ctrl-C does: temporary folders go, sandboxes end. A second one ends at once."""
+
+    def leave(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise SystemExit(TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def guarded(command: F) -> F:
@@ -68,6 +79,8 @@ def guarded(command: F) -> F:
             raise typer.Exit(0) from None
         except SystemExit as leaving:  # so leaves rich when nobody reads any more, with exit code 1
             if not isinstance(leaving.__context__, BrokenPipeError):
+                if leaving.code == TERMINATED:
+                    print("\nended by SIGTERM; the same command continues where this one stopped", file=sys.stderr)
                 raise
             raise typer.Exit(0) from None
         except OSError as error:
