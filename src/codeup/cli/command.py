@@ -52,7 +52,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def end_in_order() -> None:
-    """SIGTERM unwinds what is running, as Ctrl-C does: temporary folders go, sandboxes end. A second one ends at once."""
+    """SIGTERM unwinds what is running, as Ctrl-C does: temporary folders go, sandboxes end. A second one kills."""
 
     def leave(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -154,7 +154,7 @@ def serve(
         asyncio.run(server.serve(sockets=[listening]))
         if desk.error is not None:
             raise desk.error
-    except (CodeUpError, KeyboardInterrupt):
+    except (CodeUpError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         raise WorkFailed(f"the model could not be served: {type(error).__name__}: {error}") from error
