@@ -225,7 +225,7 @@ def test_an_unknown_layer_is_found_before_the_weights_are_read(tmp_path: Path) -
     (tmp_path / "base").mkdir()
     shutil.copy(nano.base_folder() / "config.json", tmp_path / "base")
     (tmp_path / "base" / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(UserError, match="no linear layer called 'query'.*\n.*q_proj, k_proj"):
+    with pytest.raises(UserError, match=r"no linear layer called 'query'.*\n.*q_proj, k_proj"):
         train_sft(
             model=tmp_path / "base", tokens=tmp_path / "tokens", validation=None, out=tmp_path / "out",
             lora={"targets": ["query"]},

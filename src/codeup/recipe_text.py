@@ -208,9 +208,7 @@ def _explain_one(path: Path_, items: Sequence[Mapping[str, Any]], root: type[Bas
     words = [word for item in items if item["type"] == "literal_error" for word in _words(item)]
     others = [_sentence(item) for item in items if item["type"] != "literal_error"]
     given = items[0].get("input")
-    first = (
-        [f"{given!r} is not one of {', '.join(words)}{did_you_mean(str(given), words, quiet=True)}"] if words else []
-    )
+    first = [_not_one_of(given, words)] if words else []
     ends = "" if words else f", not {given!r}"
     return Problem(path, "; or it ".join(dict.fromkeys(first + others)) + ends)
 
@@ -218,17 +216,14 @@ def _explain_one(path: Path_, items: Sequence[Mapping[str, Any]], root: type[Bas
 def explain(item: Mapping[str, Any], root: type[BaseModel]) -> Problem:
     """A pydantic error as a sentence, with the nearest right key or value where one exists."""
     path = _place(item)
-    kind, given, context = item["type"], item.get("input"), item.get("ctx", {})
+    kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
         known = list(section_at(root, path[:-1]).model_fields)
         return Problem(path, "unknown key" + did_you_mean(str(path[-1]), known))
     if kind == "missing":
         return Problem(path, "is required")
     if kind == "literal_error":
-        known = _words(item)
-        return Problem(
-            path, f"{given!r} is not one of {', '.join(known)}" + did_you_mean(str(given), known, quiet=True)
-        )
+        return Problem(path, _not_one_of(given, _words(item)))
     return Problem(path, f"{_sentence(item)}, not {given!r}")
 
 
@@ -239,6 +234,10 @@ def _place(item: Mapping[str, Any]) -> Path_:
 def _words(item: Mapping[str, Any]) -> list[str]:
     """The words that a literal may be."""
     return re.findall(r"'([^']*)'", str(item.get("ctx", {}).get("expected", "")))
+
+
+def _not_one_of(given: Any, words: list[str]) -> str:
+    return f"{given!r} is not one of {', '.join(words)}" + did_you_mean(str(given), words, quiet=True)
 
 
 def _sentence(item: Mapping[str, Any]) -> str:
