@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,19 @@ def test_the_version_of_code_counts_pages_and_scripts_and_no_compiled_leftovers(
     assert version(("page",)) == first
     (tmp_path / "page" / "page.js").write_text("let x = 2;")
     assert version(("page",)) != first
+
+
+def test_a_pipe_a_socket_a_device_and_a_folder_are_no_input(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "device").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "socket"))
+        for kind in ("pipe", "socket", "device", "folder"):
+            with pytest.raises(UserError, match=f"{kind}: this is a {kind}, not a file"):
+                artifacts.check_ordinary(tmp_path / kind)
+    (tmp_path / "file").write_text("text")
+    artifacts.check_ordinary(tmp_path / "file")
+    with pytest.raises(UserError, match="this is a device"):
+        artifacts.file_sha256(tmp_path / "device")

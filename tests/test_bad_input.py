@@ -109,6 +109,16 @@ def cut_gzip(case: Case) -> None:
     case.data.write_bytes(gzip.compress(case.data.read_bytes())[:-12])
 
 
+def samples_device(case: Case) -> None:
+    case.samples.unlink()
+    case.samples.symlink_to("/dev/null")
+
+
+def data_device(case: Case) -> None:
+    case.data.unlink()
+    case.data.symlink_to("/dev/null")
+
+
 def data_folder(case: Case) -> None:
     case.data.unlink()
     case.data.mkdir()
@@ -125,12 +135,14 @@ WRONG: list[tuple[Callable[[Case], None], str, str]] = [
     (empty_samples, "s.jsonl: holds no samples", "one JSON object a line"),
     (binary_samples, "s.jsonl: is not UTF-8 text", "unpack a compressed file"),
     (zeros, "s.jsonl:1: the file ends in the middle", "generate again"),
-    (samples_folder, "s.jsonl: cannot be read (Is a directory)", "name a JSONL file"),
+    (samples_folder, "s.jsonl: this is a folder, not a file", "name a file in it"),
     (data_of_another_benchmark, "problem 1 has no text in task_id, prompt", "name the benchmark this file belongs to"),
     (no_entry_point, "problem 1 has no text in entry_point", "name the benchmark this file belongs to"),
     (empty_entry_point, "the entry point of T/1 is '', not the name of a function", "fetch the file again"),
     (cut_gzip, "data.jsonl: cannot be read: Compressed file ended", "fetch the file again"),
-    (data_folder, "data.jsonl: is a folder, not a benchmark file", "name the file"),
+    (samples_device, "s.jsonl: this is a device, not a file", "into a file first"),
+    (data_device, "data.jsonl: this is a device, not a file", "into a file first"),
+    (data_folder, "data.jsonl: this is a folder, not a file", "name a file in it"),
 ]
 
 

@@ -211,6 +211,15 @@ def test_one_object_over_several_lines_is_one_row(tmp_path: Path) -> None:
     assert values(path) == [{"messages": [{"role": "user"}]}]
 
 
+def test_a_device_is_no_data_file_and_a_link_to_nothing_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "device.jsonl").symlink_to("/dev/null")
+    with pytest.raises(UserError, match="this is a device, not a file"):
+        read_rows(tmp_path / "device.jsonl")
+    (tmp_path / "link.jsonl").symlink_to("gone.jsonl")
+    with pytest.raises(UserError, match=r"this link leads to nothing\n.*it points to 'gone.jsonl'"):
+        resolve("link.jsonl", tmp_path)
+
+
 def test_folders_and_missing_files_are_user_errors_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     for path in (tmp_path / "folder.json", tmp_path / "none.json"):

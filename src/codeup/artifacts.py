@@ -75,8 +75,21 @@ def code_version(parts: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+def check_ordinary(path: Path) -> None:
+    """Raise UserError for what is there and is no ordinary file: a folder, a pipe, a device or a socket.
+
+    Inputs are read more than once (rows, SHA-256, a page that shows them later); a pipe waits for ever the second time.
+    """
+    kinds = {"folder": path.is_dir, "pipe": path.is_fifo, "socket": path.is_socket}
+    kinds["device"] = lambda: path.is_char_device() or path.is_block_device()
+    if kind := next((kind for kind, is_one in kinds.items() if is_one()), ""):
+        mend = "name a file in it" if kind == "folder" else "write what it gives into a file first"
+        raise UserError(f"this is a {kind}, not a file", where=str(path), mend=mend)
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
+    """SHA-256 of a file's bytes, read in pieces. Raises UserError for what is no ordinary file."""
+    check_ordinary(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeup import artifacts
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -53,9 +54,9 @@ def digest(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a file of problems; raises UserError with the line that is wrong."""
+    artifacts.check_ordinary(path)
     if not path.is_file():
-        what = "is a folder, not a benchmark file" if path.is_dir() else "no such benchmark file"
-        raise UserError(what, where=str(path), mend="name the file, e.g. HumanEval.jsonl.gz")
+        raise UserError("no such benchmark file", where=str(path), mend="name the file, e.g. HumanEval.jsonl.gz")
     if path.suffix == ".parquet":
         yield from _parquet(path)
         return

@@ -24,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from codeup.artifacts import check_ordinary
 from codeup.data.rows import BAD_UNICODE, NOT_AN_OBJECT
 from codeup.errors import UserError
 
@@ -79,8 +80,7 @@ def _format(path: Path) -> str | None:
 
 
 def _check_readable(path: Path) -> None:
-    if path.is_dir():
-        raise UserError("this is a folder, not a file", where=str(path), mend="name one data file in it")
+    check_ordinary(path)
     try:
         with path.open("rb") as file:
             empty = not file.read(1)

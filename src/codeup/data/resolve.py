@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -96,6 +97,10 @@ def _glob_files(pattern: Path) -> list[Path]:
 
 
 def _missing(path: Path) -> UserError:
+    if path.is_symlink():
+        raise UserError(
+            "this link leads to nothing", where=str(path), mend=f"it points to {os.readlink(path)!r}; make it anew"
+        )
     names = [inside.name for inside in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "check the path and data_root"

@@ -44,6 +44,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def numbered_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """`read_lines` with the number of each row's line, counted from 1; empty lines count and hold no row."""
+    artifacts.check_ordinary(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
