@@ -39,6 +39,8 @@ def test_mistakes_in_a_recipe_exit_2_without_a_traceback(tmp_path: Path) -> None
         (["evaluate", "--benchmark", "humanevil", "--samples", "x.jsonl"], "did you mean 'humaneval'"),
         (["generate", "--engine", "vllm", "--model", "m", "--benchmark", "nano", "--out", "x"], "vllm serve MODEL"),
         (["evaluate", "--benchmark", "nano", "--samples", "x.jsonl"], "no such file"),
+        (["evaluate", "--benchmark", "nano", "--samples", "x.jsonl", "--pass-at", "1;5"], "'1;5' are no whole numbers"),
+        (["evaluate", "--benchmark", "nano", "--samples", "x.jsonl", "--pass-at", "0"], "pass@0 is of no sample"),
         (["compare", "a", "b"], "cannot be read"),
         (["chat", "no-such-model"], "there is no model"),
         (["report", "."], "is not a run folder"),

@@ -284,6 +284,22 @@ def test_pass_at_k_is_unbiased_and_only_for_k_every_problem_allows() -> None:
     assert (ten["metric"], ten["value"]) == ("pass@10", pytest.approx(0.5))
 
 
+def test_pass_at_k_follows_the_number_of_samples_or_is_given_for_those_asked() -> None:
+    rows = [{"task_id": "a", "outcome": "PASSED" if i < 3 else "FAILED"} for i in range(10)]
+    assert [score["metric"] for score in scores(rows[:7])] == ["pass@1", "pass@7"]
+    one, two, five = scores(rows, pass_at=(5, 2))
+    assert [each["metric"] for each in (one, two, five)] == ["pass@1", "pass@2", "pass@5"]
+    assert two["value"] == pytest.approx(1 - 21 / 45)  # of the 45 pairs of 10 samples, 21 are of the 7 that failed
+    assert five["value"] == pytest.approx(1 - 21 / 252)
+
+
+def test_more_tries_than_samples_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(UserError, match="pass@2 needs 2 samples of every problem, and T/0 has 1"):
+        judge_samples(tmp_path / "s.jsonl", humaneval, DATA, tmp_path / "verdicts", pass_at=(2,))
+    assert not (tmp_path / "verdicts").exists()
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
     with Pool(2) as opened:

@@ -98,6 +98,13 @@ def test_a_value_that_may_be_one_of_several_things_is_one_mistake(setting: str, 
     assert message in said and "1 mistake in r.yaml" in said
 
 
+def test_pass_at_k_needs_k_samples() -> None:
+    asked = "evaluate.benchmarks=[{name: humaneval, samples: 5, pass_at: [5, 6]}]"
+    message = errors(GOOD, asked)
+    assert "benchmarks[0].pass_at[1]: pass@6 needs 6 samples per problem, and samples is 5" in message
+    assert "1 mistake" in message
+
+
 def test_a_key_given_twice_is_an_error() -> None:
     assert "r.yaml:13: name: given twice, first on line 1" in errors(GOOD + "name: again\n")
 

@@ -284,6 +284,11 @@ class Benchmark(Section):
     )
     limit: int | None = Field(None, ge=1, description="only the first problems; scores then say so")
     samples: int = Field(1, ge=1, description="answers per problem")
+    pass_at: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        description="pass@k for these k, besides 1 (the unbiased estimate of Chen et al. 2021); []: 10, 100 and the "
+        "number of samples, as far as there are samples",
+    )
     temperature: float = Field(0.0, ge=0, description="0 is greedy")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling")
     max_new_tokens: int = Field(512, ge=1, description="longest answer in tokens")

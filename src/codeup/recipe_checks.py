@@ -78,13 +78,19 @@ def check_references(value: Any, root: type[BaseModel]) -> list[Problem]:
 
 
 def check_sizes(value: Any, root: type[BaseModel]) -> Iterator[Problem]:
-    """Sizes of a stage and of its data that do not fit together, defaults of `root` included.
+    """Sizes of a stage and of its data, or of a benchmark, that do not fit together, defaults of `root` included.
 
     A step holds at least one pack, and a pack at least the longest row, or both answers of the longest pair.
     Evaluations that a stage asks for need rows.
     """
     data, stages = as_dict(value.get("data")), as_list(value.get("stages"))
     of_stage, of_data = section_at(root, ("stages",)), section_at(root, ("data",))
+    for i, asked in enumerate(map(as_dict, as_list(as_dict(value.get("evaluate")).get("benchmarks")))):
+        samples = _whole(asked, "samples", section_at(root, ("evaluate", "benchmarks")))
+        for at, k in enumerate(as_list(asked.get("pass_at"))):
+            if isinstance(k, int) and k > samples:
+                message = f"pass@{k} needs {k} samples per problem, and samples is {samples}"
+                yield Problem(("evaluate", "benchmarks", i, "pass_at", at), message)
     for i, stage in enumerate(stages):
         name = as_dict(stage).get("data")
         rows = as_dict(data.get(name)) if isinstance(name, str) else {}

@@ -33,6 +33,8 @@ from codeup.train import shapes
 from codeup.train.trackers import check as check_trackers
 from codeup.types import BenchmarkData, Problem, Step
 
+AFTER_ANSWERS = ("extract", "pass_at")
+"""Settings of a benchmark that change no answer."""
 SCORING_CODE = ("sandbox", "languages", "engines", "chat", "benchmarks", "evaluate", "stats.py", "steps/_scorer.py")
 """Sources that a stage's result depends on when its step is chosen by pass@1."""
 
@@ -365,7 +367,7 @@ def _evaluations(recipe: recipes.Recipe, evaluate: recipes.Evaluate, model: Stud
             place = {"path": benchmark.path, "data_root": recipe.data_root}
             generate = {
                 **common,
-                "benchmark": {key: value for key, value in asked.items() if key != "extract"},  # answers do not change
+                "benchmark": {key: value for key, value in asked.items() if key not in AFTER_ANSWERS},
                 "model": model.name,
                 "form": form,
                 "template": recipe.model.template,

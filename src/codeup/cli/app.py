@@ -18,7 +18,7 @@ from codeup import __version__
 from codeup.cli.app_bench import bench_app
 from codeup.cli.app_data import data_app
 from codeup.cli.app_export import convert_app, export_app
-from codeup.cli.command import MISSED, Executor, Json, RecipeFile, Settings, Tokenizer, end_in_order, guarded
+from codeup.cli.command import MISSED, Executor, Json, RecipeFile, Settings, Tokenizer, end_in_order, guarded, numbers
 
 app = typer.Typer(
     name="codeup",
@@ -238,6 +238,10 @@ def evaluate(
     languages: Annotated[
         str, typer.Option(metavar="A,B,…", help="one matrix of these; --data and --samples are folders of files")
     ] = "",
+    pass_at: Annotated[
+        str,
+        typer.Option(metavar="K,K,…", help="pass@k for these, besides 1; default: 10, 100 and the number of samples"),
+    ] = "",
     executor: Executor = "local",
     json: Json = False,
 ) -> None:
@@ -250,7 +254,7 @@ def evaluate(
         all_inputs=all_inputs, allow_unsafe=allow_unsafe, partial=partial, extraction=extract, limit=limit,
         other_extractions=other_extractions, exclude=exclude, calibration=not no_calibration,
         tasks=None if tasks is None else [task.strip() for task in tasks.split(",") if task.strip()],
-        executor=executor,
+        executor=executor, pass_at=numbers(pass_at, "--pass-at"),
     )  # fmt: skip
     named = [name.strip() for name in languages.split(",") if name.strip()]
     scoring.evaluate(benchmark, samples, asked, data=data, out=out, json=json, languages=named)

@@ -51,6 +51,14 @@ PLACES = {
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """The whole numbers of an option: "1,5" -> (1, 5). Raises UserError for anything else."""
+    try:
+        return tuple(int(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise UserError(f"{text!r} are no whole numbers", where=option, mend=f"for example {option} 5,20") from None
+
+
 def end_in_order() -> None:
     """SIGTERM unwinds what is running, as Ctrl-C does: temporary folders go, sandboxes end. A second one kills."""
 

@@ -32,6 +32,7 @@ class Judging:
     exclude: str
     calibration: bool
     executor: str = executors.LOCAL
+    pass_at: tuple[int, ...] = ()
 
     def judge(
         self, module: ModuleType, found: BenchmarkData, samples: Path, out: Path | None, on: executors.Executor | None
@@ -40,9 +41,10 @@ class Judging:
 
         `on` is what self.executor opens: its connection serves any number of files.
         """
-        from codeup.evaluate import similarity
+        from codeup.evaluate import scores, similarity
         from codeup.evaluate.subset import reduced, tag
 
+        scores.check_pass_at(self.pass_at, ())
         problems = reduced(found, tasks=self.tasks, limit=self.limit)
         name = samples.name.split(".")[0] + "-verdicts"
         folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
@@ -80,6 +82,7 @@ class Judging:
                 other_extractions=self.other_extractions,
                 emit=emit,
                 executor=on,
+                pass_at=self.pass_at,
             )
 
 

@@ -41,7 +41,7 @@ from codeup.evaluate.programs import (
     suite_job,
 )
 from codeup.evaluate.samples import Answer, append_line, count_not_asked, read_answers, read_lines, repair_end
-from codeup.evaluate.scores import clusters_of, score_name, scores
+from codeup.evaluate.scores import check_pass_at, clusters_of, score_name, scores
 from codeup.evaluate.subset import described
 from codeup.executors import Executor
 from codeup.sandbox.limits import Limits
@@ -76,18 +76,21 @@ def judge_samples(
     step_name: str = "judge",
     more: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
+    pass_at: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Judge every sample of a file and write verdicts and scores into `out`; `more` is added to the summary.
 
     With an `executor`, the sandboxes are on its machines, `workers` of them or one per core there.
 
     `rules` are for benchmarks with suites, which bring their own time limits and write eval_results.json besides.
+    `pass_at` are the k of pass@k, besides 1; by default what the number of samples allows (scores.py).
     `partial` allows samples for some of the problems only; the score then counts those, and says how many there are.
     Raises UserError for a file that does not fit, WorkFailed when the sandbox fails; verdicts reached before are kept.
     """
     rules = rules or SuiteRules()
     limits = _limits(limits, data.problems, rules)
     answers = read_answers(samples, benchmark, data, partial=partial, extraction=extraction)
+    check_pass_at(pass_at, (answer.program.task_id for answer in answers))
     problems = {problem.task_id: problem for problem in data.problems}
     sandboxes = Sandboxes(workers, limits, allow_unsafe, data.problems, executor)
     artifacts.make_folder(out)
@@ -112,7 +115,7 @@ def judge_samples(
             summary["other_extractions"] = would_pass(
                 answers, rows, problems, benchmark, pool, mode=extraction, rules=rules
             )
-    summary["scores"] = _scores(summary, rows, data)
+    summary["scores"] = _scores(summary, rows, data, pass_at)
     artifacts.write_json(out / "scores.json", summary)
     artifacts.write_json(out / "timing.json", timing)
     return {**summary, **timing}
@@ -158,11 +161,11 @@ def _ran(
 
 
 def _scores(
-    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], data: BenchmarkData
+    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], data: BenchmarkData, pass_at: Sequence[int]
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Every score with all that it takes to trust it; the subset stands beside them, once."""
     common = {key: value for key, value in summary.items() if key != "subset"}
-    return [{**common, **score, **score_name(data, score)} for score in scores(rows, clusters_of(data))]
+    return [{**common, **score, **score_name(data, score)} for score in scores(rows, clusters_of(data), pass_at)]
 
 
 @dataclass(frozen=True, slots=True)

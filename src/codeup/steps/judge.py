@@ -61,6 +61,7 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
         emit=context.emit,
         step_name=context.step,
         executor=context.executor,
+        pass_at=asked["pass_at"],
     )
     prompt = {key: generated.summary[key] for key in PROMPT}
     return {**summary, "scores": [{**score, **prompt} for score in summary["scores"]]}
