@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from codeup.serve.refusal import Refusal
 
@@ -29,6 +29,12 @@ NEUTRAL: dict[str, Any] = {
     "modalities": ["text"], "service_tier": "auto",
 }  # fmt: skip
 """Fields of the protocol that are not supported, and the value with which they ask for nothing."""
+
+INSTEAD = {
+    "name": ": no prompt template here says who speaks; leave it out, or write the name into the content",
+    "tool_calls": ": models here call no tools; leave it out, or write what was called into the content",
+}
+"""What to do about fields inside others that clients are known to send."""
 
 
 def _as_text(content: Any) -> Any:
@@ -62,6 +68,14 @@ class ChatMessage(_Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_as_text)]
     input: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nothing(cls, given: Any) -> Any:
+        """Clients send answers back with all fields of the protocol, most of them null or empty lists."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if name in cls.model_fields or value not in (None, [])}
 
 
 class StreamOptions(_Strict):
@@ -134,10 +148,14 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
 
 
 def refusal_of(error: ValidationError, inside: str = "") -> Refusal:
-    """The first mistake as a 400 that names its field; `inside` is where the object stands in the request."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """The first mistake, or a field too many, as a 400 that names its field; `inside` is where the object stands in the request."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     param = f"{inside}{param}".lstrip(".")[:200]
+    if first["type"] == "extra_forbidden":
+        text = f"this server does not support the field {param!r}{INSTEAD.get(str(first['loc'][-1]), '')}"
+        return Refusal(400, text, param=param, code="unsupported_field")
     message = first["msg"].removeprefix("Value error, ")
     return Refusal(400, f"{param}: {message}", param=param, code=first["type"])
 
