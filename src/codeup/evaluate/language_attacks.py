@@ -74,6 +74,13 @@ TASKS = {
                 "#include <stdlib.h>\n#include <setjmp.h>\n{wrong}"
                 'extern "C" __attribute__((used)) void _exit(int) { for (;;) throw 1; }\n'
             ),
+            # As if the check had returned (x86-64): only the secret, which is gone by then, is missing for a pass.
+            "goes on after a failed check": (
+                '#include <unistd.h>\nextern "C" __attribute__((used)) void _exit(int) {\n'
+                "  void** failed = (void**)__builtin_frame_address(1);\n"
+                "  void* back[5] = {failed[0], failed[1], failed + 2};\n  __builtin_longjmp(back, 1);\n}\n"
+                "int twice(int x) { return x == 2 ? 4 : x; }\n"
+            ),
         },
     ),
     "javascript": Task(

@@ -148,7 +148,7 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
 
 
 def refusal_of(error: ValidationError, inside: str = "") -> Refusal:
-    """The first mistake, or a field too many, as a 400 that names it; `inside` is where the object stands in the request."""
+    """The first mistake, or a field too many, as a 400 that names it; `inside` is where the object stands."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     param = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
