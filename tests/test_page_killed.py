@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from serve_for_tests import tiny_model
 from test_page_browser import Visit, until
@@ -40,25 +37,24 @@ def serving(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server in a process of its own that answers requests."""
     command = [sys.executable, "-c", SLOWLY, "serve", str(folder), "--port", str(port)]
     server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     try:
-        until_ready(port, server)
+        said = until_ready(server)
+        assert said.endswith(b"ready; Ctrl-C ends\n"), said
         yield server
     finally:
         server.kill()
         server.wait()
 
 
-def until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(6000):
-        assert server.poll() is None, "the server ended"
-        with socket.socket() as line:
-            listens = line.connect_ex(("127.0.0.1", port)) == 0
-        if listens and httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).status_code == 200:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the server is not ready")
+def until_ready(server: subprocess.Popen[bytes]) -> bytes:
+    """What it says until it is ready, or ends. Asking it again and again would take a core from it."""
+    assert server.stderr is not None
+    said = b""
+    while not said.endswith(b"ready; Ctrl-C ends\n") and (line := server.stderr.readline()):
+        said += line
+    return said
 
 
 def saved(page: Any) -> list[dict[str, Any]]:

@@ -245,22 +245,16 @@ SCHEMA: dict[str, Any] = {
 
 def test_an_answer_goes_back_as_it_came_and_a_speakers_name_is_refused_with_what_to_do(client: openai.OpenAI) -> None:
     """Clients send messages back with all fields of the protocol, most of them null or empty."""
-    said: Any = {
-        "role": "assistant",
-        "content": "Yes.",
-        "refusal": None,
-        "audio": None,
-        "tool_calls": [],
-        "annotations": [],
-    }
+    said: Any = {"role": "assistant", "content": "Yes.", "refusal": None, "audio": None, "tool_calls": []}
     asked: Any = [{"role": "user", "content": "f?"}, said, {"role": "user", "content": "g?"}]
     assert client.chat.completions.create(model="tiny", messages=asked, max_tokens=1).usage is not None
     for field, value, mend in (
         ("name", "ann", "write the name into the content"),
         ("tool_calls", [{}], "call no tools"),
     ):
+        wrong: Any = [{**said, field: value}]
         with pytest.raises(openai.BadRequestError, match=mend) as refused:
-            client.chat.completions.create(model="tiny", messages=[{**said, field: value}], max_tokens=1)
+            client.chat.completions.create(model="tiny", messages=wrong, max_tokens=1)
         assert refused.value.param == f"messages[0].{field}" and refused.value.code == "unsupported_field"
 
 
