@@ -134,7 +134,7 @@ def test_a_raw_file_is_read_by_its_columns_and_its_near_duplicates_are_found(tmp
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     look = look_at_files([path], title="rows", cutoff=64)
-    assert guess_source(path) == "prompt_response" and look["about"].startswith("read as prompt_response")
+    assert guess_source(path) == ("prompt_response", {}) and look["about"].startswith("read as prompt_response")
     assert look["duplicates"]["duplicates"] == {"near duplicate": 1} and look["duplicates"]["kept"]
     assert (look["funnel"]["rows_in"], look["funnel"]["dropped"]) == (3, {"empty question": 1})
     assert look["dropped"][0]["examples"][0]["text"] == "response: x"
@@ -251,3 +251,64 @@ def test_wrong_input_exits_2_without_a_traceback(
 
 def test_a_histogram_in_one_line() -> None:
     assert sparks([0, 1, 100, 50]) == " ▁█▄" and sparks([]) == ""
+
+
+def _said(*roles: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": f"{role} says"} for role in roles]
+
+
+SAID = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+SHAPES: list[tuple[dict[str, Any], str, dict[str, str]]] = [
+    # TRL: docs, "Dataset formats and types"
+    ({"messages": _said("user", "assistant")}, "messages", {}),
+    ({"prompt": "The sky is", "completion": " blue."}, "prompt_completion", {}),
+    ({"prompt": _said("system", "user"), "completion": _said("assistant")}, "prompt_completion", {}),
+    ({"prompt": "The sky is", "completion": " blue.", "label": True}, "prompt_completion", {}),
+    ({"prompt": "The sky is", "chosen": " blue.", "rejected": " green."}, "preferences", {}),
+    ({"chosen": _said("user", "assistant"), "rejected": [*_said("user"), SAID[1]]}, "", {}),
+    ({"prompt": _said("user"), "chosen": _said("assistant"), "rejected": "no"}, "preferences", {}),
+    # Axolotl: docs, "Dataset formats", instruction tuning, conversation and RLHF
+    ({"instruction": "Add", "input": "1, 2", "output": "3"}, "alpaca", {}),
+    ({"instruction": "Add", "input": "1, 2", "response": "3"}, "alpaca", {"output": "response"}),
+    ({"conversations": SAID}, "sharegpt", {}),
+    ({"conversations": _said("user", "assistant")}, "messages", {"messages": "conversations"}),
+    ({"messages": SAID}, "sharegpt", {"conversations": "messages"}),
+    ({"category": "c", "question": "q", "answer": "a"}, "prompt_response",
+     {"prompt": "question", "response": "answer"}),
+    ({"INSTRUCTION": "i", "RESPONSE": "r"}, "prompt_response", {"prompt": "INSTRUCTION", "response": "RESPONSE"}),
+    ({"message_1": "q", "message_2": "a"}, "prompt_response", {"prompt": "message_1", "response": "message_2"}),
+    ({"prompt": "p", "generation": "g"}, "prompt_response", {"response": "generation"}),
+    ({"article": "a", "summary": "s"}, "prompt_response", {"prompt": "article", "response": "summary"}),
+    ({"system_prompt": "s", "question": "q", "response": "r"}, "prompt_response",
+     {"prompt": "question", "system": "system_prompt"}),
+    ({"system": "s", "question": "q", "chosen": "c", "rejected": "r"}, "preferences", {"prompt": "question"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "source", "columns"), SHAPES, ids=[", ".join(row) for row, _, _ in SHAPES])
+def test_the_shapes_of_trl_and_axolotl_are_recognised(
+    tmp_path: Path, row: dict[str, Any], source: str, columns: dict[str, str]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    if source:
+        assert guess_source(path) == (source, columns)
+        return
+    with pytest.raises(UserError, match="as preferences they would be dropped"):
+        guess_source(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"text": "def f(): pass"}, "one text says nothing about what is asked"),
+        ({"segments": [{"label": True, "text": "x"}]}, "the template is this tool's to write"),
+        ({"input_ids": [1], "labels": [1]}, "tokens already"),
+        ({"tools": [{}], "messages": _said("user", "assistant")}, "as messages they would be dropped: tool call"),
+    ],
+)
+def test_a_shape_that_cannot_be_read_says_why(tmp_path: Path, row: dict[str, Any], why: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match=why):
+        guess_source(path)

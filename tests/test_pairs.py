@@ -344,7 +344,7 @@ def test_a_preference_stage_is_planned_after_the_merge_before_it(tmp_path: Path)
 def test_the_folder_of_the_run_itself_is_no_source_of_verdicts() -> None:
     change = ["data.prefer.pairs=[{verdicts: runs/a}]", "run_dir=runs/../runs/a"]
     with pytest.raises(UserError, match="is the folder of this run") as refused:
-        study.compile_recipe(recipes.parse(RECIPE, overrides=[*change, "data.code.sources.0.path=/dev/null"]))
+        study.compile_recipe(recipes.parse(RECIPE, overrides=[*change, "data.code.sources.0.path=pyproject.toml"]))
     assert "steps/judge-" in str(refused.value)
 
 

@@ -261,12 +261,40 @@ def test_openai_text_parts_are_joined_and_pictures_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "reason"), [({"tool_calls": [{"id": 1}]}, rows.TOOL_CALL), ({"weight": 0}, "answer with weight 0")]
+    ("extra", "reason"),
+    [
+        ({"tool_calls": [{"id": 1}]}, rows.TOOL_CALL),
+        ({"weight": 0}, "answer with weight 0"),
+        ({"train": False}, "answer marked not to be trained on"),
+        (
+            {"train_detail": [{"begin_offset": 0, "end_offset": 1, "train": False}]},
+            "answer marked not to be trained on",
+        ),
+    ],
 )
 def test_openai_rows_that_would_be_learnt_wrongly_are_dropped(extra: dict[str, Any], reason: str) -> None:
     answer = {"role": "assistant", "content": "b", **extra}
     item = convert("messages", {"messages": [{"role": "user", "content": "a"}, answer]})
     assert isinstance(item, Drop) and item.reason == reason
+
+
+def test_a_question_that_is_not_trained_on_changes_nothing_in_axolotls_rows() -> None:
+    question = {"role": "user", "content": "a", "train": False, "weight": 1}
+    item = convert("messages", {"messages": [question, {"role": "assistant", "content": "b", "train": True}]})
+    assert turns(item) == [("user", "a"), ("assistant", "b")]
+
+
+def test_trl_prompts_and_completions_are_texts_or_turns_and_disliked_ones_are_left_out() -> None:
+    assert turns(convert("prompt_completion", {"prompt": "a ", "completion": " b"})) == [
+        ("user", "a "),
+        ("assistant", " b"),
+    ]
+    told = {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]}
+    assert turns(convert("prompt_completion", told)) == [("user", "a"), ("assistant", "b")]
+    disliked = convert("prompt_completion", {**told, "label": False})
+    assert isinstance(disliked, Drop) and disliked.reason == "completion labelled false"
+    mixed = convert("prompt_completion", {**told, "completion": "b"})
+    assert isinstance(mixed, Drop) and mixed.reason == rows.NOT_TEXT
 
 
 # --- mathematics -----------------------------------------------------------------------------------------------------

@@ -12,10 +12,38 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-_QUESTIONS = ("instruction", "question", "query", "prompt", "problem", "task", "input", "request", "user", "human")
-_ANSWERS = ("output", "response", "answer", "completion", "solution", "target", "reply", "assistant", "gpt", "label")
+_QUESTIONS = (
+    "instruction",
+    "question",
+    "query",
+    "prompt",
+    "problem",
+    "task",
+    "input",
+    "request",
+    "user",
+    "human",
+    "article",
+    "message_1",
+)
+_ANSWERS = (
+    "output",
+    "response",
+    "answer",
+    "completion",
+    "solution",
+    "target",
+    "reply",
+    "assistant",
+    "gpt",
+    "label",
+    "generation",
+    "summary",
+    "message_2",
+)
 _TURNS = ("conversations", "conversation", "messages", "dialogue", "dialog", "turns", "chat", "items")
-_MEANINGS = (_QUESTIONS, _ANSWERS, _TURNS, ("system", "system_prompt"), ("chosen", "accepted", "preferred"),
+_SYSTEMS = ("system", "system_prompt")
+_MEANINGS = (_QUESTIONS, _ANSWERS, _TURNS, _SYSTEMS, ("chosen", "accepted", "preferred"),
              ("rejected", "refused", "dispreferred"))  # fmt: skip
 _SHAPES = (
     (("chosen", "rejected"), "preferences"),
@@ -24,7 +52,34 @@ _SHAPES = (
     (("instruction", "output"), "alpaca"),
     (("query", "response"), "metamathqa"),
     (("prompt", "response"), "prompt_response"),
+    (("prompt", "completion"), "prompt_completion"),
 )
+
+
+def readings(found: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Sources that may read a file of these columns, likeliest first, each with the mapping it needs.
+
+    readings(["question", "answer"])
+    ->  [("gsm8k", {}), ("prompt_response", {"prompt": "question", "response": "answer"})]
+    """
+    columns = {column.lower(): column for column in found}
+
+    def first(words: Sequence[str]) -> str:
+        return next((columns[word] for word in words if word in columns), "")
+
+    question, answer, system, turns = first(_QUESTIONS), first(_ANSWERS), first(_SYSTEMS), first(_TURNS)
+    ways: list[tuple[str, dict[str, str]]] = []
+    for needed, source in (*_SHAPES, (("question", "answer"), "gsm8k")):
+        if {*needed} <= {*columns}:
+            ways.append((source, {"prompt": question} if source == "preferences" and question and not turns else {}))
+    if turns:
+        ways += [("sharegpt", {"conversations": turns}), ("messages", {"messages": turns})]
+    if question and answer and question.lower() == "instruction" and "input" in columns:
+        ways.append(("alpaca", {"instruction": question, "input": columns["input"], "output": answer}))
+    if question and answer:
+        both = {"prompt": question, "response": answer}
+        ways.append(("prompt_response", both | ({"system": system} if system else {})))
+    return [(source, {name: to for name, to in mapping.items() if name != to}) for source, mapping in ways]
 
 
 def suggest(source: str, missing: Iterable[str], mapping: Mapping[str, str], found: Sequence[str]) -> str:

@@ -20,34 +20,42 @@ from codeup.data import dedup
 from codeup.data.files import read_rows
 from codeup.data.licences import account, roll_up
 from codeup.data.load import Funnel, load_source
-from codeup.data.rows import REQUIRED, Drop
+from codeup.data.rows import Drop
 from codeup.data.spool import Spool
+from codeup.data.suggest import readings
 from codeup.errors import UserError
 from codeup.prepared.look import EXAMPLES, PER_REASON, Seen, accounts, bins, draw, mended, reasons, shuffled
 from codeup.prepared.shown import Few, example
 from codeup.types import Conversation, Emit, Event, ignore_event
 
-SHAPES = ("sharegpt", "messages", "metamathqa", "gsm8k", "alpaca", "prompt_response")
-"""Sources by the columns they need; named datasets of the same columns are not guessed."""
+NOT_READ = {
+    "text": "one text says nothing about what is asked and what is answered: make it a question and an answer",
+    "segments": "make it a question and an answer, or turns: the template is this tool's to write",
+    "input_ids": "these are tokens already, made with another template: take the file that they were made from",
+}
+"""Columns of shapes that no source can read, and why."""
 PEEK = 64
 NEAR_ROWS = 200_000
 CHUNK = 1024
 
 
-def guess_source(path: Path) -> str:
-    """The first shape whose columns the file has and that makes a conversation of one of its first rows."""
+def guess_source(path: Path) -> tuple[str, dict[str, str]]:
+    """The first source, with the columns it needs mapped, that makes a conversation of one of the file's first rows."""
     first = [row.value for row in itertools.islice(read_rows(path), PEEK) if row.value is not None]
-    columns = {column for row in first for column in row}
-    for name in SHAPES:
-        module = plugins.load("sources", name)
-        if all(column in columns for column, use in module.COLUMNS.items() if use == REQUIRED) and any(
-            isinstance(module.convert(row, columns={}), Conversation) for row in first
-        ):
-            return name
+    columns = sorted({column for row in first for column in row})
+    why = ""
+    for name, mapping in readings(columns):
+        for row in first:
+            made = plugins.load("sources", name).convert(row, columns=mapping)
+            if isinstance(made, Conversation):
+                return name, mapping
+            why = why or f"as {name} they would be dropped: {made.reason}"
+    why = why or next((reason for column, reason in NOT_READ.items() if column in columns), "")
+    names = ", ".join(plugins.names("sources"))
     raise UserError(
-        f"no source reads these columns: {', '.join(sorted(columns)) or 'none'}",
+        f"no source reads these columns: {', '.join(columns) or 'none'}" + (f" ({why})" if why else ""),
         where=str(path),
-        mend=f"name one with --source ({', '.join(SHAPES)}), or map columns in a recipe",
+        mend=f"name a source with --source ({names}), or map columns in a recipe",
     )
 
 
@@ -70,12 +78,12 @@ def look_at_files(
     """
     from codeup.chat import load_renderer
 
-    name = source or guess_source(paths[0])
+    name, columns = (source, {}) if source else guess_source(paths[0])
     plugins.check("sources", name)
     renderer = load_renderer(models.locate(model), template)
     funnel, seen, lengths, drops = Funnel(), Seen(), [], Few(PER_REASON, seed)
     with tempfile.TemporaryDirectory(prefix="codeup-inspect-") as scratch, Spool(Path(scratch) / "rows") as spool:
-        for item in load_source(name, paths, funnel=funnel):
+        for item in load_source(name, paths, columns=columns, funnel=funnel):
             if isinstance(item, Drop):
                 drops.add(item.reason, {"source": item.source, "row": item.row, "detail": item.detail})
             else:
@@ -94,7 +102,7 @@ def look_at_files(
     return {
         "title": title,
         "kind": "files",
-        "about": f"read as {name}; tokens of {model}, template {template}",
+        "about": f"read as {name}{_mapped(columns)}; tokens of {model}, template {template}",
         "unit": "tokens",
         "funnel": accounts(counts),
         "lengths": bins(np.array(lengths), cutoff),
@@ -110,6 +118,11 @@ def look_at_files(
         "replay": manifest["replay"] if manifest else "",
         "notes": [],
     }
+
+
+def _mapped(columns: dict[str, str]) -> str:
+    """As a recipe says it."""
+    return f" with columns: {{{', '.join(f'{name}: {to}' for name, to in columns.items())}}}" if columns else ""
 
 
 def _chunks(spool: Spool) -> Iterator[list[Conversation]]:

@@ -1,7 +1,8 @@
 """OpenAI shape: `messages`, a list of turns with `role` (system, user, assistant) and `content`.
 
 `content` may be a list of text parts, which are joined. Rows with tools or tool calls, and rows that switch off
-learning for an answer with `weight: 0`, are dropped and counted: the first cannot be shown, the second would be learnt.
+learning for an answer with `weight: 0` (OpenAI) or `train: false` or `train_detail` (Axolotl), are dropped and counted:
+the first cannot be shown, the second would be learnt.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ COLUMNS = {
     "group": rows.WHEN_MAPPED,
 }
 WEIGHTED = "answer with weight 0"
+NOT_TRAINED = "answer marked not to be trained on"
 FIXTURE = [
     {
         "messages": [
@@ -50,11 +52,20 @@ def convert(row: dict[str, Any], *, columns: Mapping[str, str]) -> Conversation 
             return rows.Drop(rows.TOOL_CALL)
         if any(isinstance(turn, dict) and turn.get("weight") == 0 for turn in turns):
             return rows.Drop(WEIGHTED)
+        if any(isinstance(turn, dict) and _not_trained(turn, role) for turn in turns):
+            return rows.Drop(NOT_TRAINED)
         turns = [_with_text(turn, content) for turn in turns]
     messages = rows.named_turns(turns, role, content)
     if isinstance(messages, rows.Drop):
         return messages
     return rows.alternating(messages, group=rows.mapped_group(row, columns))
+
+
+def _not_trained(turn: Mapping[str, Any], role: str) -> bool:
+    """Whether an answer, or a part of it, is kept out of training; questions always are."""
+    if rows.role_of(turn.get(role)) != "assistant":
+        return False
+    return turn.get("train") is False or bool(turn.get("train_detail"))
 
 
 def _with_text(turn: Any, content: str) -> Any:
