@@ -185,6 +185,31 @@ def test_a_rust_program_behaves_as_in_a_test_build_overflow_assertions_and_panic
 
 
 @pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("static F: [fn(&str) -> String; 2] = [str::to_uppercase, str::to_lowercase];\n"
+         "fn twice(x: i32) -> i32 {\n"
+         "let all: Vec<Box<dyn std::fmt::Debug>> = vec![Box::new(String::new()), Box::new(x)];\n"
+         'assert_eq!(format!("{:?}{}", all, F[0]("a")), format!("[\\"\\", {}]A", x)); 2 * x }', Outcome.PASSED),
+        ('extern "C" { fn cbrt(x: f64) -> f64; }\n'
+         "thread_local! { static T: std::cell::Cell<u128> = std::cell::Cell::new(7); }\n"
+         "fn twice(x: i32) -> i32 { let third = std::thread::spawn(|| T.with(|t| t.get() / 3)).join().unwrap();\n"
+         "x * third as i32 * unsafe { cbrt(1.0) } as i32 }", Outcome.PASSED),
+        ('extern "C" { fn nobody_has_it(); }\n'
+         "fn twice(x: i32) -> i32 { if x > 9000 { unsafe { nobody_has_it() } } 2 * x }", Outcome.FAILED),
+    ],
+)  # fmt: skip
+def test_a_rust_program_finds_what_libraries_have_when_it_starts_and_does_not_run_without_it(
+    body: str, outcome: Outcome
+) -> None:
+    ready("rust")
+    problem = TASKS["rust"].problem
+    with Pool(1, whole.limits_for(None), **whole.opened([problem])) as opened:
+        (verdict,) = judge(opened, problem, [body])
+    assert verdict.outcome in (outcome, Outcome.COMPILE if outcome is Outcome.FAILED else outcome), verdict
+
+
+@pytest.mark.parametrize(
     "words", ["#[no_mangle] pub fn read() {}", "static A: u8 = 0; // link_section", "use std::arch::asm as a;"]
 )
 def test_a_rust_program_that_could_run_before_its_harness_does_not_compile(words: str) -> None:

@@ -65,6 +65,9 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read: {error}", where=str(path), mend="fetch the file again") from None
+    if (listed := _listed(text)) is not None:
+        yield from listed
+        return
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -75,6 +78,17 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict):
             raise UserError("is not a JSON object", where=f"{path}:{number}")
         yield row
+
+
+def _listed(text: str) -> list[dict[str, Any]] | None:
+    """The rows of one JSON list, as MultiPL-E's repository has its files; None where the text is no list of objects."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if all(isinstance(row, dict) for row in found) else None
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeup.benchmarks import _whole
+from codeup.benchmarks import _solutions, _whole
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -85,6 +85,9 @@ def program_from_completion(problem: Problem, completion: str) -> str:
 
         return _humaneval_shape.program_from_completion(problem, completion)
     return problem.prompt + to_end_of_function(completion, problem.language)
+
+
+program_from_solution = _solutions.joined
 
 
 def to_end_of_function(completion: str, language: str) -> str:

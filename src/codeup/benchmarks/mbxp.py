@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeup.benchmarks import _whole
+from codeup.benchmarks import _solutions, _whole
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -54,6 +54,8 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     extra: dict[str, Any] = {"whole": True}
     if language == "cpp":
         extra["standard"] = "c++17"
+    if language == "go":
+        extra["setup"] = _solutions.go_imports(row["prompt"], row["test"])
     if language == "typescript":
         extra["target"] = "ES5"  # as mxeval calls tsc: constants may be assigned to, sets are not iterated
     tests = row["test"]
@@ -72,6 +74,9 @@ def program_from_completion(problem: Problem, completion: str) -> str:
         return problem.prompt + _humaneval_shape.cut(completion) + "\n"
     end = re.search(r"(?m)^\}.*$", completion)
     return problem.prompt + (completion[: end.end()] if end else completion) + "\n"
+
+
+program_from_solution = _solutions.joined
 
 
 def plain(tests: str) -> bool:

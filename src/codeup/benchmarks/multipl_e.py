@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from codeup.benchmarks import _stdin, _whole, mbxp
+from codeup.benchmarks import _solutions, _stdin, _whole, mbxp
 from codeup.errors import UserError
 from codeup.types import BenchmarkData, Problem
 
@@ -54,6 +54,8 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     extra: dict[str, Any] = {"whole": True, "stops": stops, "closing": closing}
     if language == "cpp":
         extra["standard"] = "c++17"
+    if language == "go":
+        extra["setup"] = _solutions.go_imports(row["prompt"], tests)
     if language == "python" and mbxp.plain(tests):  # called one by one from another process, as HumanEval's
         extra, tests = {"reference": "", "stops": stops, "closing": ""}, re.sub(r"(?ms)^def test_check\(.*", "", tests)
     return Problem(row["name"], row["prompt"], _entry_point(row), tests, "", language, extra)
@@ -69,12 +71,8 @@ def _entry_point(row: dict[str, Any]) -> str:
 
 def program_from_completion(problem: Problem, completion: str) -> str:
     """The prompt and a completion up to its first stop, with the brace that the tests would have closed it with."""
-    return problem.prompt + _whole.cut(completion, problem.extra["stops"]) + problem.extra["closing"]
+    text = _solutions.plain(completion)
+    return problem.prompt + _whole.cut(text, problem.extra["stops"]) + problem.extra["closing"]
 
 
-def program_from_solution(problem: Problem, code: str) -> str:
-    """A whole solution; the class of a Java or C# one is left open, because the tests are its last method."""
-    if problem.language in ("java", "csharp") and problem.extra["closing"]:
-        place = code.rstrip().rfind("}")
-        return code[:place] if place >= 0 else code
-    return code
+program_from_solution = _solutions.joined

@@ -245,7 +245,8 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
     elif sample.finish == "given" and (problem.extra.get("whole") or "stops" in problem.extra):
         code, rule = _given_whole(sample, problem, benchmark), f"given-{_given(sample)}"
     elif sample.finish == "given":
-        code, rule = (problem.prompt if sample.form == "base" else "") + sample.raw, f"given-{_given(sample)}"
+        code = problem.prompt + sample.raw if sample.form == "base" else sample.raw.removeprefix("\ufeff")
+        rule = f"given-{_given(sample)}"
     elif extraction == "codeup-2024":
         code, rule = _codeup_2024(sample, problem)
     elif sample.form == "base":
@@ -290,7 +291,8 @@ def _given_whole(sample: Sample, problem: Problem, benchmark: ModuleType) -> str
 
 def _solution(problem: Problem, code: str, benchmark: ModuleType) -> str:
     """A whole solution as the tests of its benchmark can follow it."""
-    return str(benchmark.program_from_solution(problem, code)) if "stops" in problem.extra and code else code
+    follows = "stops" in problem.extra or (problem.extra.get("whole") and problem.language != "python")
+    return str(benchmark.program_from_solution(problem, code)) if follows and code else code
 
 
 def _given(sample: Sample) -> str:

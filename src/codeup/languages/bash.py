@@ -9,6 +9,7 @@ needs processes: they are limited in number, and none outlives the program.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +26,10 @@ MISSING = ""
 INSTALL = "install Bash (Debian: apt-get install bash)"
 
 
+LINKS = ("/etc/alternatives",)
+"""What awk and others are links into, in Debian."""
+
+
 def probe() -> str:
     """The version of the tools. Raises UserError where they are missing."""
     return toolchain().version
@@ -33,7 +38,9 @@ def probe() -> str:
 def toolchain() -> Toolchain:
     """bash and the usual commands beside it. Raises UserError where there is none."""
     bash = find(TITLE, ("bash",), INSTALL)
-    return Toolchain(f"bash {version_of([bash, '--version'])}", ("/usr/bin", "/bin"), {"bash": bash})
+    return Toolchain(
+        f"bash {version_of([bash, '--version'])}", ("/usr/bin", "/bin", *filter(os.path.exists, LINKS)), {"bash": bash}
+    )
 
 
 def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:

@@ -230,6 +230,7 @@ def wrap(
     missing = [name for name in (extra or {}).get("crates", ()) if name not in have]
     if missing:
         raise UserError(f"this benchmark's Rust programs need the crates {', '.join(missing)}", mend=CRATES_INSTALL)
+    program = re.sub(r"(?<![\w$:])crate::", "crate::solution::", program)
     plain = re.sub(r"#\[cfg\(test\)\]", "", tests)
     plain = re.sub(r"(?<![:\w])(assert|assert_eq|assert_ne)!", r"::core::\1!", plain)
     bare = re.sub(r"/\*.*?\*/|//[^\n]*", "", plain, flags=re.S)
