@@ -12,10 +12,12 @@ where the code shows it.
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from codeup.data.fences import Piece, blocks
 from codeup.data.needles import Needles
@@ -120,8 +122,14 @@ _SIGNS = [
     ("perl", "my ", 3, r"^[ \t]*my [$@%]\w+ = "),
 ]  # fmt: skip
 _NEEDLES = sorted({needle for _, needle, _, _ in _SIGNS})
-_OF_SIGN = [_NEEDLES.index(needle) for _, needle, _, _ in _SIGNS]
-_COMPILED = [_compiled(sign) if sign else None for _, _, _, sign in _SIGNS]
+_LANGUAGES = list(dict.fromkeys(language for language, _, _, _ in _SIGNS))
+_OF_LANGUAGE = [
+    [(_NEEDLES.index(needle), weight, _compiled(sign) if sign else None) for own, needle, weight, sign in _SIGNS
+     if own == language] for language in _LANGUAGES
+]  # fmt: skip
+"""For each language its signs: (which needle, weight, the sign)."""
+_ALSO = {_LANGUAGES.index(one): _LANGUAGES.index(other) for one, other in (("typescript", "javascript"), ("cpp", "c"))}
+"""Whatever is a sign of JavaScript is one of TypeScript too, where there is one of its own; so with C and C++."""
 
 
 def named(tag: str) -> str:
@@ -137,17 +145,13 @@ def named(tag: str) -> str:
 def looks_like(code: str) -> str:
     """The language that a piece of text without a tag is written in; '' where it is none, or cannot be told."""
     head = code[:MOST_CHARACTERS]
-    there = [needle in head for needle in _NEEDLES]
-    return _weighed(head, [sign for sign, needle in enumerate(_OF_SIGN) if there[needle]])
+    return _heaviest([head], np.array([[needle in head for needle in _NEEDLES]]))[0]
 
 
 def look_like(codes: Sequence[str]) -> list[str]:
     """The same for many pieces at once, which takes less time for each."""
     heads = [code[:MOST_CHARACTERS] for code in codes]
-    of, signs = _needles().within(heads)[:, _OF_SIGN].nonzero()
-    begins = of.searchsorted(range(len(heads) + 1)).tolist()
-    all_signs = signs.tolist()
-    return [_weighed(head, all_signs[a:b]) for head, (a, b) in zip(heads, itertools.pairwise(begins), strict=True)]
+    return _heaviest(heads, _needles().within(heads))
 
 
 @functools.cache
@@ -155,26 +159,62 @@ def _needles() -> Needles:
     return Needles(_NEEDLES)
 
 
-def _weighed(head: str, signs: list[int]) -> str:
-    """The language with the heaviest signs, of those whose needles are in the text."""
-    if head.startswith("#!"):
-        first = head.split("\n", 1)[0]
-        return next((language for word, language in SHEBANGS if word in first), "")
-    weights: dict[str, int] = {}
-    text = f"\n{head}"
-    for number in signs:
-        sign = _COMPILED[number]
-        if sign is None or sign.search(text):
-            language, _, weight, _ = _SIGNS[number]
-            weights[language] = weights.get(language, 0) + weight
-    if not weights:
-        return ""
-    if "typescript" in weights:  # whatever is a sign of JavaScript is one of TypeScript too
-        weights["typescript"] += weights.get("javascript", 0)
-    if "cpp" in weights:
-        weights["cpp"] += weights.get("c", 0)
-    best = max(weights, key=lambda language: weights[language])
-    return best if weights[best] >= ENOUGH else ""
+def _heaviest(heads: Sequence[str], there: NDArray[np.bool_]) -> list[str]:
+    """For each text the language with the heaviest signs; `there` (texts, needles) says which needles it holds.
+
+    The languages that may weigh most are weighed first, and the others only as long as they may still win. That asks
+    for 3 signs of a text where its needles allow 9.
+    """
+    most = there.astype(np.float32) @ _weights()
+    for one, other in _ALSO.items():
+        most[:, one] += most[:, other] * (most[:, one] > 0)
+    found = [_told(head) if head.startswith("#!") else "" for head in heads]
+    maybe = np.flatnonzero(most.max(axis=1, initial=0) >= ENOUGH)
+    most = most[maybe]
+    orders = (-most).argsort(axis=1, kind="stable")  # of equals the first of _LANGUAGES
+    each = zip(maybe.tolist(), there[maybe].tolist(), most.tolist(), orders.tolist(), strict=True)
+    for text, needles, may_weigh, order in each:
+        if not heads[text].startswith("#!"):
+            found[text] = _weighed(f"\n{heads[text]}", needles, may_weigh, order)
+    return found
+
+
+@functools.cache
+def _weights() -> NDArray[np.float32]:
+    """(needles, languages): what a needle may add to a language."""
+    weights = np.zeros((len(_NEEDLES), len(_LANGUAGES)), np.float32)
+    for language, signs in enumerate(_OF_LANGUAGE):
+        for needle, weight, _ in signs:
+            weights[needle, language] += weight
+    return weights
+
+
+def _told(head: str) -> str:
+    first = head.split("\n", 1)[0]
+    return next((language for word, language in SHEBANGS if word in first), "")
+
+
+def _weighed(text: str, there: list[bool], most: list[float], order: list[int]) -> str:
+    """The heaviest language, of equals the first of _LANGUAGES; '' where none weighs ENOUGH."""
+    best, heaviest = len(most), 0
+    for language in order:
+        if most[language] < heaviest or most[language] < ENOUGH:
+            break
+        weight = _weight(text, there, language)
+        if weight and language in _ALSO:
+            weight += _weight(text, there, _ALSO[language])
+        if weight > heaviest or (weight == heaviest and language < best):
+            best, heaviest = language, weight
+    return _LANGUAGES[best] if heaviest >= ENOUGH else ""
+
+
+def _weight(text: str, there: list[bool], language: int) -> int:
+    """The sum over a language's signs that are in a text."""
+    found = 0
+    for needle, weight, sign in _OF_LANGUAGE[language]:
+        if there[needle] and (sign is None or sign.search(text)):
+            found += weight
+    return found
 
 
 def of_text(text: str) -> list[tuple[str, str]]:
