@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,3 +98,14 @@ def test_known_hashes_are_found_and_no_others(known: list[int], others: list[int
     where, place = table.find(np.array(asked, np.uint64))
     assert where.tolist() == [number for number, each in enumerate(asked) if each in known]
     assert [int(table.hashes[each]) for each in place] == [each for each in asked if each in known]
+
+
+def test_signs_that_are_taken_for_normalised_are_so_next_to_any_other() -> None:
+    """Unicode's quick check (UAX 15): a form of its own, no mark, and second in no composition."""
+    pairs = (unicodedata.decomposition(chr(code)).split() for code in range(0x110000))
+    second = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")}
+    jamo = {chr(code) for code in (*range(0x1160, 0x1200), *range(0xA960, 0xA980), *range(0xD7B0, 0xD800))}
+    usual = [sign for code in range(128, 0x110000) if words._USUAL.fullmatch(sign := chr(code))]
+    assert len(usual) > 30_000
+    wrong = [each for each in usual if unicodedata.normalize("NFKC", each) != each or unicodedata.combining(each)]
+    assert not wrong and not (second | jamo).intersection(usual)

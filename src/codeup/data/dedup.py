@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import re
 import struct
 import unicodedata
 from collections import Counter
@@ -59,8 +58,9 @@ NEIGHBOURS = 16
 BATCH = 1024
 """Rows, in whole clusters, whose shingles are held at once."""
 EXAMPLES = 20
-_PART_NO_WORDS = re.compile("[\x85\u1680\u2028\u2029]")
+_PART_NO_WORDS = "\x85\u1680\u2028\u2029"
 """White signs that are letters to words.py: those that no Unicode form makes a space."""
+_AS_SPACES = str.maketrans(dict.fromkeys(_PART_NO_WORDS, " "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +194,10 @@ def _word_keys(texts: Sequence[str], found: words.Words, sofar: words.U64) -> ND
     """
     counts = found.counts()
     keys = np.stack([words.runs_at(sofar, found.offsets[:-1], counts), counts.astype(np.uint64)], axis=1)
-    parted = [place for place, text in enumerate(texts) if not text.isascii() and _PART_NO_WORDS.search(text)]
+    beyond = (place for place, text in enumerate(texts) if not text.isascii())
+    parted = [place for place in beyond if any(map(texts[place].__contains__, _PART_NO_WORDS))]
     if parted:
-        spaced = [_PART_NO_WORDS.sub(" ", texts[place]) for place in parted]
+        spaced = [texts[place].translate(_AS_SPACES) for place in parted]
         again = words.words(spaced, words.CODE)
         keys[parted] = _word_keys(spaced, again, words.running(again))
     return keys

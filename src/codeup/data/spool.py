@@ -17,7 +17,7 @@ from codeup.data.store import from_json, to_json
 from codeup.types import Conversation
 
 BLOCK = 1 << 20
-"""Bytes read at once where rows follow each other."""
+"""Bytes read at once where rows follow each other, and written at once."""
 
 
 class Spool:
@@ -29,7 +29,7 @@ class Spool:
 
     def __init__(self, path: Path, *, size: int | None = None) -> None:
         self._path, self._stays = path, size is not None
-        self._file = path.open("r+b" if size else "w+b")
+        self._file = path.open("r+b" if size else "w+b", buffering=BLOCK)
         self._file.truncate(size or 0)
         self._begins = _line_begins(path, size or 0)
         self._file.seek(0, os.SEEK_END)

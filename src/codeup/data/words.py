@@ -14,6 +14,7 @@ Everything between the bytes and the hashes is numpy: no loop over words. Two wo
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,10 +90,18 @@ def _add_the_rest(sums: U64, eights: U64, starts: NDArray[np.int64], lengths: ND
     longer = np.flatnonzero(lengths > 8)
     if not len(longer):
         return
-    size = lengths[longer]
-    more = (size - 1) >> 3
-    place = ranges(np.ones(len(longer), np.int64), more)
-    part = eights[np.repeat(starts[longer], more) + 8 * place]
+    size, begin = lengths[longer], starts[longer]
+    part = eights[begin + 8]  # of most of them that is all
+    part &= _FIRST.take(size - 8, mode="clip")
+    part *= _EIGHT[1]
+    sums[longer] += part
+    left = np.flatnonzero(size > 16)
+    if not len(left):
+        return
+    longer, size, begin = longer[left], size[left], begin[left]
+    more = (size - 9) >> 3
+    place = ranges(np.full(len(more), 2), more)
+    part = eights[np.repeat(begin, more) + 8 * place]
     part &= _FIRST.take(np.repeat(size, more) - 8 * place, mode="clip")
     part *= _EIGHT[place % _EIGHTS]
     sums[longer] += np.add.reduceat(part, np.cumsum(more) - more)
@@ -215,9 +224,12 @@ def _bytes(text: str) -> bytes:
     """UTF-8, in lower case where it is not ASCII; the tables below lower the rest."""
     if text.isascii():
         return text.encode()
-    text = unicodedata.normalize("NFKC", text)
     code = text.encode("utf-8", "surrogatepass")
     others = code.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    if not _USUAL.fullmatch(others):
+        text = unicodedata.normalize("NFKC", text)
+        code = text.encode("utf-8", "surrogatepass")
+        others = code.translate(None, _ASCII).decode("utf-8", "surrogatepass")
     return code if others.lower() == others else text.lower().encode("utf-8", "surrogatepass")
 
 
@@ -255,6 +267,12 @@ def _odd_powers(base: int, count: int) -> U64:
 
 
 _ASCII = bytes(range(128))
+_USUAL = re.compile(
+    "[\xa1-\xa7\xa9\xab-\xae\xb0\xb1\xb6\xb7\xbb\xbf-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e\u0400-\u045f"
+    "\u2010\u2012-\u2016\u2018-\u2022\u2030\u20ac\u2190-\u21ff\u2200-\u222b\u2248-\u2265\u2500-\u257f\u4e00-\u9fff"
+    "\uac00-\ud7a3\U0001f300-\U0001f64f]*"
+)
+"""Signs beyond ASCII that NFKC leaves as they are, whatever stands before or behind them."""
 _CODE_CLASSES = _classes(CODE)
 _PROSE_LETTERS = _prose_letters()
 _EIGHT = _odd_powers(0x9E3779B97F4A7C15, _EIGHTS + 1)[1:]
