@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from codeup import plugins
 from codeup import recipe as recipes
 from codeup.data import code_languages, code_parses, fences, needles, prose_language, secrets
-from codeup.data.content import account
+from codeup.data.content import Contents, account
 from codeup.data.load import Funnel, load_source
 from codeup.data.mend import mender
 from codeup.data.needles import Needles
 from codeup.data.rows import Drop
-from codeup.data.store import to_json
 from codeup.errors import UserError
 from codeup.types import Conversation, Message
 
@@ -298,21 +297,19 @@ def test_length_is_limited_in_characters_and_turns(setting: dict[str, int], deta
 # --- account ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_content_of_what_is_kept_is_counted_by_rows_and_source(tmp_path: Path) -> None:
-    path = tmp_path / "conversations.jsonl"
+def test_the_content_of_what_is_kept_is_counted_by_rows_and_source() -> None:
     rows = [
         ask("q", "```python\nx = 1\n```\n```py\ny = 2\n```\n```js\n1\n```"),
         ask("look", "```python\nx = (\n```", "https://acme.io/x"),
         Conversation((Message("user", GERMAN), Message("assistant", f"{KEY}")), "t", 0),
     ]
-    path.write_bytes(b"".join(to_json(each) + b"\n" for each in rows))
-    plain = account(path, {})
+    plain = account(Contents({}).lines(rows))
     assert plain == {
         "s": {"rows": 2, "code_langs": {"python": 2, "javascript": 1}, "inputs": {"web address": 1}},
         "t": {"rows": 1, "code_langs": {}},
     }
     asked = {"code_parses": ["python"], "secrets": "report", "natural_languages": ["en"], "report_only": True}
-    told = account(path, asked)
+    told = account(Contents(asked).lines(rows))
     assert told["s"]["code_unparsed"] == {"python": 1} and told["s"]["would_drop"] == {"filter: code_parses": 1}
     assert told["t"]["secrets"] == {"aws_access_key": 1} and told["t"]["natural_langs"] == {"de": 1}
     assert told["t"]["would_drop"] == {"filter: natural_languages": 1}

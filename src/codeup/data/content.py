@@ -1,20 +1,20 @@
 """What is in the conversations that were kept, per source: languages of code, and what filters were asked to report.
 
-    account(Path("conversations.jsonl"), {"secrets": "report"})
-    ->  {"alpaca:rows.json": {"rows": 999, "code_langs": {"python": 21, "html": 7}, "inputs": {"web address": 2},
-                              "secrets": {"aws_access_key": 1}}}
+    contents = Contents({"secrets": "report"})
+    contents.lines(conversations)    one for each row:    ["alpaca:rows.json",{"code_langs":["python"]}]
+    account(all lines)               {"alpaca:rows.json": {"rows": 999, "code_langs": {"python": 21, "html": 7},
+                                      "inputs": {"web address": 2}, "secrets": {"aws_access_key": 1}}}
 
-Made from the file alone, after everything else, so that it is the same however the rows got there. Counts are rows: a
-row with three Python blocks counts once. `code_unparsed` counts rows of the languages that `code_parses` names.
+A row is looked at where it is in hand anyway, by whoever has it; its line depends on that row alone, so the account is
+the same however the rows got there. Counts are rows: a row with three Python blocks counts once. `code_unparsed` counts
+rows of the languages that `code_parses` names.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,74 +24,63 @@ from codeup.data.code_parses import parses
 from codeup.data.mend import filter_functions
 from codeup.data.rows import Drop
 from codeup.data.secrets import PERSONAL, SECRET, find
-from codeup.data.store import from_value
+from codeup.types import Conversation
 
 _ADDRESS = re.compile(r"\s*https?://\S+\s*")
 UNKNOWN = "not told"
-CHUNK = 512
-"""Rows whose code is looked at together."""
 
 
-def account(path: Path, filters: Mapping[str, Any]) -> dict[str, Any]:
-    """The counts of a file of conversations."""
-    kinds = tuple(
-        kind
-        for name, of_filter in (("secrets", SECRET), ("personal", PERSONAL))
-        if filters.get(name, "off") != "off"
-        for kind in of_filter
-    )
-    would = filter_functions({**filters, "report_only": False}) if filters.get("report_only") else []
+class Contents:
+    """What the filters of a recipe ask for."""
+
+    def __init__(self, filters: Mapping[str, Any]) -> None:
+        self._filters = filters
+        self._kinds = tuple(
+            kind
+            for name, of_filter in (("secrets", SECRET), ("personal", PERSONAL))
+            if filters.get(name, "off") != "off"
+            for kind in of_filter
+        )
+        self._would = filter_functions({**filters, "report_only": False}) if filters.get("report_only") else []
+
+    def lines(self, conversations: Sequence[Conversation]) -> Iterator[bytes]:
+        """For each row a line of JSON, line break included: its source, and the names under which it counts."""
+        answers = [[turn.content for turn in each.messages if turn.role == "assistant"] for each in conversations]
+        code = iter(code_languages.of_texts([text for some in answers for text in some]))
+        for conversation, some in zip(conversations, answers, strict=True):
+            own = [block for _ in some for block in next(code)]
+            found = {name: sorted(each) for name, each in self._found(conversation, own)}
+            yield orjson.dumps([conversation.source, found], option=orjson.OPT_APPEND_NEWLINE)
+
+    def _found(self, row: Conversation, code: list[tuple[str, str]]) -> Iterator[tuple[str, set[str]]]:
+        """For each count, the names under which this one row counts; `code` is that of its answers."""
+        yield "code_langs", {language or UNKNOWN for language, _ in code}
+        if any([turn.input and _ADDRESS.fullmatch(turn.input) for turn in row.messages]):
+            yield "inputs", {"web address"}
+        if checked := self._filters.get("code_parses") or ():
+            yield "code_unparsed", {name for name, text in code if name in checked and parses(name, text) is False}
+        if self._kinds:
+            texts = (text for turn in row.messages for text in (turn.content, turn.input))
+            yield "secrets", {item.kind for text in texts for item in find(text, self._kinds)}
+        if self._filters.get("natural_languages"):
+            yield "natural_langs", {prose_language.of(row) or UNKNOWN}
+        if self._would:
+            yield "would_drop", {item.reason for keep in self._would if isinstance(item := keep(row), Drop)}
+
+
+def account(lines: Iterable[bytes]) -> dict[str, Any]:
+    """The counts of all rows, from their lines. Memory: that of the lines that differ, which are few."""
     tallies: defaultdict[str, defaultdict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     rows: Counter[str] = Counter()
-    for values in _chunks(path):
-        code = iter(code_languages.of_texts([text for value in values for text in _answers(value)]))
-        for value in values:
-            source = value["source"]
-            rows[source] += 1
-            tally = tallies[source]
-            own = [block for _ in _answers(value) for block in next(code)]
-            counted = _found(value, own, filters, kinds)
-            if would:
-                conversation = from_value(value)
-                drops = (item for keep in would if isinstance(item := keep(conversation), Drop))
-                counted["would_drop"] = {item.reason for item in drops}
-            for name, found in counted.items():
-                counts = tally[name]
-                for each in found:
-                    counts[each] += 1
+    for line, times in Counter(lines).items():
+        source, found = orjson.loads(line)
+        rows[source] += times
+        for name, each in found.items():
+            tallies[source][name].update(dict.fromkeys(each, times))
     return {
         source: {"rows": rows[source], **{name: _by_count(counts) for name, counts in tally.items()}}
         for source, tally in tallies.items()
     }
-
-
-def _chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The file's lines, some at a time, as plain values: most counts need no more than the texts."""
-    with path.open("rb") as lines:
-        while values := [orjson.loads(line) for line in itertools.islice(lines, CHUNK)]:
-            yield values
-
-
-def _answers(value: dict[str, Any]) -> list[str]:
-    return [turn["content"] for turn in value["messages"] if turn["role"] == "assistant"]
-
-
-def _found(
-    value: dict[str, Any], code: list[tuple[str, str]], filters: Mapping[str, Any], kinds: tuple[str, ...]
-) -> dict[str, set[str]]:
-    """For each count, the names under which this one row counts; `code` is that of its answers."""
-    found = {"code_langs": {language or UNKNOWN for language, _ in code}}
-    if any("input" in turn and _ADDRESS.fullmatch(turn["input"]) for turn in value["messages"]):
-        found["inputs"] = {"web address"}
-    checked = filters.get("code_parses") or ()
-    if checked:
-        found["code_unparsed"] = {name for name, text in code if name in checked and parses(name, text) is False}
-    if kinds:
-        texts = (turn.get(name, "") for turn in value["messages"] for name in ("content", "input"))
-        found["secrets"] = {item.kind for text in texts for item in find(text, kinds)}
-    if filters.get("natural_languages"):
-        found["natural_langs"] = {prose_language.of(from_value(value)) or UNKNOWN}
-    return found
 
 
 def _by_count(counts: Counter[str]) -> dict[str, int]:

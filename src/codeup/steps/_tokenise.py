@@ -1,7 +1,8 @@
 """Third part of preparing: the rows that stay, rendered to token ids, once.
 
     conversations -> all/ (token arrays), conversations.jsonl, .kept (which rows), .groups (what must stay together),
-                     .lengths (tokens of every row, also of those that are too long), dropped.jsonl
+                     .content (what is in each), .lengths (tokens of every row, also of those that are too long),
+                     dropped.jsonl
 
 A chunk of rows is one call of the tokenizer over all their segments; from there on there are arrays, no objects per
 token. Chunks are tokenised here or by workers on other machines; the account and every file are written here, in order.
@@ -60,7 +61,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What can be used, mostly one document a row: its place in the spool, line, group (16 bytes each) and tokens.
+    """What can be used, mostly one document a row: its place in the spool, line, group (16 bytes each), what is in it
+    (a line each) and tokens.
 
     `lengths` are those of all rows, also of those that are too long.
     """
@@ -68,6 +70,7 @@ class Chunk:
     numbers: list[int]
     lines: list[bytes]
     groups: bytes
+    content: bytes
     tokens: Rendered
     lengths: NDArray[np.int64]
     changes: list[Change]
@@ -80,9 +83,8 @@ def tokenise(
     from codeup.train.tokens import TokenWriter
 
     folder, state = context.folder, journal.state
-    dropped, kept, numbers, groups, lengths = (
-        journal.append(name) for name in ("dropped.jsonl", "conversations.jsonl", ".kept", ".groups", ".lengths")
-    )
+    names = ("dropped.jsonl", "conversations.jsonl", ".kept", ".groups", ".content", ".lengths")
+    dropped, kept, numbers, groups, content, lengths = (journal.append(name) for name in names)
     begin = state.get("next", 0)
     example: list[Any] = state.get("example", [])
     store = TokenWriter(folder / "all", vocabulary=renderer.vocabulary, begin=tuple(state.get("tokens", (0, 0, 0))))
@@ -105,6 +107,7 @@ def tokenise(
             kept.write(b"".join(chunk.lines))
             numbers.write(np.array(chunk.numbers, np.int64).tobytes())
             groups.write(chunk.groups)
+            content.write(chunk.content)
             lengths.write(chunk.lengths.astype(np.int32).tobytes())
             values = {"kept": funnel.rows_kept}
             context.emit(Event("progress", context.step, done=last, total=total, unit="rows", values=values))
@@ -124,7 +127,7 @@ def _chunks(
     from codeup import models
     from codeup.executors import crew_of
 
-    how: dict[str, Any] = {"cutoff": spec.cutoff, "overlong": spec.overlong}
+    how: dict[str, Any] = {"cutoff": spec.cutoff, "overlong": spec.overlong, "filters": spec.filters}
     folder = Path(models.locate(spec.at["base"], spec.at["revision"])).resolve()
     arguments = {"folder": str(folder), "content": _tokenizer_of(folder), "template": spec.template, **how}
     pieces = (
@@ -136,7 +139,9 @@ def _chunks(
         yield from crew.in_order(pieces)
 
 
-def worker(*, folder: str, content: str, template: str, cutoff: int, overlong: str) -> Tokeniser:
+def worker(
+    *, folder: str, content: str, template: str, cutoff: int, overlong: str, filters: dict[str, Any]
+) -> Tokeniser:  # fmt: skip
     """A worker on another machine. Raises UserError where the base's tokenizer is missing or another."""
     from codeup.chat import load_renderer
 
@@ -146,7 +151,7 @@ def worker(*, folder: str, content: str, template: str, cutoff: int, overlong: s
         raise UserError("does not see the folder of the base model, whose tokenizer is used", where=folder, mend=mend)
     if _tokenizer_of(Path(folder)) != content:
         raise UserError("holds another tokenizer than on the driver's machine", where=folder, mend=mend)
-    return Tokeniser(load_renderer(Path(folder), template), cutoff, overlong)
+    return Tokeniser(load_renderer(Path(folder), template), cutoff, overlong, filters)
 
 
 def _tokenizer_of(folder: Path) -> str:
@@ -170,10 +175,12 @@ def _account(changes: list[Change], funnel: Funnel, dropped: IO[bytes]) -> None:
 
 
 class Tokeniser:
-    """The worker: from lines to tokens, and what became of each row."""
+    """The worker: from lines to tokens, what is in each row, and what became of it."""
 
-    def __init__(self, renderer: Renderer, cutoff: int, overlong: str) -> None:
-        self.renderer, self.cutoff, self.overlong = renderer, cutoff, overlong
+    def __init__(self, renderer: Renderer, cutoff: int, overlong: str, filters: dict[str, Any]) -> None:
+        from codeup.data.content import Contents
+
+        self.renderer, self.cutoff, self.overlong, self.contents = renderer, cutoff, overlong, Contents(filters)
         self.about: dict[str, Any] = {}
 
     def close(self) -> None:
@@ -208,8 +215,8 @@ class Tokeniser:
         tokens = self.renderer.render_batch(conversations)
         lengths, learned = tokens.lengths, tokens.trained > 0
         if (lengths <= self.cutoff).all() and learned.all():
-            groups = b"".join(group_keys(conversations))
-            return Chunk(numbers, lines, groups, tokens, lengths, changes)
+            about = (b"".join(group_keys(conversations)), b"".join(self.contents.lines(conversations)))
+            return Chunk(numbers, lines, *about, tokens, lengths, changes)
         batches, chosen, of = [tokens], [], []
         for place, conversation in enumerate(conversations):
             parts: tuple[Conversation, ...] = (conversation,)
@@ -232,10 +239,12 @@ class Tokeniser:
                 change("split", conversation, parts=len(use))
             chosen += use
             of += [place] * len(use)
+        used = [part for part, _ in chosen]
         return Chunk(
             [numbers[place] for place in of],
             [lines[at] if at < len(lines) else to_json(part) + b"\n" for part, at in chosen],
-            b"".join(group_keys([part for part, _ in chosen])),
+            b"".join(group_keys(used)),
+            b"".join(self.contents.lines(used)),
             join(batches).take(np.array([at for _, at in chosen], np.int64)),
             lengths,
             changes,

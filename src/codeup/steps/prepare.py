@@ -41,7 +41,10 @@ CODE = (
     "steps/_read.py", "steps/_elsewhere.py", "steps/_sift.py", "steps/_tokenise.py", "steps/_mix.py",
     "steps/_lengths.py", "provenance",
 )  # fmt: skip
-BESIDE = (".rows", ".labels", ".keys", ".bands", REPEATED, TRIED, ".sifted", ".kept", ".groups", ".lengths", ".mixed")
+BESIDE = (
+    ".rows", ".labels", ".keys", ".bands", REPEATED, TRIED, ".sifted", ".kept", ".groups", ".content", ".lengths",
+    ".mixed",
+)  # fmt: skip
 """Files that a finished step has no more use for."""
 JOURNAL = "prepare"
 OBJECTS = 100_000
@@ -75,7 +78,6 @@ class Spec(BaseModel):
 
 def run(spec: Spec, context: Context) -> dict[str, Any]:
     """Write the token arrays and the account of every row. Raises UserError when nothing is left to train on."""
-    from codeup.data.content import account
     from codeup.data.expected import warnings
     from codeup.data.journal import Journal
     from codeup.provenance import manifest
@@ -88,8 +90,6 @@ def run(spec: Spec, context: Context) -> dict[str, Any]:
             _work(spec, context, journal)
         _tidy(folder)
         summary: dict[str, Any] = journal.state["summary"]
-        with timed(context, "account of what is kept"):
-            summary["content"] = account(folder / "conversations.jsonl", spec.filters)
         expected = [each.get("expect_rows") for each in spec.sources]
         summary["warnings"] = warnings(
             summary, folder / "dropped.jsonl", expected=expected, expected_in_all=spec.expect_rows
@@ -160,6 +160,7 @@ def _split(spec: Spec, context: Context, journal: Journal, funnel: Funnel, label
     """Mix, hold out, write both sides and the summary."""
     import numpy as np
 
+    from codeup.data.content import account
     from codeup.data.split import choose_validation
     from codeup.steps import _lengths, _mix
     from codeup.train.tokens import TokenWriter, open_tokens, write_tokens
@@ -203,6 +204,8 @@ def _split(spec: Spec, context: Context, journal: Journal, funnel: Funnel, label
     if _mixes(spec):
         named = zip(spec.sources, parts, strict=True)
         summary["mix"] = [{"source": each["source"], **asdict(part)} for each, part in named]
+    with (folder / ".content").open("rb") as lines:
+        summary["content"] = account(itertools.compress(lines, taken.tolist()))
     assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
     journal.save({**state, "stage": "publish", "mixed": not bool(taken.all()), "summary": summary})
 

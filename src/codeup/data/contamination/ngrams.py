@@ -83,6 +83,9 @@ class _Field:
         hashes, owner = _without_boilerplate(grams.hashes, owner, items)
         order = np.lexsort((owner, hashes))
         self.hashes, self.owner = hashes[order], owner[order]
+        self.known = words.Known(np.unique(self.hashes))
+        self.first = np.append(np.searchsorted(self.hashes, self.known.hashes), len(self.hashes))
+        """Of each known gram its first place among `hashes`, where it stands once for every item that has it."""
         self.totals = np.bincount(owner, minlength=len(items))
         self.parts = words.windows(found, PART, whole=False).hashes
 
@@ -94,13 +97,11 @@ class _Field:
         inside = words_left >= self.size
         maybe, rows = begins[inside], rows[inside]
         hashes = words.runs_at(sofar, maybe, self.size)
-        begin = np.searchsorted(self.hashes, hashes)
-        same = self.hashes[np.minimum(begin, len(self.hashes) - 1)] == hashes
-        maybe, rows, begin, hashes = maybe[same], rows[same], begin[same], hashes[same]
-        count = np.searchsorted(self.hashes, hashes, "right") - begin
+        same, gram = self.known.find(hashes)
+        maybe, rows, begin, end = maybe[same], rows[same], self.first[gram], self.first[gram + 1]
         hits: dict[tuple[int, int], tuple[set[int], int]] = {}
-        for place, row, start, many in zip(maybe.tolist(), rows.tolist(), begin.tolist(), count.tolist(), strict=True):
-            for each in range(start, start + many):
+        for place, row, start, stop in zip(maybe.tolist(), rows.tolist(), begin.tolist(), end.tolist(), strict=True):
+            for each in range(start, stop):
                 key = row, int(self.owner[each])
                 seen, _ = hits.setdefault(key, (set(), place - int(offsets[row])))
                 seen.add(int(self.hashes[each]))
