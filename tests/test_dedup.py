@@ -124,8 +124,13 @@ def test_no_row_is_dropped_because_of_a_chain_of_neighbours(spool: Spool) -> Non
 def test_code_that_parses_is_better_than_a_longer_answer_and_that_than_an_earlier_row() -> None:
     broken = row("q", "```python\ndef f(:\n    return 1 + 1 + 1\n```")
     whole = row("q", "```python\ndef f():\n    return 1\n```")
-    assert dedup.quality(whole) < dedup.quality(broken)
-    assert dedup.quality(row("q", "longer words")) < dedup.quality(row("q", "words"))
+    few, more = row("q", "word"), row("q", "words, more of them than there are signs of code in any of the others here")
+    some = [broken, few, whole, more, few]
+    by_rule = [2, 3, 0, 1, 4]
+    for count in range(1, 6):
+        for rows in itertools.permutations(range(5), count):
+            wanted = [place for place in by_rule if place in rows]
+            assert dedup.best_first(rows, dict(enumerate(some))) == wanted
 
 
 def test_an_exact_duplicate_of_a_dropped_row_points_at_the_row_that_is_kept(spool: Spool) -> None:

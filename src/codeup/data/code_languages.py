@@ -229,16 +229,20 @@ def of_text(text: str) -> list[tuple[str, str]]:
 def of_texts(texts: Sequence[str]) -> list[list[tuple[str, str]]]:
     """The same for many texts at once."""
     fenced = [blocks(text) for text in texts]
-    told: list[list[tuple[str, str]]] = [
-        [(named(piece.tag), piece.code) for piece in some if not _said_not(piece)] if some else [("", text)]
-        for text, some in zip(texts, fenced, strict=True)
-    ]
-    looks = iter(look_like([code for some in told for language, code in some if not language]))
-    found = [[(language or next(looks), code) for language, code in some] for some in told]
-    return [
-        each if some else [(language, code) for language, code in each if language]
-        for each, some in zip(found, fenced, strict=True)
-    ]
+    untold: list[str] = []
+    for text, some in zip(texts, fenced, strict=True):
+        if some:
+            untold += [piece.code for piece in some if not _said_not(piece) and not named(piece.tag)]
+        else:
+            untold.append(text)
+    looks = iter(look_like(untold))
+    found: list[list[tuple[str, str]]] = []
+    for text, some in zip(texts, fenced, strict=True):
+        if some:
+            found.append([(named(each.tag) or next(looks), each.code) for each in some if not _said_not(each)])
+        else:
+            found.append([(language, text)] if (language := next(looks)) else [])
+    return found
 
 
 def _said_not(piece: Piece) -> bool:

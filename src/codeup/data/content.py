@@ -42,6 +42,8 @@ class Contents:
             for kind in of_filter
         )
         self._would = filter_functions({**filters, "report_only": False}) if filters.get("report_only") else []
+        asks = (filters.get("code_parses"), self._kinds, filters.get("natural_languages"), self._would)
+        self._asks = any(map(bool, asks))
 
     def lines(self, conversations: Sequence[Conversation]) -> Iterator[bytes]:
         """For each row a line of JSON, line break included: its source, and the names under which it counts."""
@@ -49,15 +51,17 @@ class Contents:
         code = iter(code_languages.of_texts([text for some in answers for text in some]))
         for conversation, some in zip(conversations, answers, strict=True):
             own = [block for _ in some for block in next(code)]
-            found = {name: sorted(each) for name, each in self._found(conversation, own)}
+            found = {"code_langs": sorted({language or UNKNOWN for language, _ in own})}
+            for turn in conversation.messages:
+                if turn.input and _ADDRESS.fullmatch(turn.input):
+                    found["inputs"] = ["web address"]
+            if self._asks:
+                found |= {name: sorted(each) for name, each in self._asked(conversation, own)}
             yield orjson.dumps([conversation.source, found], option=orjson.OPT_APPEND_NEWLINE)
 
-    def _found(self, row: Conversation, code: list[tuple[str, str]]) -> Iterator[tuple[str, set[str]]]:
-        """For each count, the names under which this one row counts; `code` is that of its answers."""
-        yield "code_langs", {language or UNKNOWN for language, _ in code}
-        if any([turn.input and _ADDRESS.fullmatch(turn.input) for turn in row.messages]):
-            yield "inputs", {"web address"}
-        if checked := self._filters.get("code_parses") or ():
+    def _asked(self, row: Conversation, code: list[tuple[str, str]]) -> Iterator[tuple[str, set[str]]]:
+        """For each count that a filter asks for, the names under which this row counts; `code` is its answers'."""
+        if checked := self._filters.get("code_parses"):
             yield "code_unparsed", {name for name, text in code if name in checked and parses(name, text) is False}
         if self._kinds:
             texts = (text for turn in row.messages for text in (turn.content, turn.input))

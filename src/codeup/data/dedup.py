@@ -25,7 +25,7 @@ import math
 import struct
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -336,16 +336,15 @@ def _near(
             found.confirmed += len(close)
             for cluster in clusters(close):
                 found.clusters[len(cluster)] += 1
-                best_first = sorted(cluster, key=lambda row: (*quality(conversations[row]), row))
-                for duplicate in _unlike_better(best_first, sets, threshold):
+                for duplicate in _unlike_better(best_first(cluster, conversations), sets, threshold):
                     found.duplicates[duplicate.row] = duplicate
         emit(Event("progress", step, len(found.duplicates), 0, "near duplicates confirmed"))
 
 
-def _unlike_better(best_first: list[int], sets: dict[int, words.U64], threshold: float) -> Iterator[Duplicate]:
+def _unlike_better(ordered: list[int], sets: dict[int, words.U64], threshold: float) -> Iterator[Duplicate]:
     """The rows of a cluster that are as similar as `threshold` to a better one that is kept."""
     kept: list[int] = []
-    for row in best_first:
+    for row in ordered:
         similar = max(((words.jaccard(sets[row], sets[other]), -other) for other in kept), default=(0.0, 0))
         if similar[0] >= threshold:
             yield Duplicate(row, -similar[1], NEAR, similar[0])
@@ -353,10 +352,21 @@ def _unlike_better(best_first: list[int], sets: dict[int, words.U64], threshold:
             kept.append(row)
 
 
-def quality(conversation: Conversation) -> tuple[int, int]:
-    """Smaller is better: whether an answer has code that parses, then how long the answers are."""
-    answers = [turn.content for turn in conversation.messages if turn.role == "assistant"]
-    return (0 if any(map(parses, answers)) else 1, -sum(map(len, answers)))
+def best_first(rows: Iterable[int], conversations: Mapping[int, Conversation]) -> list[int]:
+    """Rows with code that parses in an answer, then the others; of both those with the longest answers, the earliest.
+
+    Whether the last one's code parses is asked only where it matters: where all others' does, it is last anyway.
+    """
+    answers = {row: [turn.content for turn in conversations[row].messages if turn.role == "assistant"] for row in rows}
+    longest = sorted(answers, key=lambda row: (-sum(map(len, answers[row])), row))
+    parsing: list[int] = []
+    others: list[int] = []
+    for row in longest[:-1]:
+        (parsing if any(map(parses, answers[row])) else others).append(row)
+    last = longest[-1:]
+    if others and any(map(parses, answers[last[0]])):
+        return [*parsing, *last, *others]
+    return [*parsing, *others, *last]
 
 
 def clusters(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ class _Bm25:
         row = np.repeat(np.arange(len(counts)), np.diff(np.searchsorted(where, documents.offsets)))
         bits = len(counts).bit_length()
         small = len(self.vocabulary.hashes) < 1 << (32 - bits)
-        codes = ((place << bits) | row).astype(np.uint32 if small else np.uint64)  # sorted in half the time
+        codes: NDArray[Any] = ((place << bits) | row).astype(np.uint32 if small else np.uint64)  # sorted in half the time
         codes.sort()
         new = np.ones(len(codes), dtype=bool)
         np.not_equal(codes[1:], codes[:-1], out=new[1:])
