@@ -162,7 +162,9 @@ class _Bm25:
         row = np.repeat(np.arange(len(counts)), np.diff(np.searchsorted(where, documents.offsets)))
         bits = len(counts).bit_length()
         small = len(self.vocabulary.hashes) < 1 << (32 - bits)
-        codes: NDArray[Any] = ((place << bits) | row).astype(np.uint32 if small else np.uint64)  # sorted in half the time
+        codes: NDArray[Any] = ((place << bits) | row).astype(
+            np.uint32 if small else np.uint64
+        )  # sorted in half the time
         codes.sort()
         new = np.ones(len(codes), dtype=bool)
         np.not_equal(codes[1:], codes[:-1], out=new[1:])
@@ -263,21 +265,24 @@ class _Asked:
         sums = np.zeros(self.count, dtype=np.float32)
         terms = sorted(self.terms, key=lambda each: -len(each.rows))
         left, least, added, look = sum(each.most for each in terms), 0.0, 0, LOOK
-        rows = np.zeros(0, np.int32)
+        reached = [np.zeros(0, np.int32)]  # in parts, joined only where that is needed
         while terms:
             if left < least:
-                rows = rows[sums[rows] >= least - left]
-                if FAR * len(rows) < len(terms[-1].rows):
+                rows = np.concatenate(reached)
+                reached = [rows[sums[rows] >= least - left]]
+                if FAR * len(reached[0]) < len(terms[-1].rows):
                     break
             term = terms.pop()
             before = sums[term.rows]
             sums[term.rows] = before + term.added()
             if left >= least:
                 new = term.rows[before == 0]
-                rows = np.concatenate([rows, new if among is None else new[among[new]]])
+                reached.append(new if among is None else new[among[new]])
             left, added = left - term.most, added + len(term.rows)
-            if added >= look and len(rows) >= count:
-                least, look = max(least, self._least(rows, sums, count)), 4 * added
+            if added >= look and sum(map(len, reached)) >= count:
+                reached = [np.concatenate(reached)]
+                least, look = max(least, self._least(reached[0], sums, count)), 4 * added
+        rows = np.concatenate(reached)
         partial = sums[rows]
         while terms and len(rows) > FEW:
             term = terms.pop()
