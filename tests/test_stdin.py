@@ -128,6 +128,16 @@ def test_a_program_may_use_what_the_benchmarks_own_grader_imports(
     assert judge_one(problem, code, pool=pool).outcome is Outcome.PASSED
 
 
+@pytest.mark.parametrize("end", ["exit()", "quit(0)", "exit", "exit(1)"])
+def test_a_program_may_leave_as_in_a_python_with_its_site_and_read_dev_stdin(
+    problems: tuple[Problem, ...], pool: Pool, end: str
+) -> None:
+    text = f"words = open('/dev/stdin').read().split()\nprint(sum(map(int, words[1:])))\n{end}\n"
+    outcome = Outcome.FAILED if "1" in end else Outcome.PASSED
+    assert judge_one(problems[0], text, pool=pool).outcome is outcome
+    assert judge_one(problems[0], f"{end.replace('1', '0')}\nprint(0)\n", pool=pool).outcome is not Outcome.PASSED
+
+
 def test_an_input_may_be_a_list_of_lines(problems: tuple[Problem, ...]) -> None:
     assert problems[0].extra["stdin"] == [["2\n1 2\n", "3\n"], ["3\n1 2 3", "6\n"]]
 

@@ -38,6 +38,8 @@ LIVECODEBENCH: Given = (
 DEEP = "import sys; sys.setrecursionlimit(50000)"
 """LiveCodeBench's grader lets programs call this deep."""
 
+LEAVES = "import builtins, sys; builtins.exit = builtins.quit = sys.exit"
+"""What Python's module `site` does, which programs run without. Nor have they a /dev/stdin, which is file 0."""
 
 GIVEN: dict[str, tuple[str, Given]] = {"apps": ("", APPS), "livecodebench": (DEEP, LIVECODEBENCH)}
 
@@ -49,8 +51,14 @@ def with_imports(code: str, benchmark: str) -> str:
     'from math import sqrt; from typing import List\\ndef f(x: List[int]): return sqrt(x[0])\\n'
     """
     first, given = GIVEN[benchmark]
+    code = re.sub(r"""\bopen\(\s*(["'])/dev/stdin\1""", "open(0", code)
     words = set(re.findall(r"[A-Za-z_]\w*", code))
-    parts = [*([first] if first else []), *(line for module, names in given if (line := _line(module, names, words)))]
+    leaves = [LEAVES] if words & {"exit", "quit"} else []
+    parts = [
+        *([first] if first else []),
+        *leaves,
+        *(line for module, names in given if (line := _line(module, names, words))),
+    ]
     if not parts:
         return code
     lines = code.split("\n")

@@ -6,8 +6,9 @@
     f                                     Java and C#: the class of the prompt around it
     no imports, or its own                the imports of the prompt that the tests use (Go, Java, C#, Rust)
 
-A solution that begins with a byte order mark or ends its lines with \\r\\n is read as without them. Braces are counted
-outside of texts and comments; a macro of the preprocessor that opens one is not seen.
+`extra["joined"]` says that a problem's solutions go through here. One that begins with a byte order mark or ends its
+lines with \\r\\n is read as without them. Braces are counted outside of texts and comments; a macro of the preprocessor
+that opens one is not seen.
 """
 
 from __future__ import annotations

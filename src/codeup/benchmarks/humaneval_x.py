@@ -67,7 +67,7 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
     found = re.findall(_NAMES[language], row["declaration"].rstrip() if language != "go" else row["declaration"], re.M)
     if not found:
         raise UserError(f"the declaration of {row['task_id']} names no function", where=str(path))
-    extra: dict[str, Any] = {"whole": True, "setup": row.get("test_setup", "")}
+    extra: dict[str, Any] = {"whole": True, "joined": True, "setup": row.get("test_setup", "")}
     tests = row["test"]
     if language == "python":
         tests = re.sub(r"(?m)^check\(\w+\)\s*\Z", "", tests.rstrip() + "\n")

@@ -51,7 +51,7 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
             f"{row['task_id']} is in {row['language']!r}, which is not covered", where=str(path), mend=known
         )
     canonical = row.get("canonical_solution") or ""
-    extra: dict[str, Any] = {"whole": True}
+    extra: dict[str, Any] = {"whole": True, "joined": True}
     if language == "cpp":
         extra["standard"] = "c++17"
     if language == "go":

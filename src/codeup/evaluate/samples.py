@@ -291,7 +291,7 @@ def _given_whole(sample: Sample, problem: Problem, benchmark: ModuleType) -> str
 
 def _solution(problem: Problem, code: str, benchmark: ModuleType) -> str:
     """A whole solution as the tests of its benchmark can follow it."""
-    follows = "stops" in problem.extra or (problem.extra.get("whole") and problem.language != "python")
+    follows = bool({"stops", "joined"} & problem.extra.keys())
     return str(benchmark.program_from_solution(problem, code)) if follows and code else code
 
 
