@@ -121,6 +121,11 @@ def test_broken_yaml_names_the_line() -> None:
     assert "r.yaml:2: not valid YAML" in errors("name: x\nmodel: {base: y\n")
 
 
+def test_a_file_nested_without_end_is_an_error_and_no_traceback() -> None:
+    with pytest.raises(UserError, match=r"r.yaml: is nested too deeply"):
+        recipes.parse("name: " + "[" * 3000 + "]" * 3000, name="r.yaml")
+
+
 def test_a_missing_recipe_suggests_the_nearest_file(tmp_path: Path) -> None:
     (tmp_path / "nano.yaml").write_text(GOOD)
     with pytest.raises(UserError, match=r"did you mean .*nano\.yaml"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codeup import artifacts, models, study
+from codeup import artifacts, models, run, study
 from codeup import recipe as recipes
 from codeup.cli import shared
 from codeup.errors import UserError
@@ -113,6 +113,19 @@ def test_a_model_that_is_nowhere_is_a_clear_error(name: str) -> None:
 
 def test_a_folder_without_a_model_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json"):
+        models.locate(str(tmp_path))
+
+
+def test_a_damaged_base_or_run_folder_is_named_by_a_look_at_the_plan(recipe: recipes.Recipe, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"model_type": ')
+    with pytest.raises(UserError, match=r"config.json: damaged file"):
+        study.compile_recipe(recipes.parse(recipes.dump(recipe), overrides=[f"model.base={tmp_path / 'base'}"]))
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(UserError, match="run: this is a file, not a folder"):
+        run.claim(tmp_path / "run", name="study", recipe_file="r.yaml", look_only=True)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(UserError, match=r"damaged run.json"):
         models.locate(str(tmp_path))
 
 

@@ -161,7 +161,7 @@ WRONG: list[tuple[Callable[[Case], None], str, str]] = [
     (unknown_architecture, "base: cannot be loaded as a causal language model (The checkpoint", SUPPORTED),
     (encoder_and_decoder, "base: cannot be loaded as a causal language model (Unrecognized", SUPPORTED),
     (no_attention_of_others, "base: cannot be loaded as a causal language model (BloomForCausalLM does not", SUPPORTED),
-    (cut_config, "config", "check its files"),
+    (cut_config, "config.json: damaged file", "fetch the model again"),
     (tokens_of_another_vocabulary, "are not in the model's vocabulary of 61; the first is", "own tokenizer"),
     (
         unknown_target,

@@ -117,7 +117,7 @@ def check_adapter(folder: Path) -> Path:
 def _final_model(run: Path) -> Path:
     try:
         final = json.loads((run / "run.json").read_text(encoding="utf-8"))["final_model"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         raise UserError("damaged run.json", where=str(run), mend="run `codeup run` on its recipe again") from None
     if not final:
         raise UserError(

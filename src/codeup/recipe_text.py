@@ -99,6 +99,8 @@ class Document:
             raise UserError(message + self._quote(line), mend="check indentation, colons and quotes there") from None
         except yaml.YAMLError as error:
             raise UserError(f"not valid YAML: {error}", where=name, mend="give a UTF-8 text file") from None
+        except RecursionError:
+            raise UserError("is nested too deeply for a recipe", where=name, mend="give a recipe") from None
         if not isinstance(self.value, dict):
             raise UserError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with `name: …`")
 

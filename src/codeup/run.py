@@ -116,6 +116,8 @@ def claim(
                 where=str(run_dir),
                 mend="choose another run_dir",
             )
+    if look_only and run_dir.exists() and not run_dir.is_dir():
+        raise UserError("this is a file, not a folder", where=str(run_dir), mend="choose another run_dir")
     if not look_only:
         _make_folder(run_dir)
         steps = [

@@ -60,12 +60,15 @@ def compile_recipe(recipe: recipes.Recipe) -> list[Step]:
 
 
 def _check_targets(recipe: recipes.Recipe) -> None:
-    """Raise UserError for layers that the base has not. A base of the Hub is looked at when training has fetched it."""
-    if not models.is_local(recipe.model.base):
+    """Raise UserError for layers that the base has not, and for a damaged config.json.
+
+    A base of the Hub is looked at when training has fetched it.
+    """
+    if not recipe.stages or not models.is_local(recipe.model.base):
         return
+    config = models.read_config(recipe.model.base)
     for stage in recipe.stages:
-        if stage.method == "lora" and stage.lora.targets != "all-linear":
-            config = models.read_config(recipe.model.base)
+        if stage.method == "lora":
             shapes.check_targets(config, stage.lora.targets, where=f"stages.{stage.name}.lora.targets")
 
 

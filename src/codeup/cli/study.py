@@ -130,7 +130,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         return dict(jsonlib.loads((folder / "run.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError("is not a run folder", where=str(folder), mend="give the run_dir of a recipe") from None
-    except ValueError:
+    except (ValueError, TypeError):
         raise UserError("damaged run.json", where=str(folder), mend="run `codeup run` on its recipe again") from None
 
 
