@@ -246,10 +246,10 @@ def test_every_grammar_is_tried_above_and_others_say_nothing() -> None:
 
 def test_a_grammar_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(code_parses.GRAMMARS, "bash", ("tree_sitter_of_nobody", "language"))
-    code_parses._parser.cache_clear()
+    code_parses.parser.cache_clear()
     with pytest.raises(UserError, match=r"tree-sitter-of-nobody[\s\S]*\.\[code\]"):
         mender({}, {"code_parses": ["bash"]})
-    code_parses._parser.cache_clear()
+    code_parses.parser.cache_clear()
 
 
 # --- prose and length ------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def parses(language: str, code: str) -> bool | None:
         return None
     if language == "php" and "<?" not in code:
         code = f"<?php\n{code}"
-    tree = _parser(language).parse(code.encode("utf-8", "replace"))
+    tree = parser(language).parse(code.encode("utf-8", "replace"))
     return not tree.root_node.has_error
 
 
@@ -58,7 +58,7 @@ def check_installed(languages: list[str]) -> None:
         raise UserError(f"there is no grammar of {', '.join(unknown)}", mend=f"one of: {', '.join(LANGUAGES)}")
     for language in languages:
         if language != "python":
-            _parser(language)
+            parser(language)
 
 
 def _python(code: str) -> bool:
@@ -71,7 +71,7 @@ def _python(code: str) -> bool:
 
 
 @functools.cache
-def _parser(language: str) -> Any:
+def parser(language: str) -> Any:
     module, function = GRAMMARS[language]
     try:
         tree_sitter = importlib.import_module("tree_sitter")

@@ -4,7 +4,8 @@
     prompt, tests      COVERAGE of the 13-grams of an item's prompt or tests                drop
     solution           COVERAGE of the 10-grams of its solution                             drop, unless textbook
     shape              a function equal but for names, of SHAPE_NODES syntax nodes or more  drop, unless textbook
-    execution          a function of the row gives all expected values                      drop, unless textbook
+    execution          a function of the row gives all expected values, or, in another      drop, unless textbook
+                       language than Python, passes the item's own tests (programs.py)
     near execution     ... nearly all, in a row among the NEAR_RANK most like the item      drop, unless textbook
     name, examples     among those, a function of its name, or two of its example inputs    drop, unless textbook
     any of these, less one shared gram; a textbook solution; a problem whose tests prove    mark
@@ -15,9 +16,9 @@ Textbook: rows of TEXTBOOK or more unrelated requests give that evidence for one
 their words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where
 it also holds two of the item's example inputs or a 13-gram of its prompt.
 
-Recall is not complete: a solution in another language, a script without a function, or a function with other arguments
-is found by what it shares as text only (likeness.py). What looks most like each item and was not dropped is listed
-(`residue`).
+Recall is not complete: a solution in a language that no item is in, a script without a function, or a function with
+other arguments is found by what it shares as text only (likeness.py). What looks most like each item and was not
+dropped is listed (`residue`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ from codeup.data.contamination.retrieval import Ranked, Ranking
 from codeup.data.dedup import clusters
 from codeup.data.spool import Spool
 from codeup.data.store import texts_of
-from codeup.decontaminate import likeness
+from codeup.decontaminate import likeness, programs
 from codeup.decontaminate.likeness import NEAR_RANK, Likeness
 from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look
 from codeup.decontaminate.suites import Problem, problems
@@ -61,6 +62,7 @@ RELATED = 0.85
 """Share of common words from which two requests count as one."""
 VARIED, VARIED_YES_NO = 0.5, 0.75
 """Share of varied inputs that must agree, also where only two values are expected."""
+WEAK = f"its tests are few and expect yes or no, and it is not among the {NEAR_RANK} rows most like it"
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
@@ -91,6 +93,8 @@ class Findings:
     textbook: dict[int, int]
     residue: dict[int, list[Ranked]]
     isolated: str = ""
+    elsewhere: Sequence[dict[str, Any]] = ()
+    """What was done for each language other than Python that items are in (programs.py)."""
 
     @property
     def dropped(self) -> dict[int, Hit]:
@@ -135,12 +139,15 @@ def find(
             which = run if run != "auto" else "all" if seen.total <= MOST_RUN else "retrieved"
             rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
             solved, count = _solve(rows, seen, trials, pool, emit, step)
+    elsewhere = programs.run(
+        spool, items, seen, ranking, known, run=run != "none", workers=workers, emit=emit, step=step
+    )  # fmt: skip
     judge = _Judge(spool, items, groups, ranking, has_code, textbook)
     like = [each for each in likeness.look(spool, items, ranking) if which == "none" or each.row not in seen.functions]
-    hits = judge.hits(seen, solved, like)
+    hits = judge.hits(seen, solved, like, elsewhere.rows)
     dropped = {hit.row for hit in hits if hit.drop}
     residue = _residue(items, ranking, dropped, seen.rows)
-    return Findings(items, hits, len(groups), count, which, judge.textbook, residue, isolated)
+    return Findings(items, hits, len(groups), count, which, judge.textbook, residue, isolated, elsewhere.account)
 
 
 def _retrieved(groups: Sequence[Problem], ranking: Ranking, has_code: NDArray[np.bool_]) -> list[int]:
@@ -183,6 +190,10 @@ class _Judge:
         self.least = textbook or 1 << 60
         self.spool, self.items, self.groups, self.ranking, self.has_code = spool, items, groups, ranking, has_code
         self.problem_of = {index: number for number, problem in enumerate(groups) for index in problem.items}
+        self._translations: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for index, item in enumerate(items):
+            if item.runnable or item.runnable_elsewhere:
+                self._translations[_problem_of(item)].add(self._key(index))
         self.near: dict[int, set[int]] = {}
         self.prompts: set[tuple[int, int]] = set()
         self.unrelated: dict[int, int] = {}
@@ -194,13 +205,16 @@ class _Judge:
         """Problems (or, negative, items that are not run) that many unrelated requests hold, with how many."""
         return {key: count for key, count in self.unrelated.items() if count >= self.least}
 
-    def hits(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness]) -> list[Hit]:
+    def hits(
+        self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness],
+        passed: Mapping[int, Mapping[int, str]],
+    ) -> list[Hit]:  # fmt: skip
         """All hits, by row, those that suffice first."""
         self.prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
-        self._count(seen, solved, like)
+        self._count(seen, solved, like, passed)
         found = [
             *self._by_words(seen.overlaps), *self._by_shape(seen.same_shape), *self._by_running(solved),
-            *self._by_likeness(like),
+            *self._by_likeness(like), *self._by_programs(passed),
         ]  # fmt: skip
         return sorted(found, key=lambda hit: (hit.row, not hit.drop, -hit.score, hit.item, hit.method))
 
@@ -208,7 +222,10 @@ class _Judge:
         """What rows are counted for: the problem that an item is, or the item."""
         return self.problem_of.get(item, -1 - item)
 
-    def _count(self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness]) -> None:
+    def _count(
+        self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness],
+        passed: Mapping[int, Mapping[int, str]],
+    ) -> None:  # fmt: skip
         """How many unrelated requests hold a solution of each problem, whatever shows it."""
         whole: dict[int, set[int]] = defaultdict(set)
         for overlap in seen.overlaps:
@@ -216,6 +233,9 @@ class _Judge:
                 whole[self._key(overlap.item)].add(overlap.row)
         for row, item, _ in seen.same_shape:
             whole[self._key(item)].add(row)
+        for row, found in passed.items():
+            for item in found:
+                whole[self._key(item)].add(row)
         nearly = {key: set(rows) for key, rows in whole.items()}
         for row, results in solved.items():
             for each in results.values():
@@ -258,6 +278,18 @@ class _Judge:
             why = self._excuse(each.row, each.item, self.unrelated_like)
             yield Hit(each.row, each.item, each.method, each.score, each.evidence, not why, why)
 
+    def _by_programs(self, passed: Mapping[int, Mapping[int, str]]) -> Iterator[Hit]:
+        for row, found in passed.items():
+            for index, name in found.items():
+                item = self.items[index]
+                weak = "" if programs.telling(item) or row in self._nearest_to(index) else WEAK
+                why = weak or self._excuse(row, index, self.unrelated)
+                evidence = f"its function {name} passes the tests in {item.language}"
+                yield Hit(row, index, "execution", 1.0, evidence, not why, why)
+
+    def _nearest_to(self, item: int) -> set[int]:
+        return {each.row for each in self.ranking.best(item, NEAR_RANK)}
+
     def _wholly(self, result: Solved) -> bool:
         """Right on all the benchmark's inputs, and mostly on varied ones, which the problem may not allow."""
         share = VARIED if self.groups[result.problem].strength > 2 else VARIED_YES_NO
@@ -293,12 +325,18 @@ class _Judge:
     def _excuse(self, row: int, item: int, counts: Mapping[int, int]) -> str:
         """Why this is no contamination although the evidence is there; '' if it is."""
         key = self._key(item)
-        if counts[key] < self.least:
+        count = max(counts.get(each, 0) for each in (key, *self._in_other_languages(key)))
+        if count < self.least:
             return ""
         same = self.groups[key].items if key >= 0 else (item,)
         if any((row, each) in self.prompts for each in same) or self._shared_examples(row, same) >= 2:
             return ""
-        return f"textbook: {counts[key]} unrelated requests have it"
+        return f"textbook: {count} unrelated requests have it"
+
+    def _in_other_languages(self, key: int) -> Sequence[int]:
+        """The keys of the same problem in other languages: what everybody knows in one is no secret in another."""
+        item = self.items[self.groups[key].items[0] if key >= 0 else -1 - key]
+        return [each for each in self._translations.get(_problem_of(item), ()) if each != key]
 
     def _shared_examples(self, row: int, items: Sequence[int]) -> int:
         """How many of an item's telling example inputs are in a row."""
@@ -318,6 +356,12 @@ class _Judge:
             if words.jaccard(found.of(a), found.of(b)) >= RELATED
         ]  # fmt: skip
         return len(some) - sum(len(group) - 1 for group in clusters(related))
+
+
+def _problem_of(item: Item) -> tuple[str, str]:
+    """What translations of a problem have in common: the letters of its function's name, and its number."""
+    letters = "".join(sign for sign in item.entry_point.lower() if sign != "_")
+    return letters, "".join(sign for sign in item.task_id if sign.isdigit())
 
 
 def _told(result: Solved) -> str:

@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from codeup import artifacts
 from codeup.data import words
 from codeup.data.code import completed
+from codeup.data.code_languages import of_texts
 from codeup.data.contamination.functions import Callable_, program_of, shapes
 from codeup.data.contamination.items import Item
 from codeup.data.contamination.ngrams import Grams, Overlap
-from codeup.data.contamination.retrieval import Both, Counted, Ranking
+from codeup.data.contamination.other_functions import LANGUAGES, Source, sources
+from codeup.data.contamination.retrieval import Both, Counted, Ranking, shapes_of
 from codeup.data.spool import Spool
 from codeup.data.store import texts_in, texts_of
 from codeup.errors import WorkFailed
@@ -40,10 +42,14 @@ SHARD = 4096
 """Rows of a file."""
 CHUNK = 128
 """Rows whose words are arrays at the same time: few enough for a processor's own memory."""
-SHAPE_NODES = 25
+SHAPE_NODES, SHAPE_TOKENS = 25, 40
+"""A function equal but for names is evidence from so many syntax nodes on, of another language words and signs."""
 MOST_PROGRAMS = 20_000
 """Functions whose programs are held; those of more are made again for the rows that are run."""
-CODE = ("data/words.py", "data/code.py", "data/store.py", "data/contamination", "decontaminate/look.py")
+CODE = (
+    "data/words.py", "data/code.py", "data/code_languages.py", "data/code_parses.py", "data/fences.py", "data/store.py",
+    "data/contamination", "decontaminate/look.py",
+)  # fmt: skip
 
 Functions = tuple[str, list[Callable_]]
 
@@ -56,6 +62,8 @@ class Shard:
     overlaps: list[Overlap] = field(default_factory=list)
     same_shape: list[tuple[int, int, int]] = field(default_factory=list)
     functions: dict[int, Functions] = field(default_factory=dict)
+    families: dict[int, list[str]] = field(default_factory=dict)
+    """Other languages than Python that the row holds functions of, if some item is in them."""
 
 
 class Seen:
@@ -64,6 +72,7 @@ class Seen:
     def __init__(self, spool: Spool) -> None:
         self.rows, self.overlaps, self.same_shape = 0, list[Overlap](), list[tuple[int, int, int]]()
         self.functions: dict[int, int] = {}
+        self.families: dict[int, list[str]] = {}
         self.total = 0
         self._programs: dict[int, Functions] = {}
         self._spool = spool
@@ -78,6 +87,7 @@ class Seen:
             self.total += len(functions[1])
             if self.total <= MOST_PROGRAMS:
                 self._programs[first + row] = functions
+        self.families |= {first + row: families for row, families in shard.families.items()}
         self.rows += rows
 
     def program(self, row: int) -> Functions:
@@ -95,11 +105,14 @@ class Looking:
         """Without `programs`, functions are not collected to be run."""
         self.items, self.ranking, self.programs, self.grams = items, ranking, programs, Grams(items)
         self.shaped = any(item.program for item in items)
+        self.families = frozenset(LANGUAGES[item.language] for item in items if item.runnable_elsewhere)
         self.key = artifacts.fingerprint([[asdict(item) for item in items], programs, artifacts.code_version(CODE)])
         self._wanted: dict[int, list[int]] = defaultdict(list)
         for index, item in enumerate(items):
-            for shape in shapes([item.program])[-1:] if item.program else ():
-                if shape.nodes >= SHAPE_NODES:
+            least = SHAPE_NODES if item.program else SHAPE_TOKENS
+            own = shapes_of(item)
+            for shape in own[-1:] if item.program else sorted(own, key=lambda each: -each.nodes)[:1]:
+                if shape.nodes >= least:
                     self._wanted[shape.whole].append(index)
 
     def shard(self, rows: Iterable[list[str]]) -> Shard:
@@ -115,6 +128,10 @@ class Looking:
         pieces = [_pieces(each, shaped=self.shaped) for each in texts]
         shaped = (self.shaped and _may_hold_python(text) for text in joined)
         found = [shapes(each) if look else [] for each, look in zip(pieces, shaped, strict=True)]
+        for number, read in enumerate(self._elsewhere(texts)):
+            found[number] = [*found[number], *(shape for source in read for shape in source.shapes())]
+            if families := sorted({source.family for source in read if source.functions()}):
+                shard.families[first + number] = families
         prose = words.words(joined, words.PROSE)
         shard.overlaps += self.grams.overlaps(joined, first, prose)
         shard.counted.append(self.ranking.count(joined, found, prose))
@@ -125,6 +142,14 @@ class Looking:
             program, callables = program_of(each) if may else ("", [])
             if callables:
                 shard.functions[number] = program, callables
+
+    def _elsewhere(self, texts: Sequence[list[str]]) -> list[list[Source]]:
+        """The code of each row in the other languages that items are in."""
+        if not self.families:
+            return []
+        blocks = iter(of_texts([text for some in texts for text in some]))
+        own = [[block for _ in some for block in next(blocks)] for some in texts]
+        return [sources(each, self.families) for each in own]
 
 
 def look(
@@ -214,6 +239,7 @@ def shard_bytes(shard: Shard) -> bytes:
     """A hash of 16 bytes and arrays: the chunks end to end with their sizes, the rest as JSON."""
     rest = {"overlaps": list(map(astuple, shard.overlaps)), "same_shape": shard.same_shape,
             "functions": [[row, program, list(map(astuple, each))] for row, (program, each) in shard.functions.items()],
+            "families": list(shard.families.items()),
             }  # fmt: skip
     arrays: dict[str, NDArray[Any]] = {"rest": np.frombuffer(json.dumps(rest).encode(), np.uint8)}
     for side, kind in enumerate(("words", "shapes")):
@@ -239,6 +265,7 @@ def read_shard(path: Path) -> Shard | None:
         [Overlap(*each) for each in rest["overlaps"]],
         [(row, item, nodes) for row, item, nodes in rest["same_shape"]],
         {row: (program, [Callable_(*each) for each in some]) for row, program, some in rest["functions"]},
+        dict(rest["families"]),
     )
 
 

@@ -72,6 +72,7 @@ def summary(findings: Findings, sources: Sequence[str], action: Action) -> dict[
             "functions": findings.run_functions,
             "problems": findings.run_problems,
             "sandbox": findings.isolated,
+            **({"other_languages": list(findings.elsewhere)} if findings.elsewhere else {}),
         },
         "nearest_left": _nearest(findings),
     }
@@ -107,7 +108,7 @@ def _benchmark(name: str, findings: Findings) -> dict[str, Any]:
         "items_contaminated": len({hit.item for hit in enough}),
         "items_suspected": len({hit.item for hit in hits} - {hit.item for hit in enough}),
         "rows": len({hit.row for hit in enough}),
-        "runnable": sum(findings.items[index].runnable for index in items),
+        "runnable": sum(findings.items[i].runnable or findings.items[i].runnable_elsewhere for i in items),
     }
 
 

@@ -95,6 +95,20 @@ class Solved:
         return self.right / self.tried
 
 
+def read_known(path: Path) -> dict[str, list[Any]]:
+    """What an earlier run wrote; a last line that was cut short is done again."""
+    known: dict[str, list[Any]] = {}
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            artifacts.write_bytes(path, whole.encode())
+        for line in whole.splitlines():
+            row = json.loads(line)
+            known[row["key"]] = row["solved"]
+    return known
+
+
 def functions_of(program: str, callables: Sequence[Callable_], arities: Sequence[int]) -> Iterator[Function]:
     """Every way to call a row's functions on problems of these arities."""
     for each in callables:
@@ -122,7 +136,7 @@ class Trials:
         self, functions: Sequence[Function], pool: Pool, *, emit: Emit = ignore_event, step: str = ""
     ) -> dict[Function, list[Solved]]:
         """What each function solves, wholly or nearly; functions that solve nothing are left out."""
-        known = self._read()
+        known = read_known(self.known)
         keys = {each: self._key(each) for each in functions}
         missing = [each for each in functions if keys[each] not in known]
         with self.known.open("a", encoding="utf-8") as file, tempfile.TemporaryDirectory(prefix="codeup-") as folder:
@@ -139,19 +153,6 @@ class Trials:
 
     def _key(self, function: Function) -> str:
         return artifacts.fingerprint([function.source(), self._print[function.arity]])[:32]
-
-    def _read(self) -> dict[str, list[Any]]:
-        """What an earlier run wrote; a last line that was cut short is done again."""
-        known: dict[str, list[Any]] = {}
-        if self.known.exists():
-            text = self.known.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                artifacts.write_bytes(self.known, whole.encode())
-            for line in whole.splitlines():
-                row = json.loads(line)
-                known[row["key"]] = row["solved"]
-        return known
 
     def _batch(self, batch: Sequence[Function], pool: Pool, folder: Path) -> list[list[Solved]]:
         """Three rounds: ever fewer problems, ever more inputs."""

@@ -1,7 +1,7 @@
 """Benchmark files as items to look for: a prompt, a solution, tests, and how a Python function is put to the test.
 
     HumanEval, MBXP      task_id, prompt, canonical_solution, test, entry_point        tests run
-    HumanEval-X          the same without entry_point, in several languages            tests run for Python
+    HumanEval-X          the same without entry_point, in several languages            tests run
     HumanEval+, MBPP+    task_id, prompt, canonical_solution, base_input, plus_input   inputs run, against the solution
     MBPP                 task_id, text, code, test_list                                tests run
     GSM8K                question, answer                                              text only
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from codeup.data.code import parse
+from codeup.data.contamination.other_functions import LANGUAGES, Source
 from codeup.data.files import read_rows
 from codeup.errors import UserError
 
@@ -42,14 +43,17 @@ COLUMNS = {
 }  # fmt: skip
 """Names of a column in benchmark files, the first that is there."""
 _PYTHON = ("python", "py")
+_PREFIXES = {"CPP": "cpp", "Java": "java", "JavaScript": "javascript", "Go": "go", "Rust": "rust"}
+"""What ids of HumanEval-X begin with where a file says no language otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One problem of a benchmark. `program` is its whole solution as Python, empty where it is not Python.
 
-    `tests` is source that defines `check(candidate)` or asserts about the entry point; `inputs` are argument lists to
-    be compared with what `program` returns. Without either the item is found by its text only.
+    Of other languages `source` is that, `language` says which, and `setup` stands before the tests. `tests` is source
+    that defines `check(candidate)` or asserts about the entry point; `inputs` are argument lists to be compared with
+    what `program` returns. Without either the item is found by its text only.
     """
 
     benchmark: str
@@ -60,6 +64,9 @@ class Item:
     entry_point: str = ""
     program: str = ""
     inputs: Sequence[Sequence[Any]] = field(default_factory=tuple)
+    language: str = ""
+    source: str = ""
+    setup: str = ""
 
     @property
     def name(self) -> str:
@@ -68,8 +75,13 @@ class Item:
 
     @property
     def runnable(self) -> bool:
-        """Whether a function can be tried on it."""
-        return bool(self.entry_point) and (bool(self.tests) or (bool(self.inputs) and bool(self.program)))
+        """Whether a Python function can be tried on it."""
+        return bool(self.program) and bool(self.entry_point) and bool(self.tests or self.inputs)
+
+    @property
+    def runnable_elsewhere(self) -> bool:
+        """Whether a function of its own language, which is not Python, can be."""
+        return bool(self.language and self.entry_point and self.tests)
 
 
 def read_items(name: str, path: Path, columns: Mapping[str, str] | None = None) -> list[Item]:
@@ -127,11 +139,19 @@ def _item(name: str, number: int, row: Mapping[str, Any], mapping: Mapping[str, 
     prompt, solution = texts.get("prompt", ""), texts.get("solution", "")
     tests = texts.get("test", "")
     program, entry = "", texts.get("entry_point", "")
-    if str(row.get("language", "python")).lower() in _PYTHON:
+    language = _language(row, texts.get("task_id", ""))
+    if language in _PYTHON:
         program = next((p for p in (prompt + solution, solution) if parse(p) is not None and "def " in p), "")
         entry = entry or _entry_point(program, tests)
     inputs = _inputs(row) if program else ()
     runnable = bool(program) and entry in _defined(program)
+    if language in LANGUAGES:
+        before = str(row.get("declaration", "")) if language == "rust" else ""
+        source, entry = _elsewhere(language, f"{before}{prompt}", solution, entry, tests)
+        return Item(
+            name, texts.get("task_id") or str(number), prompt, solution, tests, entry, language=language,
+            source=source, setup=_text(row.get("test_setup")),
+        )  # fmt: skip
     return Item(
         benchmark=name,
         task_id=texts.get("task_id") or str(number),
@@ -142,6 +162,30 @@ def _item(name: str, number: int, row: Mapping[str, Any], mapping: Mapping[str, 
         program=program if runnable else "",
         inputs=inputs if runnable else (),
     )
+
+
+def _language(row: Mapping[str, Any], task_id: str) -> str:
+    """What a row says of itself, or its id does; Python where nothing does."""
+    said = row.get("language") or _PREFIXES.get(task_id.partition("/")[0] if "declaration" in row else "", "python")
+    return str(said).lower()
+
+
+def _elsewhere(language: str, prompt: str, solution: str, entry: str, tests: str) -> tuple[str, str]:
+    """A solution in another language, and its function that the tests call: the named one, or the last that is in them.
+
+    Where a solution never ends (a model wrote MBXP's), it is the prompt with an empty body. The function is '' where it
+    is not found, or the language's grammar is not installed: then the item is found by its text only.
+    """
+    for whole in (prompt + solution, f"{prompt}\n}}\n"):
+        try:
+            names = [each.name for each in Source(language, whole).functions()]
+        except UserError:
+            break
+        in_tests = [each for each in names if re.search(rf"\b{re.escape(each)}\b", tests)]
+        called = [entry] if entry in names else [] if entry else in_tests
+        if called:
+            return whole, called[-1]
+    return prompt + solution, ""
 
 
 def _text(value: Any) -> str:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from codeup.data import words
 from codeup.data.contamination.functions import Shape, shapes
 from codeup.data.contamination.items import Item
+from codeup.data.contamination.other_functions import Source
 
 K1, B = 1.2, 0.5
 COMMON = 0.25
@@ -63,7 +64,7 @@ class Ranking:
     def __init__(self, items: Sequence[Item]) -> None:
         texts = [f"{item.prompt}\n{item.solution}" for item in items]
         self._words = _Bm25(words.words(texts, words.PROSE))
-        self._shapes = _Bm25(shape_terms([shapes([item.program]) for item in items]))
+        self._shapes = _Bm25(shape_terms([shapes_of(item) for item in items]))
 
     def add(
         self, texts: Sequence[str], found: Sequence[Sequence[Shape]], prose: words.Words | None = None
@@ -93,6 +94,13 @@ class Ranking:
         chosen = list(dict.fromkeys(row for row in turns if row >= 0))[:count]
         scores = (each.scores(np.array(chosen, dtype=np.int32)).tolist() for each in asked)
         return [Ranked(*each) for each in zip(chosen, *scores, strict=True)]
+
+
+def shapes_of(item: Item) -> list[Shape]:
+    """The shapes of an item's own functions."""
+    if item.language:
+        return Source(item.language, item.source).shapes() if item.runnable_elsewhere else []
+    return shapes([item.program])
 
 
 def shape_terms(found: Sequence[Sequence[Shape]]) -> words.Words:

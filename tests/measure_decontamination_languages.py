@@ -1,0 +1,155 @@
+"""How many HumanEval problems in other languages than Python are found among ordinary rows, by language and kind.
+
+    CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py [LANGUAGE ...] [--out FOLDER] [--show]
+
+For each language, with HumanEval-X's file of it as the only benchmark, among the rows of measure_decontamination.py's
+--kinds (Code Alpaca, Alpaca, a part of GSM8K):
+
+    bare         its 164 solutions without a comment, all asked for in the same words
+    renamed      the same with every name of their own replaced (the function, parameters, variables)
+    rephrased    written by hand with other words, structure, names and types (rephrased_humaneval_languages.jsonl), and
+                 put down before any of it was run; every other one was looked at while limits were chosen ("tune")
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from codeup.data import code_parses
+from codeup.data.files import read_rows
+from codeup.decontaminate.files import decontaminate
+
+parser = getattr(code_parses, "parser", None) or vars(code_parses)["_parser"]
+ORDINARY = ("new_codealpaca.json", "code_alpaca_2k.json", "alpaca_en_demo.json")
+REPHRASED = Path(__file__).with_name("rephrased_humaneval_languages.jsonl")
+FILES = {"javascript": "js", "cpp": "cpp", "java": "java", "go": "go", "rust": "rust"}
+TITLES = {"javascript": "JavaScript", "cpp": "C++", "java": "Java", "go": "Go", "rust": "Rust"}
+DECLARING = re.compile(
+    "variable_declarator|formal_parameters?$|parameter|init_declarator|(?:pointer|reference|array)_declarator|"
+    "short_var_declaration|range_clause|for_range_loop|enhanced_for|for_in_statement|var_spec|let_declaration|"
+    "pattern|function|method|lambda|closure|const_spec|for_expression|^declaration$|arrow"
+)
+
+
+def leaves(node: Any) -> Iterator[Any]:
+    """Nodes without children, comments left out."""
+    if "comment" in node.type:
+        return
+    if not node.child_count or node.type in ("string", "string_literal", "char_literal", "template_string"):
+        yield node
+    for child in node.children if node.type not in ("string", "string_literal", "char_literal") else ():
+        yield from leaves(child)
+
+
+def bare(language: str, code: str, names: Mapping[str, str]) -> str:
+    """A program without comments, its names replaced; white space stays."""
+    text, parts, at = code.encode(), [], 0
+    root = parser(language).parse(text).root_node
+    waiting, comments = [root], []
+    while waiting:
+        node = waiting.pop()
+        comments += [node] if "comment" in node.type else []
+        waiting += node.children
+    for node in sorted([*leaves(root), *comments], key=lambda each: (each.start_byte, -each.end_byte)):
+        if node.start_byte < at:
+            continue
+        own = node.text.decode()
+        new = "" if "comment" in node.type else names.get(own, own) if "identifier" in node.type else own
+        parts += [text[at : node.start_byte], new.encode()]
+        at = node.end_byte
+    lines = b"".join([*parts, text[at:]]).decode().splitlines()
+    return "\n".join(line for line in lines if line.strip()) + "\n"
+
+
+def own_names(language: str, code: str) -> list[str]:
+    """Names that a program declares: functions, parameters and variables."""
+    found: dict[str, None] = {}
+    root = parser(language).parse(code.encode()).root_node
+    for leaf in leaves(root):
+        above = leaf.parent
+        if leaf.type in ("identifier", "shorthand_property_identifier_pattern") and above is not None:
+            while above.type in ("expression_list", "tuple_pattern", "mut_pattern", "reference_pattern"):
+                above = above.parent
+            value = above.child_by_field_name("value") or above.child_by_field_name("right")
+            before = value is None or leaf.start_byte < value.start_byte
+            if DECLARING.search(above.type) and before:
+                found[leaf.text.decode()] = None
+    return [name for name in found if name not in ("Solution", "main", "self", "args")]
+
+
+def planted(folder: Path, language: str) -> list[dict[str, Any]]:
+    """Rows of the three kinds."""
+    ask = f"Write this in {TITLES[language]}."
+    rows: list[dict[str, Any]] = []
+    for row in read_rows(folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"):
+        assert row.value is not None
+        before = row.value["declaration"] if language == "rust" else row.value["prompt"]
+        code = before + row.value["canonical_solution"]
+        names = {name: f"w{number}x" for number, name in enumerate(own_names(language, code))}
+        for kind, chosen in (("bare", {}), ("renamed", names)):
+            output = f"```{language}\n{bare(language, code, chosen)}```"
+            rows.append({"kind": kind, "instruction": ask, "input": "", "output": output})
+    family = ("javascript", "typescript") if language == "javascript" else (language,)
+    for number, line in enumerate(REPHRASED.read_text(encoding="utf-8").splitlines()):
+        row_ = json.loads(line)
+        if row_["language"] in family:
+            output = f"```{row_['language']}\n{row_['output']}```" if number % 4 < 2 else row_["output"]
+            side = f"rephrased, {'held out' if number % 2 else 'tune'}"
+            rows.append({"kind": side, "instruction": row_["instruction"], "input": "", "output": output})
+    return rows
+
+
+def ordinary(folder: Path) -> list[dict[str, Any]]:
+    """The rows of measure_decontamination.py --kinds."""
+    rows = [row for name in ORDINARY for row in json.loads((folder / "train" / name).read_text(encoding="utf-8"))]
+    gsm8k = (folder / "train" / "gsm8k_train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows += [json.loads(line) for line in gsm8k[:1500]]
+    return [{**row, "kind": ""} for row in rows]
+
+
+def main() -> None:
+    """Print a line for each language and kind."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("languages", nargs="*", default=list(FILES))
+    asked.add_argument("--out", type=Path, default=None)
+    asked.add_argument("--show", action="store_true", help="which ordinary rows go, which rephrasings stay")
+    options = asked.parse_args()
+    folder = Path(os.environ["CODEUP_TEST_DATA"])
+    for language in options.languages:
+        rows = [*ordinary(folder), *planted(folder, language)]
+        random.Random(7).shuffle(rows)
+        with tempfile.TemporaryDirectory() as temporary:
+            work = (options.out or Path(temporary)) / language
+            work.mkdir(parents=True, exist_ok=True)
+            source = work / "rows.jsonl"
+            source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            file = folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"
+            begun = time.monotonic()
+            summary = decontaminate(source, {"humaneval-x": file}, work / "out", workers=2)
+            lines = (work / "out" / "contamination.jsonl").read_text(encoding="utf-8").splitlines()
+        hits = [json.loads(line) for line in lines]
+        found = {hit["row"] for hit in hits if hit["sufficient"]}
+        every, got = Counter(row["kind"] for row in rows), Counter(rows[row]["kind"] for row in found)
+        print(f"{language}: {time.monotonic() - begun:.0f} s; {summary['run']}")
+        for kind in sorted(every, key=lambda each: (not each, each)):
+            print(f"    {kind or 'ordinary rows dropped':<24}{got[kind]:>6} of {every[kind]}")
+        for number, row in enumerate(rows if options.show else ()):
+            own = [hit for hit in hits if hit["row"] == number]
+            if (not row["kind"] and number in found) or ("rephrased" in row["kind"] and number not in found):
+                print(f"--- {row['kind'] or 'ORDINARY'} {number}: {row.get('instruction', '')[:100]}")
+                for hit in own[:4]:
+                    print(f"      {hit['task_id']} {hit['method']} {hit['evidence'][:70]} {hit.get('why_not', '')}")
+
+
+if __name__ == "__main__":
+    main()
