@@ -5,8 +5,11 @@
 For each language, with HumanEval-X's file of it as the only benchmark, among the rows of measure_decontamination.py's
 --kinds (Code Alpaca, Alpaca, a part of GSM8K):
 
+Two files of rows, both with the ordinary ones:
+
     bare         its 164 solutions without a comment, all asked for in the same words
     renamed      the same with every name of their own replaced (the function, parameters, variables)
+                 (these two without running anything: the first file)
     rephrased    written by hand with other words, structure, names and types (rephrased_humaneval_languages.jsonl), and
                  put down before any of it was run; every other one was looked at while limits were chosen ("tune")
 """
@@ -126,29 +129,37 @@ def main() -> None:
     options = asked.parse_args()
     folder = Path(os.environ["CODEUP_TEST_DATA"])
     for language in options.languages:
-        rows = [*ordinary(folder), *planted(folder, language)]
-        random.Random(7).shuffle(rows)
-        with tempfile.TemporaryDirectory() as temporary:
-            work = (options.out or Path(temporary)) / language
-            work.mkdir(parents=True, exist_ok=True)
-            source = work / "rows.jsonl"
-            source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            file = folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"
-            begun = time.monotonic()
-            summary = decontaminate(source, {"humaneval-x": file}, work / "out", workers=2)
-            lines = (work / "out" / "contamination.jsonl").read_text(encoding="utf-8").splitlines()
-        hits = [json.loads(line) for line in lines]
-        found = {hit["row"] for hit in hits if hit["sufficient"]}
-        every, got = Counter(row["kind"] for row in rows), Counter(rows[row]["kind"] for row in found)
-        print(f"{language}: {time.monotonic() - begun:.0f} s; {summary['run']}")
-        for kind in sorted(every, key=lambda each: (not each, each)):
-            print(f"    {kind or 'ordinary rows dropped':<24}{got[kind]:>6} of {every[kind]}")
-        for number, row in enumerate(rows if options.show else ()):
-            own = [hit for hit in hits if hit["row"] == number]
-            if (not row["kind"] and number in found) or ("rephrased" in row["kind"] and number not in found):
-                print(f"--- {row['kind'] or 'ORDINARY'} {number}: {row.get('instruction', '')[:100]}")
-                for hit in own[:4]:
-                    print(f"      {hit['task_id']} {hit['method']} {hit['evidence'][:70]} {hit.get('why_not', '')}")
+        some = planted(folder, language)
+        copies = [row for row in some if "rephrased" not in row["kind"]]
+        rewritten = [row for row in some if "rephrased" in row["kind"]]
+        for part, rows, run in (("copies", copies, "none"), ("rephrased", rewritten, "auto")):
+            with tempfile.TemporaryDirectory() as temporary:
+                work = (options.out or Path(temporary)) / language / part
+                one_file(folder, language, [*ordinary(folder), *rows], work, run, show=options.show)
+
+
+def one_file(folder: Path, language: str, rows: list[dict[str, Any]], work: Path, run: str, *, show: bool) -> None:
+    """Print what is found in one file of rows."""
+    random.Random(7).shuffle(rows)
+    work.mkdir(parents=True, exist_ok=True)
+    source = work / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"
+    begun = time.monotonic()
+    summary = decontaminate(source, {"humaneval-x": file}, work / "out", workers=2, run=run)  # type: ignore[arg-type]
+    lines = (work / "out" / "contamination.jsonl").read_text(encoding="utf-8").splitlines()
+    hits = [json.loads(line) for line in lines]
+    found = {hit["row"] for hit in hits if hit["sufficient"]}
+    every, got = Counter(row["kind"] for row in rows), Counter(rows[row]["kind"] for row in found)
+    print(f"{language}, run={run}: {time.monotonic() - begun:.0f} s; {summary['run']}", flush=True)
+    for kind in sorted(every, key=lambda each: (not each, each)):
+        print(f"    {kind or 'ordinary rows dropped':<24}{got[kind]:>6} of {every[kind]}", flush=True)
+    for number, row in enumerate(rows if show else ()):
+        own = [hit for hit in hits if hit["row"] == number]
+        if (not row["kind"] and number in found) or ("rephrased" in row["kind"] and number not in found):
+            print(f"--- {row['kind'] or 'ORDINARY'} {number}: {row.get('instruction', '')[:100]}")
+            for hit in own[:4]:
+                print(f"      {hit['task_id']} {hit['method']} {hit['evidence'][:70]} {hit.get('why_not', '')}")
 
 
 if __name__ == "__main__":

@@ -142,4 +142,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
         f"run: {ran['functions']:,} functions on {ran['problems']:,} problems ({ran['which']}); sandbox: "
         f"{ran['sandbox'] or 'none'}; {summary['textbook_problems']} problems are textbook here"
     )
+    for each in ran.get("other_languages", ()):
+        tried = f"{each['programs']:,} programs of {each['rows']:,} rows on {each['items_run']:,} of {each['items']:,}"
+        missing = f"; judged by likeness only: {each['likeness_only']}" if each["likeness_only"] else ""
+        found.append(f"run, {each['language']}: {tried} problems{missing}")
     return found

@@ -139,7 +139,7 @@ def find(
             which = run if run != "auto" else "all" if seen.total <= MOST_RUN else "retrieved"
             rows = sorted(seen.functions) if which == "all" else _retrieved(groups, ranking, has_code)
             solved, count = _solve(rows, seen, trials, pool, emit, step)
-    elsewhere = programs.run(
+    elsewhere = programs.try_all(
         spool, items, seen, ranking, known, run=run != "none", workers=workers, emit=emit, step=step
     )  # fmt: skip
     judge = _Judge(spool, items, groups, ranking, has_code, textbook)

@@ -42,7 +42,7 @@ SHARD = 4096
 """Rows of a file."""
 CHUNK = 128
 """Rows whose words are arrays at the same time: few enough for a processor's own memory."""
-SHAPE_NODES, SHAPE_TOKENS = 25, 40
+SHAPE_NODES, SHAPE_TOKENS = 25, 25
 """A function equal but for names is evidence from so many syntax nodes on, of another language words and signs."""
 MOST_PROGRAMS = 20_000
 """Functions whose programs are held; those of more are made again for the rows that are run."""

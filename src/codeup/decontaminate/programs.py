@@ -5,7 +5,7 @@
 
 The item's tests run in the language's own room (`languages/`): sandbox, warm compilers, and a pass needs the proof that
 the last check was reached. Of each item the rows most like it are tried, with functions that take as many arguments and
-values of the same kinds, MOST_PROGRAMS of them. JavaScript is quick enough for more: in one process all functions are
+values of the same kinds, MOST_OF_ALL of them. JavaScript is quick enough for more: in one process all functions are
 looked at with all tests (screen.js), or in large files those of the RETRIEVED rows, and only what passes there is run
 by itself. Only definitions are kept of a row's code (data/contamination/other_functions.py); renamed.py makes the
 program.
@@ -49,8 +49,8 @@ VERSION = 1
 RETRIEVED = 50
 LOOKED_AT = 400
 """Rows in an item's order among which functions are looked for that may answer it."""
-MOST_OF_A_ROW, MOST_PROGRAMS = 4, 60
-"""Functions of one row, and of all rows, that are tried on one item."""
+MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 50, 10_000
+"""Functions of one row and of all rows that are tried on one item; of a language with many items fewer of all rows."""
 MOST_SCREENED = 20_000
 """Rows with JavaScript that are all looked at; of more only those retrieved."""
 SCREENED = 500
@@ -60,7 +60,7 @@ CPU_S, MEMORY_MB = 3.0, 1024
 LIMITS = Limits(cpu_s=10.0, wall_s=60.0, memory_mb=1024, scratch_mb=256, files=256, threads=512)
 """The sandbox's own; compilers have those of languages/_tools.py."""
 BATCH = 64
-FEW_CALLS, MANY_CALLS = 3, 10
+FEW_CALLS, MANY_CALLS = 3, 5
 """Calls in an item's tests that prove something: of one that returns more than yes or no, and of any."""
 _TYPESCRIPT = "typescript"
 
@@ -83,7 +83,7 @@ class Passed:
     account: list[dict[str, Any]] = field(default_factory=list)
 
 
-def run(
+def try_all(
     spool: Spool, items: Sequence[Item], seen: Seen, ranking: Ranking, known: Path, *, run: bool, workers: int,
     emit: Emit, step: str,
 ) -> Passed:  # fmt: skip
@@ -151,6 +151,7 @@ def _tried(
 ) -> dict[Tried, list[int]]:  # fmt: skip
     """Every program to run, with the rows that hold it."""
     found: dict[Tried, list[int]] = defaultdict(list)
+    most = min(MOST_OF_ALL, MOST_PROGRAMS // max(len(able), 1))
     for index in able:
         own: set[Tried] = set()
         for each in ranking.best(index, LOOKED_AT, among):
@@ -158,7 +159,7 @@ def _tried(
                 own.add(tried)
                 if each.row not in found[tried]:
                     found[tried].append(each.row)
-            if len(own) >= MOST_PROGRAMS:
+            if len(own) >= most:
                 break
     return found
 

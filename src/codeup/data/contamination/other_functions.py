@@ -59,6 +59,8 @@ _FUNCTIONS = _words(
 _TYPED = frozenset(["cpp", "java", "go", "rust"])
 _RETURNS = ("type", "result", "return_type")
 _CLASSES = _words("class_declaration class_specifier struct_specifier class record_declaration")
+_AROUND = _words("ERROR export_statement labeled_statement namespace_definition declaration_list")
+"""What definitions are looked for in; `Here it is:` before one is a label for JavaScript."""
 _CALLS = _words("call_expression method_invocation await_expression new_expression")
 _VALUES = _words("arrow_function function_expression")
 _NAMES = _words(
@@ -145,7 +147,7 @@ class Source:
         waiting = list(reversed(self.root.children))
         while waiting:
             node = waiting.pop()
-            if node.type in ("ERROR", "export_statement", "namespace_definition", "declaration_list"):
+            if node.type in _AROUND:
                 waiting += reversed(node.children)
             else:
                 yield node
@@ -196,24 +198,21 @@ class Source:
             function = declarator.child_by_field_name("value")
             name = declarator.child_by_field_name("name")
         elif self.family == "cpp" and node.type == "function_definition":
-            function = node.child_by_field_name("declarator")
-            while function is not None and function.type in ("pointer_declarator", "reference_declarator"):
-                function = next((each for each in function.children if each.type.endswith("_declarator")), None)
-            name = function.child_by_field_name("declarator") if function is not None else None
+            function = _declarator(node)
+            name = function.child_by_field_name("declarator")
         if function is None or name is None or name.child_count:
             return None
         if node.type not in _FUNCTIONS and function.type not in _VALUES:
             return None
         body = node.child_by_field_name("body")
-        listed = function.child_by_field_name("parameters") or function.child_by_field_name("parameter")
-        some = self._parameters(listed)
+        some = self._parameters(_listed(function))
         optional = sum(1 for each in some if each.type in _OPTIONAL or (each.child_by_field_name("default_value")))
         many = any(re.match(r"rest|variadic|spread|splat", each.type) for each in some)
         names, types = [], []
         for each in some:
             own = self._names(each)
             names += own
-            types += [self._type(each, listed, own)] * len(own)
+            types += [self._type(each)] * len(own)
         head = self.bytes[outer.start_byte : body.start_byte].decode("utf-8", "replace") if body is not None else ""
         given = next((found for field in _RETURNS if (found := node.child_by_field_name(field)) is not None), None)
         returns = self.text(given) if given is not None and self.family in _TYPED else ""
@@ -222,7 +221,7 @@ class Source:
             tuple(types), returns, bool(re.search(r"\bstatic\b", head)),
         )  # fmt: skip
 
-    def _type(self, parameter: Any, listed: Any, names: Sequence[str]) -> str:
+    def _type(self, parameter: Any) -> str:
         """The type of a parameter as written, with what C++ writes at its name (`int a[]`, `char *s`)."""
         if self.family not in _TYPED:
             return ""
@@ -254,7 +253,7 @@ class Source:
 
     def shapes(self) -> list[Shape]:
         """Shapes of all functions, methods and inner functions included."""
-        own = {self.text(node.child_by_field_name("name")) for node in walk(self.root) if _is_named(node)}
+        own = {self.text(name) for node in walk(self.root) if (name := _name_of(node)) is not None}
         nodes = [node for node in walk(self.root) if node.type in _FUNCTIONS]
         found = [self._shape(node, own) for node in nodes[:MOST_FUNCTIONS]]
         return [each for each in found if each.nodes >= LEAST_TOKENS]
@@ -266,13 +265,9 @@ class Source:
         names: dict[str, str] = {}
         tokens: list[str] = []
         statements: list[tuple[int, int]] = []
-        count = 0
-        for each in walk(function):
-            if each.start_byte >= body.start_byte:
-                break
+        for each in walk(_listed(function)) if _listed(function) is not None else ():
             if not each.child_count and each.type in ("identifier", "name"):
                 names.setdefault(self.text(each), f"v{len(names)}")
-                count += 1
         try:
             self._tokens(body, own, names, tokens, statements)
         except RecursionError:  # no person nests so deep
@@ -300,8 +295,28 @@ class Source:
             statements.append((begin, len(tokens)))
 
 
-def _is_named(node: Any) -> bool:
-    return node.type in _FUNCTIONS and node.child_by_field_name("name") is not None
+def _declarator(function: Any) -> Any:
+    """What holds the name and the parameters of a C++ function; of others the function itself."""
+    found = function.child_by_field_name("declarator") if function.type == "function_definition" else None
+    while found is not None and found.type in ("pointer_declarator", "reference_declarator"):
+        found = next((each for each in found.children if each.type.endswith("_declarator")), None)
+    return found if found is not None else function
+
+
+def _listed(function: Any) -> Any:
+    """The parameters of a function."""
+    of = _declarator(function)
+    return of.child_by_field_name("parameters") or of.child_by_field_name("parameter")
+
+
+def _name_of(node: Any) -> Any:
+    """The name that a function has, or that a variable gives it."""
+    if node.type not in _FUNCTIONS:
+        return None
+    if node.type in _VALUES:
+        return node.parent.child_by_field_name("name") if node.parent.type == "variable_declarator" else None
+    of = _declarator(node)
+    return of.child_by_field_name("name") or of.child_by_field_name("declarator")
 
 
 def _is_callee(node: Any) -> bool:

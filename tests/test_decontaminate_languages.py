@@ -1,0 +1,198 @@
+"""Benchmark items in other languages than Python: rows are run on their tests, and who could not be is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeup import plugins
+from codeup.cli import preparing
+from codeup.data.contamination.items import Item, read_items
+from codeup.decontaminate import files, programs
+from codeup.errors import UserError
+
+PROMPT = "/* Sum of the values, each times its place plus k.\n>>> weigh([1, 2, 3], 1)\n14\n*/\n"
+JS = {
+    "task_id": "JavaScript/0",
+    "prompt": f"{PROMPT}const weigh = (values, k) => {{\n",
+    "declaration": "\nconst weigh = (values, k) => {\n",
+    "canonical_solution": "  return values.reduce((sum, v, i) => sum + v * (i + k), 0);\n}\n",
+    "test": "const testWeigh = () => {\n  console.assert(weigh([1, 2, 3], 1) === 14)\n"
+    "  console.assert(weigh([5, 0, 2, 8], 2) === 58)\n  console.assert(weigh([], 3) === 0)\n"
+    "  console.assert(weigh([7], 4) === 28)\n}\n\ntestWeigh()\n",
+}
+CPP = {
+    "task_id": "CPP/0",
+    "prompt": f"{PROMPT}#include<vector>\nusing namespace std;\nfloat weigh(vector<float> values, int k){{\n",
+    "declaration": "#include<vector>\nusing namespace std;\nfloat weigh(vector<float> values, int k){\n",
+    "canonical_solution": "    float sum=0;\n    for (int i=0;i<values.size();i++) sum+=values[i]*(i+k);\n"
+    "    return sum;\n}\n",
+    "test": "#undef NDEBUG\n#include<assert.h>\nint main(){\n    assert (weigh({1, 2, 3}, 1) == 14);\n"
+    "    assert (weigh({5, 0, 2, 8}, 2) == 58);\n    assert (weigh({}, 3) == 0);\n"
+    "    assert (weigh({7}, 4) == 28);\n}\n",
+}  # fmt: skip
+JAVA = {
+    "task_id": "Java/0",
+    "prompt": "import java.util.*;\n\nclass Solution {\n    public int weigh(List<Integer> values, int k) {\n",
+    "declaration": "import java.util.*;\n\nclass Solution {\n    public int weigh(List<Integer> values, int k) {\n",
+    "canonical_solution": "        int sum = 0;\n"
+    "        for (int i = 0; i < values.size(); i++) sum += values.get(i) * (i + k);\n"
+    "        return sum;\n    }\n}\n",
+    "test": "public class Main {\n    public static void main(String[] args) {\n        Solution s = new Solution();\n"
+    "        List<Boolean> correct = Arrays.asList(\n            s.weigh(Arrays.asList(1, 2, 3), 1) == 14,\n"
+    "            s.weigh(Arrays.asList(5, 0, 2, 8), 2) == 58,\n            s.weigh(Arrays.asList(7), 4) == 28\n"
+    "        );\n        if (correct.contains(false)) throw new AssertionError();\n    }\n}\n",
+}  # fmt: skip
+LEAK = {
+    "instruction": "Weights grow along a list from an offset; total it.",
+    "output": "```js\nfunction total(list, offset) {\n  let t = 0;\n  for (const [place, one] of list.entries()) "
+    "t += one * (place + offset);\n  return t;\n}\nconsole.log(total([1], 2));\n```",
+}
+TYPED = {
+    "instruction": "The same with types.",
+    "output": "```ts\nclass Scale {\n  total(list: number[], offset: number): number {\n    let t: number = 0;\n"
+    "    list.forEach((one: number, place: number) => { t += one * (place + offset); });\n    return t;\n  }\n}\n```",
+}
+ORDINARY = [
+    {"instruction": "Say hello", "output": "Hello!"},
+    {
+        "instruction": "Scale",
+        "output": "```js\nfunction scaled(xs, k) { return xs.reduce((a, b) => a + b); }\n```",
+    },
+    {"instruction": "Wait", "output": "```js\nfunction wait(xs, k) { while (true) { k += 1; } }\n```"},
+    {"instruction": "Leave", "output": "```js\nfunction leave(xs, k) { process.exit(0); }\n```"},
+    {"instruction": "Broken", "output": "```js\nfunction broken(xs, k) { return (; }\n```"},
+]
+
+
+def ready(*languages: str) -> None:
+    """Skip, saying why, where a language's tools are not installed."""
+    for language in languages:
+        try:
+            plugins.load("languages", language).probe()
+        except UserError as error:
+            pytest.skip(str(error).split("\n")[0])
+
+
+def clean(tmp_path: Path, rows: list[dict[str, Any]], *items: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    for name, some in (("rows", rows), ("bench", items)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in some), encoding="utf-8")
+    return files.decontaminate(
+        tmp_path / "rows.jsonl", {"bench": tmp_path / "bench.jsonl"}, tmp_path / "out", **settings
+    )
+
+
+def hits(tmp_path: Path) -> list[tuple[int, str, bool]]:
+    found = map(json.loads, (tmp_path / "out" / "contamination.jsonl").read_text(encoding="utf-8").splitlines())
+    return [(hit["row"], hit["method"], hit["sufficient"]) for hit in found]
+
+
+def test_a_reworded_solution_is_found_by_running_it_and_nothing_else_is_taken(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    summary = clean(tmp_path, [*ORDINARY, LEAK, TYPED], JS)
+    assert [(row, method) for row, method, drop in hits(tmp_path) if drop] == [(5, "execution"), (6, "execution")]
+    assert summary["rows_kept"] == 5
+    (account,) = summary["run"]["other_languages"]
+    assert (account["language"], account["items_run"], account["likeness_only"]) == ("javascript", 1, "")
+
+
+def test_cpp_in_a_class_with_references_and_doubles_is_found(tmp_path: Path) -> None:
+    ready("cpp")
+    row = "```cpp\nclass Scale {\npublic:\n  double total(const std::vector<double>& list, int offset) {\n" \
+          "    double t = 0;\n    for (size_t n = list.size(); n > 0; --n) t += list[n - 1] * (n - 1 + offset);\n" \
+          "    return t;\n  }\n};\n```"  # fmt: skip
+    wrong = row.replace("n - 1 + offset", "n + offset")
+    clean(tmp_path, [{"instruction": "a", "output": wrong}, {"instruction": "b", "output": row}], CPP)
+    assert hits(tmp_path) == [(1, "execution", True)]
+
+
+def test_java_with_an_array_for_a_list_is_found(tmp_path: Path) -> None:
+    ready("java")
+    row = "```java\npublic class Scale {\n  private static long total(int[] list, int offset) {\n    long t = 0;\n" \
+          "    for (int one : list) t += one * (offset++);\n    return t;\n  }\n}\n```"  # fmt: skip
+    wrong = row.replace("offset++", "++offset")
+    clean(tmp_path, [{"instruction": "a", "output": wrong}, {"instruction": "b", "output": row}], JAVA)
+    assert hits(tmp_path) == [(1, "execution", True)]
+
+
+def test_what_many_unrelated_requests_have_is_textbook_in_every_language(tmp_path: Path) -> None:
+    ready("javascript")
+    asked = [
+        "How are weights summed?",
+        "My teacher wants a weighted total",
+        "offset sums please",
+        "Dot product by place",
+    ]
+    rows = [{**LEAK, "instruction": each} for each in asked]
+    clean(tmp_path, rows, JS)
+    assert {drop for _, _, drop in hits(tmp_path)} == {False}
+    clean(tmp_path, rows[:3], JS)
+    assert [drop for _, _, drop in hits(tmp_path)] == [True] * 3
+
+
+def test_an_equal_function_under_other_names_is_found_without_running(tmp_path: Path) -> None:
+    body = "  let out = 0;\n  for (let i = 0; i < xs.length; i++) {\n" \
+           "    if (xs[i] % 2 === 0) { out += xs[i] * i; } else { out -= k; }\n  }\n  return out;\n}\n"  # fmt: skip
+    item = {**JS, "prompt": "const odd = (xs, k) => {\n", "canonical_solution": body, "test": "odd([1], 2)"}
+    row = (
+        "```javascript\nfunction f(p, q) {\n" + body.replace("xs", "p").replace("k;", "q;").replace("out", "r") + "```"
+    )
+    summary = clean(tmp_path, [{"instruction": "x", "output": row}], item, run="none")
+    assert hits(tmp_path) == [(0, "shape", True)]
+    assert summary["run"]["other_languages"][0]["likeness_only"] == "running is switched off"
+
+
+def test_a_language_whose_tools_are_missing_is_named_and_its_rows_are_not_judged_by_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("javascript")
+
+    def missing() -> None:
+        raise UserError("no node or nodejs is installed", mend="install Node.js")
+
+    monkeypatch.setattr(plugins.load("languages", "javascript"), "toolchain", missing)
+    summary = clean(tmp_path, [*ORDINARY, LEAK], JS)
+    assert hits(tmp_path) == [] and summary["rows_kept"] == 6
+    text = "\n".join(preparing.lines(summary))
+    assert "judged by likeness only: javascript: no node or nodejs is installed" in text
+
+
+def test_a_second_run_runs_no_program_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready("javascript", "cpp")
+    row = CPP["declaration"] + CPP["canonical_solution"].replace("sum", "t")
+    rows = [{"instruction": "b", "output": f"```cpp\n{row}```"}, LEAK]
+    first = clean(tmp_path, rows, JS, CPP)
+    evidence = (tmp_path / "out" / "contamination.jsonl").read_bytes()
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("run again")
+
+    monkeypatch.setattr(programs, "_job", refused)
+    assert clean(tmp_path, rows, JS, CPP) == first
+    assert (tmp_path / "out" / "contamination.jsonl").read_bytes() == evidence
+    assert [row for row, method, drop in hits(tmp_path) if drop and method == "execution"] == [0, 1]
+
+
+def test_items_of_other_languages_know_their_function_also_where_the_solution_never_ends(tmp_path: Path) -> None:
+    cut = {"task_id": "MBTSP/3", "language": "typescript", "entry_point": "f",
+           "prompt": "function f(x: number): number {\n", "canonical_solution": "  if (x", "test": "f(1)"}  # fmt: skip
+    path = tmp_path / "bench.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in (JS, CPP, JAVA, cut)), encoding="utf-8")
+    found = [
+        (item.language, item.entry_point, item.runnable, item.runnable_elsewhere) for item in read_items("b", path)
+    ]
+    assert found == [(each, name, False, True) for each, name in (
+        ("javascript", "weigh"), ("cpp", "weigh"), ("java", "weigh"), ("typescript", "f"))]  # fmt: skip
+
+
+def test_few_calls_prove_nothing_and_yes_or_no_takes_more_of_them() -> None:
+    def item(tests: str) -> Item:
+        return Item("b", "1", "", tests=tests, entry_point="f", language="javascript", source="function f(x) {}")
+
+    calls = "console.assert(f(1) === 2);"
+    assert not programs.telling(item(2 * calls)) and programs.telling(item(3 * calls))
+    truths = "console.assert(f(1) === true);"
+    assert not programs.telling(item(4 * truths)) and programs.telling(item(5 * truths))
