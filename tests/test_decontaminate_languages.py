@@ -10,9 +10,12 @@ import pytest
 
 from codeup import plugins
 from codeup.cli import preparing
+from codeup.data import code_parses
 from codeup.data.contamination.items import Item, read_items
+from codeup.data.contamination.other_functions import Source
 from codeup.decontaminate import files, programs
 from codeup.errors import UserError
+from codeup.sandbox.pool import Pool
 
 PROMPT = "/* Sum of the values, each times its place plus k.\n>>> weigh([1, 2, 3], 1)\n14\n*/\n"
 JS = {
@@ -64,6 +67,14 @@ ORDINARY = [
     },
     {"instruction": "Wait", "output": "```js\nfunction wait(xs, k) { while (true) { k += 1; } }\n```"},
     {"instruction": "Leave", "output": "```js\nfunction leave(xs, k) { process.exit(0); }\n```"},
+    {
+        "instruction": "Escape",
+        "output": "```js\nfunction end(xs, k) { end.constructor.constructor('return process')().reallyExit(3); }\n```",
+    },
+    {
+        "instruction": "Memory",
+        "output": "```js\nfunction much(xs, k) { const a = []; for (;;) a.push(new Array(99999).fill('x' + k)); }\n```",
+    },
     {"instruction": "Broken", "output": "```js\nfunction broken(xs, k) { return (; }\n```"},
 ]
 
@@ -93,8 +104,8 @@ def hits(tmp_path: Path) -> list[tuple[int, str, bool]]:
 def test_a_reworded_solution_is_found_by_running_it_and_nothing_else_is_taken(tmp_path: Path) -> None:
     ready("javascript", "typescript")
     summary = clean(tmp_path, [*ORDINARY, LEAK, TYPED], JS)
-    assert [(row, method) for row, method, drop in hits(tmp_path) if drop] == [(5, "execution"), (6, "execution")]
-    assert summary["rows_kept"] == 5
+    assert [(row, method) for row, method, drop in hits(tmp_path) if drop] == [(7, "execution"), (8, "execution")]
+    assert summary["rows_kept"] == 7
     (account,) = summary["run"]["other_languages"]
     assert (account["language"], account["items_run"], account["likeness_only"]) == ("javascript", 1, "")
 
@@ -155,7 +166,7 @@ def test_a_language_whose_tools_are_missing_is_named_and_its_rows_are_not_judged
 
     monkeypatch.setattr(plugins.load("languages", "javascript"), "toolchain", missing)
     summary = clean(tmp_path, [*ORDINARY, LEAK], JS)
-    assert hits(tmp_path) == [] and summary["rows_kept"] == 6
+    assert hits(tmp_path) == [] and summary["rows_kept"] == 8
     text = "\n".join(preparing.lines(summary))
     assert "judged by likeness only: javascript: no node or nodejs is installed" in text
 
@@ -196,3 +207,26 @@ def test_few_calls_prove_nothing_and_yes_or_no_takes_more_of_them() -> None:
     assert not programs.telling(item(2 * calls)) and programs.telling(item(3 * calls))
     truths = "console.assert(f(1) === true);"
     assert not programs.telling(item(4 * truths)) and programs.telling(item(5 * truths))
+
+
+def test_a_process_that_dies_of_one_function_does_not_hide_the_others(tmp_path: Path) -> None:
+    ready("javascript")
+    tools = plugins.load("languages", "javascript").toolchain()
+    killing = "function end(b) { return 'x'.repeat(500000000).split(''); }"  # V8 ends itself
+    sources = [Source("javascript", text) for text in ("const f = (a) => 2 * a;", killing, "const g = (b) => b + b;")]
+    waiting = [programs.Looked(row, each, each.functions()[0], [0]) for row, each in enumerate(sources)]
+    texts = [{"entry": "twice", "text": "console.assert(twice(4) === 8)"}]
+    with Pool(1, programs.LIMITS, show=tools.show, import_names=()) as pool:
+        found = list(programs._passes_at_once(waiting, texts, pool, tools))
+    assert [(each.row, test) for each, test in found] == [(0, 0), (2, 0)]
+
+
+def test_without_a_grammar_the_account_says_that_likeness_alone_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(code_parses.GRAMMARS, "javascript", ("no_such_grammar", "language"))
+    code_parses.parser.cache_clear()
+    summary = clean(tmp_path, [*ORDINARY, LEAK], JS)
+    code_parses.parser.cache_clear()
+    (account,) = summary["run"]["other_languages"]
+    assert account["items_run"] == 0 and "is its grammar installed?" in account["likeness_only"]

@@ -75,6 +75,16 @@ class Tried:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A JavaScript function of a row, and the numbers of the tests that it is looked at with."""
+
+    row: int
+    source: Source
+    function: Found
+    tests: list[int]
+
+
 @dataclass(slots=True)
 class Passed:
     """Row -> item -> the name of its function that passes; and what was done for each language."""
@@ -211,43 +221,46 @@ def _screen(
     place = {index: number for number, index in enumerate(able)}
     limits = Limits(cpu_s=SCREEN_CPU_S, wall_s=2 * SCREEN_CPU_S, memory_mb=1024, scratch_mb=64, files=64, threads=512)
     with Pool(1, limits, show=tools.show, import_names=(), proc=dict(tools.proc)) as pool:
-        waiting: list[tuple[int, Source, Found, list[int]]] = []
+        waiting: list[Looked] = []
         for done, (row, indices) in enumerate(sorted(asked_of.items()), 1):
             for source in rows.of(row):
                 some = [index for index in indices if _screened(source, items[index])]
                 for function in source.functions():
                     fitting = [place[index] for index in some if function.may_answer(asked(items[index]))]
-                    waiting += [(row, source, function, fitting)] if fitting else []
+                    waiting += [Looked(row, source, function, fitting)] if fitting else []
             if len(waiting) >= SCREENED or done == len(asked_of):
-                for row_, source, function, number in _passes_at_once(waiting, texts, pool, tools):
+                for one, number in _passes_at_once(waiting, texts, pool, tools) if waiting else ():
                     index = able[number]
-                    program = under_name(source, function, asked(items[index]))
-                    found[Tried(index, "javascript", program, function.name)].append(row_)
+                    program = under_name(one.source, one.function, asked(items[index]))
+                    found[Tried(index, "javascript", program, one.function.name)].append(one.row)
                 waiting = []
                 emit(Event("progress", step, done, len(asked_of), "rows with JavaScript"))
     return found
 
 
 def _passes_at_once(
-    waiting: Sequence[tuple[int, Source, Found, list[int]]], texts: Sequence[Mapping[str, str]], pool: Pool, tools: Any
-) -> Iterator[tuple[int, Source, Found, int]]:
-    """Which of these functions pass which tests, in one process; what it did not get to is not recognised."""
+    waiting: Sequence[Looked], texts: Sequence[Mapping[str, str]], pool: Pool, tools: Any
+) -> Iterator[tuple[Looked, int]]:
+    """Which of these functions pass which tests, in one process. Where that dies of one of them, halves are tried."""
     listed = [
-        {"code": definitions(source), "expression": expression(function), "tests": fitting}
-        for _, source, function, fitting in waiting
+        {"code": definitions(each.source), "expression": expression(each.function), "tests": each.tests}
+        for each in waiting
     ]
     files = {
         "screen.js": Path(__file__).with_name("screen.js").read_text(encoding="utf-8"),
         "functions.json": json.dumps(listed), "tests.json": json.dumps(texts),
     }  # fmt: skip
     argv = [tools.at["node"], "--max-old-space-size=512", "screen.js"]
-    step = run_step(argv, cpu_s=SCREEN_CPU_S, memory_mb=1536)
-    answer = pool.run(RunJob(files, {}, ({**step, "stdin": ""},), {"files": 0, "bytes": 0}))
-    for line in answer["steps"][0]["out"].splitlines():
+    step = {**run_step(argv, cpu_s=SCREEN_CPU_S, memory_mb=1536), "stdin": ""}
+    (done,) = pool.run(RunJob(files, {}, (step,), {"files": 0, "bytes": 0}))["steps"]
+    if done["status"] != 0 and len(waiting) > 1:
+        for half in (waiting[: len(waiting) // 2], waiting[len(waiting) // 2 :]):
+            yield from _passes_at_once(half, texts, pool, tools)
+    for line in done["out"].splitlines() if done["status"] == 0 else ():
         if re.fullmatch(r"\d+ \d+", line):
             number, test = map(int, line.split())
-            if number < len(waiting) and test in waiting[number][3]:
-                yield (*waiting[number][:3], test)
+            if number < len(waiting) and test in waiting[number].tests:
+                yield waiting[number], test
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ const CONSOLE = `globalThis.console = { assert(right) { if (!right) throw new Er
 for (const name of ['log', 'error', 'warn', 'info', 'table']) console[name] = () => {};`;
 const ready = new vm.Script(CONSOLE);
 for (const [number, { code, expression, tests: asked }] of functions.entries()) {
-  const context = vm.createContext({}), passed = [];
+  const context = vm.createContext(Object.create(null), { microtaskMode: 'afterEvaluate' }), passed = [];
   let late = 0;
   try {
     ready.runInContext(context);
