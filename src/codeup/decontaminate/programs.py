@@ -53,7 +53,7 @@ MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 50, 10_000
 """Functions of one row and of all rows that are tried on one item; of a language with many items fewer of all rows."""
 MOST_SCREENED = 20_000
 """Rows with JavaScript that are all looked at; of more only those retrieved."""
-SCREENED = 500
+SCREENED = 200
 """Functions of one process that looks at JavaScript's, and what it may take."""
 SCREEN_CPU_S = 120.0
 CPU_S, MEMORY_MB = 3.0, 1024
