@@ -129,6 +129,58 @@ def test_java_with_an_array_for_a_list_is_found(tmp_path: Path) -> None:
     assert hits(tmp_path) == [(1, "execution", True)]
 
 
+def mbxp(language: str, prompt: str, solution: str, test: str) -> dict[str, Any]:
+    return {"task_id": f"{language}/1", "language": language, "entry_point": "weigh", "prompt": prompt,
+            "canonical_solution": solution, "test": test}  # fmt: skip
+
+
+OTHERS = {
+    "php": (
+        mbxp("php", "<?php\nfunction weigh($values, $k) {\n", "  return 0;\n}\n",
+             "if (weigh([1, 2, 3], 1) !== 14) { throw new Exception('a'); }\n"
+             "if (weigh([5, 0, 2, 8], 2) !== 58) { throw new Exception('b'); }\n"
+             "if (weigh([7], 4) !== 28) { throw new Exception('c'); }\n"),
+        "class Scale {\n  function total($list, $offset) {\n    $t = 0;\n"
+        "    foreach ($list as $place => $one) { $t += $one * ($place + $offset); }\n    return $t;\n  }\n}\n",
+    ),
+    "ruby": (
+        mbxp("ruby", "def weigh(values, k)\n", "  0\nend\n",
+             "raise 'a' unless weigh([1, 2, 3], 1) == 14\nraise 'b' unless weigh([5, 0, 2, 8], 2) == 58\n"
+             "raise 'c' unless weigh([7], 4) == 28\n"),
+        "def total(list, offset)\n  list.each_with_index.sum { |one, place| one * (place + offset) }\nend\n",
+    ),
+    "go": (
+        {"task_id": "Go/0", "declaration": "func Weigh(values []int, k int) int {\n",
+         "prompt": "func Weigh(values []int, k int) int {\n", "canonical_solution": "    return 0\n}\n",
+         "test_setup": "package main\n\nimport (\n    \"testing\"\n)\n",
+         "test": "func TestWeigh(t *testing.T) {\n    if Weigh([]int{1, 2, 3}, 1) != 14 || Weigh([]int{}, 3) != 0 || "
+         "Weigh([]int{5, 0, 2, 8}, 2) != 58 {\n        t.Fatal()\n    }\n}\n"},
+        "package main\n\nimport \"fmt\"\n\nfunc total(list []int, offset int) (t int) {\n"
+        "\tfor place, one := range list {\n\t\tt += one * (place + offset)\n\t}\n\treturn\n}\n\n"
+        "func main() {\n\tfmt.Println(total([]int{1}, 2))\n}\n",
+    ),
+    "rust": (
+        {"task_id": "Rust/0", "declaration": "fn weigh(values: Vec<i32>, k: i32) -> i32 {\n", "prompt": "",
+         "canonical_solution": "    values.iter().sum() + 0 * k\n}\n",
+         "test": "#[cfg(test)]\nmod tests {\n    use super::*;\n    #[test]\n    fn test_weigh() {\n"
+         "        assert_eq!(weigh(vec![1, 2, 3], 1), 14);\n        assert_eq!(weigh(vec![], 3), 0);\n"
+         "        assert_eq!(weigh(vec![5, 0, 2, 8], 2), 58);\n    }\n}\n"},
+        "pub fn total(list: Vec<i32>, offset: i32) -> i32 {\n"
+        "    list.iter().enumerate().map(|(place, one)| one * (place as i32 + offset)).sum()\n}\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_other_language_finds_its_reworded_solution_and_not_a_wrong_one(language: str, tmp_path: Path) -> None:
+    ready(language)
+    item, right = OTHERS[language]
+    rows = [{"instruction": "a", "output": f"```{language}\n{right.replace('offset)', 'offset - offset)')}```"},
+            {"instruction": "b", "output": f"```{language}\n{right}```"}]  # fmt: skip
+    clean(tmp_path, rows, item)
+    assert hits(tmp_path) == [(1, "execution", True)]
+
+
 def test_what_many_unrelated_requests_have_is_textbook_in_every_language(tmp_path: Path) -> None:
     ready("javascript")
     asked = [

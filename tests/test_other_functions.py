@@ -82,11 +82,13 @@ def test_kinds_tell_functions_apart_that_cannot_answer_each_other() -> None:
         ("auto g(auto xs, auto k) { return false; }", True),
         ("bool g(std::string s, int k) { return false; }", False),
         ("void g(vector<float> a, float b) { }", False),
+        ("bool g(vector<int> a, float b) { return true; }", False),
+        ("bool g(vector<vector<float>> a, float b) { return true; }", False),
         ("bool g(vector<float> a) { return true; }", False),
     ):
         assert one("cpp", text).may_answer(wanted) is may
     assert [kind(each) for each in ("String[]", "HashMap<String, Integer>", "unsigned long", "&str", "Node")] == [
-        "list", "map", "number", "text", "",
+        "list text", "map", "number", "text", "",
     ]  # fmt: skip
 
 

@@ -1,12 +1,13 @@
-"""Rows that show an item by its text, where nothing can be run: solutions in other languages than Python.
+"""Rows that show an item by its text, where nothing can be run: solutions in other languages than an item's.
 
     item    def get_max_triples(n): ...        row    function getMaxTriples(n) { ...        name: defines that function
                                                row    encrypt("asdfghjkl") gives "ewhj..."   examples: two of the item's
 
 Looked for in the NEAR_RANK rows most like an item, if their words score enough of its own text's (retrieval.py): a name
 alone says little, and likeness alone is found in anybody's answer to a common question. A name of LONG words or more is
-rarely chosen twice by chance; a shorter one asks for more likeness. What is textbook is decided with all other evidence
-(find.py), and a row whose Python was run is judged by what it did.
+rarely chosen twice by chance; a shorter one asks for more likeness, and says nothing where the item is in another
+language than Python. What is textbook is decided with all other evidence (find.py), and a row whose Python was run is
+judged by what it did.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def look(spool: Spool, items: Sequence[Item], ranking: Ranking) -> Iterator[Like
     for index, item in enumerate(items if len(spool) else ()):
         if not item.entry_point:
             continue
-        least = LEAST if len(_parts(item.entry_point)) >= LONG else LEAST_SHORT
+        long = len(_parts(item.entry_point)) >= LONG
+        least = LEAST if long else float("inf") if item.language else LEAST_SHORT
         near = [each for each in ranking.best(index, NEAR_RANK) if each.words >= LEAST]
         pattern, wanted = _defining(item.entry_point), examples(item)
         for each, row in zip(near, spool.read(one.row for one in near), strict=True):

@@ -49,7 +49,7 @@ VERSION = 1
 RETRIEVED = 50
 LOOKED_AT = 400
 """Rows in an item's order among which functions are looked for that may answer it."""
-MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 50, 10_000
+MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 20, 10_000
 """Functions of one row and of all rows that are tried on one item; of a language with many items fewer of all rows."""
 MOST_SCREENED = 20_000
 """Rows with JavaScript that are all looked at; of more only those retrieved."""

@@ -105,9 +105,17 @@ class Found:
         return len(mine) != len(theirs) or all(a == b or "" in (a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+_LIST = r"(?i)vector|\w*list\b|\[|\barray\b|\bvec\b|set<|deque|slice|pair|tuple|optional|option<"
+_ELEMENTS = (
+    ("text", r"(?i)str|char\s*\*"),
+    ("truth", r"(?i)\bbool"),
+    ("real", r"(?i)double|float|\bf\d\d"),
+    ("whole", r"(?i)int|long|short|size|\b[iu]\d"),
+    ("letter", r"(?i)char|rune|byte"),
+)
 _KINDS = (
     ("map", r"(?i)map\b|map<|map\[|dict"),
-    ("list", r"(?i)vector|list|\[|array|\bvec\b|set<|deque|slice|pair|tuple|optional|option<"),
+    ("list", _LIST),
     ("text", r"(?i)str|char\s*\*"),
     ("truth", r"(?i)\bbool"),
     ("number", r"(?i)\b(?:int|integer|long|double|float|short|size_t|unsigned|[iuf]\d\d?|usize|int\d\d|float\d\d)\b"),
@@ -117,14 +125,19 @@ _KINDS = (
 
 @functools.lru_cache(maxsize=4096)
 def kind(type_: str) -> str:
-    """What a type is roughly; '' where that is not told.
+    """What a type is roughly; '' where that is not told. Of a list also how deep, and of what.
 
-    >>> kind("const std::vector<int>&"), kind("String"), kind("[]float64"), kind("T")
-    ('list', 'text', 'list', '')
+    >>> kind("const std::vector<int>&"), kind("List<List<String>>"), kind("[]float64"), kind("T")
+    ('list whole', 'list list text', 'list real', '')
     """
     if type_.startswith("("):  # Go's several results
         return ""
-    return next((name for name, pattern in _KINDS if re.search(pattern, type_)), "")
+    found = next((name for name, pattern in _KINDS if re.search(pattern, type_)), "")
+    if found != "list":
+        return found
+    inner = re.sub(_LIST, "", type_)
+    elements = next((name for name, pattern in _ELEMENTS if re.search(pattern, inner)), "?")
+    return f"{'list ' * len(re.findall(_LIST, type_))}{elements}"
 
 
 class Source:
