@@ -85,7 +85,7 @@ def own_names(language: str, code: str) -> list[str]:
                 above = above.parent
             value = above.child_by_field_name("value") or above.child_by_field_name("right")
             before = value is None or leaf.start_byte < value.start_byte
-            if DECLARING.search(above.type) and before:
+            if DECLARING.search(above.type) and not re.search("invocation|call", above.type) and before:
                 found[leaf.text.decode()] = None
     return [name for name in found if name not in ("Solution", "main", "self", "args")]
 

@@ -4,7 +4,7 @@
 const fs = require('fs'), vm = require('vm');
 const functions = JSON.parse(fs.readFileSync('functions.json', 'utf8'));
 const tests = JSON.parse(fs.readFileSync('tests.json', 'utf8'));
-const LOAD = { timeout: 1000 }, TEST = { timeout: 500 }, MOST_LATE = 2; // milliseconds on the wall; most take less than one
+const LOAD = { timeout: 1000 }, TEST = { timeout: 250 }, MOST_LATE = 2; // milliseconds on the wall; most take less than one
 const scripts = tests.map(({ text }) => {
   try { return new vm.Script(`(() => {\n${text}\n})()`); } catch { return null; }
 });
