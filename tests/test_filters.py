@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,37 @@ def test_length_is_limited_in_characters_and_turns(setting: dict[str, int], deta
     dropped = through({"length": setting}, item)
     assert isinstance(dropped, Drop) and (dropped.reason, dropped.detail) == ("filter: length", detail)
     assert through({"length": just}, item) is item
+
+
+SNIPPETS = (
+    "def f(x):", "class A:", "import os", "print(x)", "x = 1", "const a = 1;", "let b = 2;", "console.log(a)",
+    "a === b",
+    "interface A {\n  b: string;", "public class A {", "String s = t;", "std::string s;", "#include <vector>",
+    "#include <a.h>", "int main() {", 'printf("a");', "func f() {", "fn f() -> u8 {", "$a = 1;", "echo 1;", "<div>",
+    "</p>",
+    "a <- 1", "my $a = 1;", "let a = 1\n", "function f() {", "end", "puts 1", "words of prose",
+)  # fmt: skip
+
+
+def heaviest(text: str) -> str:
+    """Every sign looked for, the heaviest sum, of equals the language that is listed first."""
+    weights: dict[str, int] = {}
+    for language, needle, weight, sign in code_languages._SIGNS:
+        pattern = code_languages._compiled(sign) if sign else None
+        if needle in text and (pattern is None or pattern.search(f"\n{text}")):
+            weights[language] = weights.get(language, 0) + weight
+    for one, other in (("typescript", "javascript"), ("cpp", "c")):
+        if one in weights:
+            weights[one] += weights.get(other, 0)
+    best = max(weights, key=lambda language: weights[language], default="")
+    return best if weights.get(best, 0) >= code_languages.ENOUGH else ""
+
+
+def test_looks_are_those_of_weighing_every_language() -> None:
+    rng = random.Random(5)
+    texts = ["\n".join(rng.sample(SNIPPETS, rng.randint(1, 5))) for _ in range(1500)]
+    assert code_languages.look_like(texts) == [heaviest(text) for text in texts]
+    assert [code_languages.looks_like(text) for text in texts[:200]] == [heaviest(text) for text in texts[:200]]
 
 
 # --- account ---------------------------------------------------------------------------------------------------------
