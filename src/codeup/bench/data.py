@@ -33,7 +33,7 @@ VOCABULARY = 32_000
 MADE = 0.25
 """Share of making the rows in the time that CodeUp's part of the work takes."""
 TOKENISE = "tokenise"
-"""The name of the part that tokenises."""
+"""The name of the part that tokenises; it counts what is in each row, too, as no peer does."""
 TOKENIZERS = ("bpe", "none")
 """A byte-level BPE as models have it; or one that makes one token of a text, where all else is to be measured."""
 
