@@ -35,6 +35,7 @@ from codeup.export.gguf_model import rope_factors, write_model
 from codeup.export.gguf_tensors import held
 from codeup.export.gguf_verify import Check, verify
 from codeup.nano import base_folder
+from codeup.train.base import read_config
 
 pytest.importorskip("xllamacpp")
 SIZES: dict[str, Any] = {
@@ -235,6 +236,11 @@ def test_a_tokenizer_that_llama_cpp_would_read_otherwise_is_refused(change: Any,
 def test_other_models_and_weights_without_a_place_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a gpt2 cannot be exported"):
         write_model(spoilt(tmp_path / "a", lambda c: c.update(model_type="gpt2"), "config.json"), tmp_path / "m.gguf")
+    odd = spoilt(tmp_path / "c", lambda c: c.update(num_attention_heads=7), "config.json")
+    with pytest.raises(UserError, match="not a model that can be read"):
+        write_model(odd, tmp_path / "m.gguf")
+    with pytest.raises(UserError, match="cannot be loaded as a causal language model"):
+        read_config(odd)
     folder = shutil.copytree(base_folder(), tmp_path / "b")
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "model.layers.0.extra.weight": torch.zeros(2, 2)}, folder / "model.safetensors")

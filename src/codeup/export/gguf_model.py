@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from codeup.errors import UserError
@@ -106,7 +107,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """config.json, if it is of an architecture that is known here."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         first = str(error).strip().split("\n")[0]
         where = str(folder / "config.json")
         raise UserError(f"not a model that can be read ({first})", where=where, mend="give a model folder") from None
