@@ -165,7 +165,7 @@ def _heaviest(heads: Sequence[str], there: NDArray[np.bool_]) -> list[str]:
     The languages that may weigh most are weighed first, and the others only as long as they may still win. That asks
     for 3 signs of a text where its needles allow 9.
     """
-    most = there.astype(np.float32) @ _weights()
+    most = there.astype(np.int16) @ _weights()  # not float: BLAS's threads would wait for the next by spinning
     for one, other in _ALSO.items():
         most[:, one] += most[:, other] * (most[:, one] > 0)
     found = [_told(head) if head.startswith("#!") else "" for head in heads]
@@ -180,9 +180,9 @@ def _heaviest(heads: Sequence[str], there: NDArray[np.bool_]) -> list[str]:
 
 
 @functools.cache
-def _weights() -> NDArray[np.float32]:
+def _weights() -> NDArray[np.int16]:
     """(needles, languages): what a needle may add to a language."""
-    weights = np.zeros((len(_NEEDLES), len(_LANGUAGES)), np.float32)
+    weights = np.zeros((len(_NEEDLES), len(_LANGUAGES)), np.int16)
     for language, signs in enumerate(_OF_LANGUAGE):
         for needle, weight, _ in signs:
             weights[needle, language] += weight
@@ -194,7 +194,7 @@ def _told(head: str) -> str:
     return next((language for word, language in SHEBANGS if word in first), "")
 
 
-def _weighed(text: str, there: list[bool], most: list[float], order: list[int]) -> str:
+def _weighed(text: str, there: list[bool], most: list[int], order: list[int]) -> str:
     """The heaviest language, of equals the first of _LANGUAGES; '' where none weighs ENOUGH."""
     best, heaviest = len(most), 0
     for language in order:
