@@ -18,13 +18,14 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from codeup.errors import UserError
-from codeup.languages import _rust_linking
 from codeup.languages._tools import NAME as HARNESS
 from codeup.languages._tools import (
     Toolchain,
@@ -74,9 +75,6 @@ REFUSED = re.compile(
     r"\b(?:link_section|no_mangle|export_name|global_allocator|(?:global_|naked_)?asm\s*!|arch\s*::[^;]*asm)"
 )
 
-LINKS = re.compile(r"\blink\s*\(")
-"""A program that names a library of its own, which is looked for in all folders."""
-
 _UNICODE = ("age", "bool", "case", "gencat", "perl", "script", "segment")
 
 
@@ -104,12 +102,12 @@ def _refuse_old(number: str) -> None:
 def toolchain() -> Toolchain:
     """rustc with a linker, and the crates that could be found. Raises UserError where there is no rustc.
 
-    The standard library is linked dynamically, by rustup's own linker where it is there (_rust_linking.py).
-    With that and the library of harness/rust.rs a small program needs half of the time.
+    The standard library is linked dynamically, and by rustup's own linker where it is there. With that and the library
+    of harness/rust.rs a small program needs half of the time.
     """
     find(TITLE, ("rustc",), INSTALL)
     compiler = shutil.which("rustc") or ""  # not its real path: rustup's rustc is a link that goes by its name
-    gcc = find(TITLE, ("gcc", "cc"), INSTALL)
+    linker = find(TITLE, ("gcc", "cc"), INSTALL)
     root = call([compiler, "--print", "sysroot"], cwd=Path("/")).strip()
     rustc = f"{root}/bin/rustc"
     env = {"LD_LIBRARY_PATH": f"{root}/lib"}
@@ -117,15 +115,13 @@ def toolchain() -> Toolchain:
     number = version_of([rustc, "--version"], env=env)
     _refuse_old(number)
     sources = {name: path for name in CRATES if (path := _source(name))}
-    linkers = _rust_linking.tools(root)
-    ours = [harness("rand.rs"), harness("rust.rs"), Path(_rust_linking.__file__).read_text(encoding="utf-8")]
-    key = {"version": number, "sources": sources, "ours": ours, "linkers": linkers, "gcc": gcc, "root": root}
-    cache = prepared(NAME, key, lambda at: _prepare([rustc, root, library, gcc], env, sources, linkers, at))
+    lld = _fast_linker(root)
+    ours = [harness("rand.rs"), harness("rust.rs")]
+    key = {"version": number, "sources": sources, "ours": ours, "lld": lld, "linker": linker}
+    cache = prepared(NAME, key, lambda at: _prepare(rustc, root, env, sources, (lld, linker), at))
     show = (root, "/usr/bin", str(cache))
-    shared = str(next(cache.glob("libcodeup_*.so")))
-    stubs = sorted(map(str, cache.glob("stubs/*.so"))) + sorted(map(str, cache.glob("root/**/libstd-*.so")))
-    at = {"rustc": rustc, "root": str(cache / "root") if stubs else root, "cache": str(cache), "library": library}
-    at |= {"shared": stubs[0] if stubs else shared, "std": stubs[1] if stubs else ""}
+    shared = next(cache.glob("libcodeup_*.so"))
+    at = {"rustc": rustc, "root": root, "cache": str(cache), "library": library, "shared": str(shared)}
     return Toolchain(f"rustc {number}", show, {**at, "linking": (cache / "linking.json").read_text()}, env)
 
 
@@ -147,28 +143,23 @@ def _edition(path: str) -> str:
 
 
 def _prepare(
-    tools: Sequence[str], env: Mapping[str, str], sources: Mapping[str, str], linkers: Mapping[str, str], folder: Path
-) -> None:
-    """How to link, the crates compiled, and the library that every program is linked with; `tools` are rustc, its root,
-    the folder of its libraries and gcc.
+    rustc: str, root: str, env: Mapping[str, str], sources: Mapping[str, str], linkers: tuple[str, str], folder: Path
+) -> None:  # fmt: skip
+    """How to link, the crates compiled, and the library that every program is linked with.
 
     The library has a random name, and so have its functions: a program cannot name what it has not seen. Its own calls
     are bound while it is linked (-Bsymbolic): each start of a program is a millisecond quicker.
     """
-    rustc, root, library, gcc = tools
-    linking = _rust_linking.as_gcc_links(linkers["lld"], gcc, folder)
+    linking = _as_gcc_links(*linkers, folder)
     (folder / "linking.json").write_text(json.dumps(linking), encoding="utf-8")
     call_rustc = [rustc, "--sysroot", root, "--cap-lints", "allow", "-L", "."]
     made = _crates(call_rustc, env, sources, folder)
     text = harness("rust.rs") + "".join(f"pub extern crate {name};\n" for name in made)
     (folder / "shared.rs").write_text(text, encoding="utf-8")
     name = f"codeup_{secrets.token_hex(8)}"
-    flags = ["--edition", "2021", "--crate-type", "dylib", *PLAIN, *linking["library"]]
+    symbolic = "-Bsymbolic" if "linker-flavor=ld.lld" in linking else "-Wl,-Bsymbolic"
+    flags = ["--edition", "2021", "--crate-type", "dylib", *PLAIN, *linking, "-C", f"link-arg={symbolic}"]
     call([*call_rustc, *flags, *_externs(folder, made), "--crate-name", name, "shared.rs"], cwd=folder, env=env)
-    if linking["folders"] and linkers["objcopy"]:
-        (folder / "stubs").mkdir()
-        _rust_linking.stub(str(folder / f"lib{name}.so"), folder / "stubs", gcc, linkers["objcopy"])
-        _rust_linking.sysroot(root, library, folder / "root", gcc, linkers["objcopy"])
 
 
 def _crates(rustc: list[str], env: Mapping[str, str], sources: Mapping[str, str], folder: Path) -> list[str]:
@@ -187,13 +178,40 @@ def _crates(rustc: list[str], env: Mapping[str, str], sources: Mapping[str, str]
     return _crates_there(folder)
 
 
+def _as_gcc_links(lld: str, linker: str, folder: Path) -> list[str]:
+    """Arguments of rustc: to call rustup's linker itself, with what gcc would give it; else gcc.
+
+        gcc -### -pie main.o   ->   ... collect2 ... -dynamic-linker /lib64/ld-linux-x86-64.so.2 ... Scrt1.o crti.o
+                                    crtbeginS.o -L/usr/lib/gcc/... main.o ... crtendS.o crtn.o
+
+    That is two processes less for each program. One thread is enough for so little.
+    """
+    (folder / "main.o").touch()
+    said = subprocess.run([linker, "-###", "-pie", "main.o"], cwd=folder, capture_output=True, text=True).stderr
+    words = shlex.split(next((line for line in said.splitlines() if "-dynamic-linker" in line), ""))
+    files = [os.path.realpath(word) for word in words if re.search(r"/\w*crt\w*\.o$", word)]
+    if not lld or len(files) != 5:
+        return ["-C", f"linker={linker}"]
+    folders = dict.fromkeys(os.path.realpath(word[2:]) for word in words if word.startswith("-L"))
+    interpreter = words[words.index("-dynamic-linker") + 1]
+    arguments = ["--threads=1", "-dynamic-linker", interpreter, *files, *(f"-L{path}" for path in folders)]
+    given = [part for each in arguments for part in ("-C", f"link-arg={each}")]
+    return ["-C", f"linker={lld}", "-C", "linker-flavor=ld.lld", *given]
+
+
+def _fast_linker(root: str) -> str:
+    """The linker that rustup's toolchains bring, which takes half of ld's time; "" where there is none."""
+    found = glob.glob(f"{glob.escape(root)}/lib/rustlib/*/bin/rust-lld")
+    return found[0] if found else ""
+
+
 def alone(code: str, *, tools: Toolchain, cpu_s: float, memory_mb: int) -> Wrapped:
     """A program with nothing added, to be looked at and not judged."""
     step = alone_step(
         ["./main"], cpu_s=cpu_s, memory_mb=memory_mb, address_mb=memory_mb, memory_words=MEMORY_WORDS,
         env={"LD_LIBRARY_PATH": tools.at["library"]},
     )  # fmt: skip
-    return Wrapped({"main.rs": [["program", code]]}, (_compiling(tools, code), step))
+    return Wrapped({"main.rs": [["program", code]]}, (_compiling(tools), step))
 
 
 def _crates_there(cache: Path) -> list[str]:
@@ -204,14 +222,13 @@ def _externs(cache: Path, names: list[str]) -> list[str]:
     return [part for name in names for part in ("--extern", f"{name}={cache}/lib{name}.rlib")]
 
 
-def _compiling(tools: Toolchain, text: str, more: Sequence[str] = (), shared: str = "") -> dict[str, Any]:
-    """main.rs -> main, with the crates that are there; `shared` is the library of what all programs share."""
-    cache, linking = tools.at["cache"], json.loads(tools.at["linking"])
+def _compiling(tools: Toolchain, more: Sequence[str] = ()) -> dict[str, Any]:
+    """main.rs -> main, with the crates that are there."""
+    cache = tools.at["cache"]
     arguments = [
         tools.at["rustc"], "--sysroot", tools.at["root"], "--edition", "2021", "--cap-lints", "allow", "-L", cache,
-        *_externs(Path(cache), _crates_there(Path(cache))), *PLAIN, "-C", "codegen-units=1", *linking["program"],
-        "-C", f"link-arg=-L{cache}/{_rust_linking.SYSTEM}", *(linking["folders"] if LINKS.search(text) else ()), *more,
-        *_rust_linking.against_stubs(*([shared] if shared else ()), tools.at["std"]), "-o", "main", "main.rs",
+        *_externs(Path(cache), _crates_there(Path(cache))), *PLAIN, "-C", "codegen-units=1",
+        *json.loads(tools.at["linking"]), *more, "-o", "main", "main.rs",
     ]  # fmt: skip
     return compile_step(arguments, env=tools.env)
 
@@ -255,7 +272,7 @@ def wrap(
         env={"LD_LIBRARY_PATH": f"{tools.at['library']}:{tools.at['cache']}"},
     )  # fmt: skip
     flags = ["--extern", f"{name}={shared}", *(() if _checks_itself(program + tests) else UNCHECKED)]
-    steps = (_compiling(tools, program + tests, flags, str(shared)), run)
+    steps = (_compiling(tools, flags), run)
     return Wrapped({"main.rs": [["ours", ours], ["program", program], ["ours", f"\n{plain}\n}}\n"]]}, steps, compat)
 
 
