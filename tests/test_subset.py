@@ -109,7 +109,7 @@ def test_lines_of_one_task_are_its_samples(tmp_path: Path) -> None:
 
 def test_scores_of_several_samples_have_a_bootstrap_interval_and_a_standard_error() -> None:
     rows = [{"task_id": str(t), "outcome": "PASSED" if s <= t % 4 else "FAILED"} for t in range(40) for s in range(5)]
-    (score,) = scores(rows)
+    score, *_ = scores(rows)
     assert (score["value"], score["n"], score["interval"]) == (pytest.approx(0.5), 40, "bootstrap-95")
     assert score["standard_error"] == pytest.approx((10 * (0.09 + 0.01 + 0.01 + 0.09) / 39 / 40) ** 0.5)
 

@@ -88,7 +88,7 @@ def _listed(text: str) -> list[dict[str, Any]] | None:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if all(isinstance(row, dict) for row in found) else None
+    return found if found and all(isinstance(row, dict) for row in found) else None
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -245,7 +245,7 @@ def program_of(sample: Sample, problem: Problem, benchmark: ModuleType, extracti
     elif sample.finish == "given" and (problem.extra.get("whole") or "stops" in problem.extra):
         code, rule = _given_whole(sample, problem, benchmark), f"given-{_given(sample)}"
     elif sample.finish == "given":
-        code = problem.prompt + sample.raw if sample.form == "base" else sample.raw.removeprefix("\ufeff")
+        code = problem.prompt + sample.raw if sample.form == "base" else sample.raw
         rule = f"given-{_given(sample)}"
     elif extraction == "codeup-2024":
         code, rule = _codeup_2024(sample, problem)
