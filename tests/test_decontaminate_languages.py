@@ -110,6 +110,20 @@ def test_a_reworded_solution_is_found_by_running_it_and_nothing_else_is_taken(tm
     assert (account["language"], account["items_run"], account["likeness_only"]) == ("javascript", 1, "")
 
 
+def test_what_everybody_writes_in_one_language_is_no_leak_in_another(tmp_path: Path) -> None:
+    ready("javascript", "cpp")
+    other = {**LEAK, "instruction": "Dot product with a rising counter, please"}
+    translated = {
+        "instruction": "Moment of masses on a rod",
+        "output": "```cpp\ndouble moment(std::vector<double> m, int at) {\n  double t = 0;\n"
+        "  for (size_t n = 0; n < m.size(); ++n) t += m[n] * (n + at);\n  return t;\n}\n```",
+    }
+    clean(tmp_path, [translated, LEAK], JS, CPP, textbook=2)
+    assert hits(tmp_path) == [(0, "execution", True), (1, "execution", True)]
+    clean(tmp_path, [translated, LEAK, other], JS, CPP, textbook=2)
+    assert hits(tmp_path) == [(0, "execution", False), (1, "execution", False), (2, "execution", False)]
+
+
 def test_cpp_in_a_class_with_references_and_doubles_is_found(tmp_path: Path) -> None:
     ready("cpp")
     row = "```cpp\nclass Scale {\npublic:\n  double total(const std::vector<double>& list, int offset) {\n" \

@@ -13,34 +13,13 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 _QUESTIONS = (
-    "instruction",
-    "question",
-    "query",
-    "prompt",
-    "problem",
-    "task",
-    "input",
-    "request",
-    "user",
-    "human",
-    "article",
+    "instruction", "question", "query", "prompt", "problem", "task", "input", "request", "user", "human", "article",
     "message_1",
-)
+)  # fmt: skip
 _ANSWERS = (
-    "output",
-    "response",
-    "answer",
-    "completion",
-    "solution",
-    "target",
-    "reply",
-    "assistant",
-    "gpt",
-    "label",
-    "generation",
-    "summary",
-    "message_2",
-)
+    "output", "response", "answer", "completion", "solution", "target", "reply", "assistant", "gpt", "label",
+    "generation", "summary", "message_2",
+)  # fmt: skip
 _TURNS = ("conversations", "conversation", "messages", "dialogue", "dialog", "turns", "chat", "items")
 _SYSTEMS = ("system", "system_prompt")
 _MEANINGS = (_QUESTIONS, _ANSWERS, _TURNS, _SYSTEMS, ("chosen", "accepted", "preferred"),

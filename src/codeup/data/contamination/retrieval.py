@@ -169,10 +169,8 @@ class _Bm25:
         where, place = self.vocabulary.find(documents.hashes)
         row = np.repeat(np.arange(len(counts)), np.diff(np.searchsorted(where, documents.offsets)))
         bits = len(counts).bit_length()
-        small = len(self.vocabulary.hashes) < 1 << (32 - bits)
-        codes: NDArray[Any] = ((place << bits) | row).astype(
-            np.uint32 if small else np.uint64
-        )  # sorted in half the time
+        fits = len(self.vocabulary.hashes) < 1 << (32 - bits)  # 32 bits are sorted in half the time
+        codes: NDArray[Any] = ((place << bits) | row).astype(np.uint32 if fits else np.uint64)
         codes.sort()
         new = np.ones(len(codes), dtype=bool)
         np.not_equal(codes[1:], codes[:-1], out=new[1:])
