@@ -13,9 +13,13 @@ from codeup.cli import preparing
 from codeup.data import code_parses
 from codeup.data.contamination.items import Item, read_items
 from codeup.data.contamination.other_functions import Source
+from codeup.data.contamination.retrieval import Ranking
+from codeup.data.spool import Spool
 from codeup.decontaminate import files, programs
+from codeup.decontaminate.look import Looking, look
 from codeup.errors import UserError
 from codeup.sandbox.pool import Pool
+from codeup.types import Conversation, Message
 
 PROMPT = "/* Sum of the values, each times its place plus k.\n>>> weigh([1, 2, 3], 1)\n14\n*/\n"
 JS = {
@@ -122,6 +126,20 @@ def test_what_everybody_writes_in_one_language_is_no_leak_in_another(tmp_path: P
     assert hits(tmp_path) == [(0, "execution", True), (1, "execution", True)]
     clean(tmp_path, [translated, LEAK, other], JS, CPP, textbook=2)
     assert hits(tmp_path) == [(0, "execution", False), (1, "execution", False), (2, "execution", False)]
+
+
+def test_what_was_seen_before_an_interruption_is_read_again_whole(tmp_path: Path) -> None:
+    (tmp_path / "bench.jsonl").write_text(json.dumps(JS) + "\n", encoding="utf-8")
+    items = read_items("bench", tmp_path / "bench.jsonl")
+    if not items[0].runnable_elsewhere:
+        pytest.skip("the grammar is not installed")
+    with Spool(tmp_path / "rows") as spool:
+        for row in (LEAK, ORDINARY[0]):
+            spool.append(Conversation((Message("user", row["instruction"]), Message("assistant", row["output"]))))
+        ranking = Ranking(items)
+        seen = [look(spool, Looking(items, ranking, programs=True), tmp_path / "shards") for _ in range(2)]
+    assert seen[0].families == seen[1].families == {0: ["javascript"]}
+    assert seen[0].same_shape == seen[1].same_shape
 
 
 def test_cpp_in_a_class_with_references_and_doubles_is_found(tmp_path: Path) -> None:
