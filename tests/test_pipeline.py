@@ -262,6 +262,7 @@ def test_a_mix_counts_what_it_leaves_out_and_repeats_only_training_rows(tmp_path
     assert summary["sources"][0]["dropped"] == {"mix": 20} and summary["sources"][1]["dropped"] == {}
     assert len(rows_of(out)) == 60 and len(dropped(out, "mix")) == 20
     assert not set(rows_of(out)) & set(dropped(out, "mix"))
+    assert {source[-7:]: each["rows"] for source, each in summary["content"].items()} == {"a.jsonl": 40, "b.jsonl": 20}
     train, validation = open_tokens(out / "train"), open_tokens(out / "validation")
     repeats = sum(1 for each in rows_of(out) if each[0].endswith("b.jsonl")) - 20
     assert len(validation) == 10 and repeats == 0

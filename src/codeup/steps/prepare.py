@@ -206,6 +206,7 @@ def _split(spec: Spec, context: Context, journal: Journal, funnel: Funnel, label
         summary["mix"] = [{"source": each["source"], **asdict(part)} for each, part in named]
     with (folder / ".content").open("rb") as lines:
         summary["content"] = account(itertools.compress(lines, taken.tolist()))
+    assert sum(each["rows"] for each in summary["content"].values()) == len(train) + len(validation)
     assert summary["rows_kept"] + summary["rows_added"] == summary["train_rows"] + summary["validation_rows"]
     journal.save({**state, "stage": "publish", "mixed": not bool(taken.all()), "summary": summary})
 
