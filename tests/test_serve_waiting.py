@@ -79,7 +79,10 @@ def test_the_child_ends_with_its_parent() -> None:
         assert line.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_from_loading_to_ready_every_connection_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_from_loading_to_ready_every_connection_is_answered(
+    ended_by: signal.Signals, code: int, tmp_path: Path
+) -> None:
     listening = running.bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     listening.close()
@@ -95,8 +98,8 @@ def test_from_loading_to_ready_every_connection_is_answered(tmp_path: Path) -> N
         seen.append(ask(port)[0])  # a refused connection would raise
     assert set(seen) == {503, 200}
     assert ask(port, "/v1/models")[1]["object"] == "list"
-    server.send_signal(signal.SIGINT)
-    assert server.wait(20) == 130
+    server.send_signal(ended_by)
+    assert server.wait(20) == code
 
 
 def test_who_connects_at_the_very_end_of_loading_is_answered_too() -> None:
