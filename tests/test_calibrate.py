@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from codeup.benchmarks import humaneval_x
+from codeup.cli.app import app
 from codeup.errors import UserError
 from codeup.evaluate import calibrate
 from codeup.sandbox.limits import Limits
@@ -37,6 +39,24 @@ def test_failures_are_listed_with_a_cause_and_problems_without_a_solution_counte
     assert [row["task_id"] for row in found.failed] == ["Python/1"]
     assert "returned 2" in found.failed[0]["detail"]
     assert "1 of 2" in found.text() and "Python/1 FAILED" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "says"),
+    [
+        ('{"task_id": "Python/0", "completion": "    return 2 * x"}\n', ["--pass-at", "5"], "Python/0 has 1"),
+        ('{"task_id": "Python/0", "completion": "    ret', [], "s.jsonl:1"),
+        ('{"task_id": "Python/7", "completion": ""}\n', [], "Python/7"),
+    ],
+)
+def test_what_is_wrong_with_samples_is_told_before_the_calibration(
+    data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, more: list[str], says: str
+) -> None:
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_, **__: pytest.fail("it calibrated first"))
+    (tmp_path / "s.jsonl").write_text(lines)
+    asked = ["evaluate", "--benchmark", "humaneval-x", "--data", str(tmp_path / "rows.jsonl"), *more]
+    found = CliRunner().invoke(app, [*asked, "--samples", str(tmp_path / "s.jsonl")])
+    assert found.exit_code == 2 and says in " ".join(found.output.split()), found.output
 
 
 def test_what_is_known_is_not_run_again(data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:

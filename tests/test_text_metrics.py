@@ -117,6 +117,8 @@ def test_code_to_text_is_scored_by_language(tmp_path: Path) -> None:
     ]
     (score,) = json.loads(CliRunner().invoke(app, asked).stdout)["scores"]
     assert (score["metric"], score["value"]) == ("smoothed BLEU-4", 0.5)
+    refused = CliRunner().invoke(app, [*asked, "--pass-at", "1"])
+    assert refused.exit_code == 2 and "compares texts and has no pass@k" in refused.output
 
 
 def test_answers_of_models_become_the_text_that_is_compared(tmp_path: Path) -> None:

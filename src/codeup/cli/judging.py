@@ -10,6 +10,7 @@ from typing import Any
 
 from codeup import executors
 from codeup.cli.progress import display
+from codeup.errors import UserError
 from codeup.types import BenchmarkData
 
 
@@ -49,6 +50,8 @@ class Judging:
         name = samples.name.split(".")[0] + "-verdicts"
         folder = out or samples.with_name("-".join(filter(None, (name, tag(problems)))))
         if similarity.compares(problems):
+            if self.pass_at:
+                raise UserError(f"{found.name} compares texts and has no pass@k", where="--pass-at")
             return similarity.score_samples(samples, module, problems, folder, partial=self.partial), folder
         return self._run(module, problems, samples, folder, on), folder
 
@@ -59,9 +62,14 @@ class Judging:
         from codeup.evaluate import calibrate
         from codeup.evaluate.judge import judge_samples
         from codeup.evaluate.programs import SuiteRules
+        from codeup.evaluate.samples import read_answers
+        from codeup.evaluate.scores import check_pass_at
         from codeup.sandbox.limits import Limits
 
         limits = Limits.of(self.timeout_s, self.memory_mb)
+        if calibrate.applies(problems):  # which takes long: what is wrong with the samples is told before
+            answers = read_answers(samples, module, problems, partial=True, extraction=self.extraction)
+            check_pass_at(self.pass_at, (answer.program.task_id for answer in answers))
         with display() as emit:
             problems, more = calibrate.first(
                 problems, samples, exclude=self.exclude, run=self.calibration, partial=self.partial,
