@@ -59,6 +59,20 @@ def test_what_is_wrong_with_samples_is_told_before_the_calibration(
     assert found.exit_code == 2 and says in " ".join(found.output.split()), found.output
 
 
+def test_given_programs_that_look_like_markdown_are_told_of(data: BenchmarkData, tmp_path: Path) -> None:
+    code = "def twice(x):\n    return 2 * x\n"
+    (first, *_) = data.problems
+    asked = ["evaluate", "--benchmark", "humaneval-x", "--data", str(tmp_path / "rows.jsonl"), "--partial"]
+    for text, raw, told, score in (
+        ("solution", f"```python\n{code}```", True, "0.000"), ("solution", code, False, "1.000"),
+        ("raw", f"```python\n{code}```", False, "1.000"),
+    ):  # fmt: skip
+        row = {"task_id": first.task_id, "index": 0, "form": "chat", "finish": "stop", "tokens": 0, text: raw}
+        (tmp_path / "s.jsonl").write_text(json.dumps(row))
+        found = CliRunner().invoke(app, [*asked, "--samples", str(tmp_path / "s.jsonl")]).stdout
+        assert ("1 of the given programs hold Markdown fences" in found) == told and score in found, found
+
+
 def test_what_is_known_is_not_run_again(data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
     first = calibrate.calibrate(data, limits=Limits(cpu_s=2))
     monkeypatch.setattr(calibrate, "Pool", None)  # opening one would be an error

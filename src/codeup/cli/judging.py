@@ -13,6 +13,11 @@ from codeup.cli.progress import display
 from codeup.errors import UserError
 from codeup.types import BenchmarkData
 
+TO_EXTRACT = (
+    'to have code taken out of answers, give {"task_id", "index": 0, "form": "chat", "raw": text, "finish": "stop", '
+    '"tokens": 0}'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Judging:
@@ -108,6 +113,8 @@ def told(summary: Mapping[str, Any], folder: Path) -> str:
     if "outcomes" in summary:
         lines.append("outcomes: " + ", ".join(f"{name} {count}" for name, count in summary["outcomes"].items()))
         data += f"; sandbox: {summary['sandbox']}"
+    if fenced := summary.get("given_with_fences"):
+        lines.append(f"{fenced} of the given programs hold Markdown fences (```); they ran as they are: {TO_EXTRACT}")
     for mode, passed in (summary.get("other_extractions") or {}).items():
         lines.append(f"under --extract {mode}, {passed} of the failed samples would pass")
     lines += [f"{name} was not computed: {why}" for name, why in summary.get("not_computed", {}).items()]

@@ -103,7 +103,7 @@ def judge_samples(
     kept.write(out / kept.FILE, answers, problems, benchmark, style)
     summary = {
         **settings(samples, answers, data, model),
-        **_asked(samples, data),
+        **_asked(samples, answers, data),
         **_ran(rows, data, sandbox, limits, extraction),
         **(more or {}),
     }
@@ -137,12 +137,13 @@ def _timing(judged: int, total: int, seconds: float) -> dict[str, Any]:
     return {"judged": judged, "reused": total - judged, "seconds": round(seconds, 3), "samples_per_s": rate}
 
 
-def _asked(samples: Path, data: BenchmarkData) -> dict[str, Any]:
-    """Which of the benchmark's problems the score is about."""
+def _asked(samples: Path, answers: Sequence[Answer], data: BenchmarkData) -> dict[str, Any]:
+    """Which of the benchmark's problems the score is about, and how many answers look like Markdown."""
     return {
         "problems_in_benchmark": len(data.problems) + len(data.not_asked),
         "subset": described(data),
         "samples_not_asked": count_not_asked(samples, data),
+        "given_with_fences": sum(a.sample.finish == "given" and "\n```" in "\n" + a.sample.raw for a in answers),
     }
 
 
