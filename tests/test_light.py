@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the first day, when `nano` has not been merged yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
 
 HEAVY = ("torch", "transformers", "peft", "accelerate", "pyarrow", "matplotlib", "numpy", "yaml", "rich")
 """pydantic is not listed: typer itself loads it to convert some arguments."""

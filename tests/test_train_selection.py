@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
     "evals_per_epoch": 1,
     "eval_share": 1.0,
 }
-"""Four epochs of four steps at so coarse a rate that the second evaluation has the lowest held-out loss."""
+"""Four epochs of four steps at so coarse a rate that the held-out loss goes up and down."""
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,20 @@ def test_a_choice_without_a_measure_is_refused(
 
 
 @pytest.fixture(scope="module")
-def by_loss(inputs: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+def settings(inputs: dict[str, Any]) -> dict[str, Any]:
+    """With the first seed by which the second of four evaluations has the lowest loss: each processor's own."""
+    for seed in range(30):
+        settings = {**SETTINGS, "seed": seed}
+        summary = train_sft(**inputs, out=inputs["model"].parent / f"seed-{seed}", **settings)
+        if summary["steps"] == 16 and summary["best_eval_step"] == 8:
+            return settings
+    raise AssertionError("no seed has its lowest loss in the middle")
+
+
+@pytest.fixture(scope="module")
+def by_loss(inputs: dict[str, Any], settings: dict[str, Any]) -> tuple[dict[str, Any], Path]:
     out = inputs["model"].parent / "by-loss"
-    return train_sft(**inputs, out=out, **SETTINGS, select_by="eval_loss"), out
+    return train_sft(**inputs, out=out, **settings, select_by="eval_loss"), out
 
 
 def test_the_published_adapter_is_the_one_with_the_lowest_loss(by_loss: tuple[dict[str, Any], Path]) -> None:
@@ -142,23 +153,27 @@ def test_the_published_adapter_is_the_one_with_the_lowest_loss(by_loss: tuple[di
 
 
 def test_training_stops_after_so_many_evaluations_without_a_better_one(
-    by_loss: tuple[dict[str, Any], Path], inputs: dict[str, Any], tmp_path: Path
+    by_loss: tuple[dict[str, Any], Path], inputs: dict[str, Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     whole, out = by_loss
-    assert whole["best_eval_step"] == 8, "the second of four evaluations is the best here"
-    summary = train_sft(**inputs, out=tmp_path, **SETTINGS, select_by="eval_loss", early_stop=1)
+    assert whole["best_eval_step"] == 8
+    summary = train_sft(**inputs, out=tmp_path, **settings, select_by="eval_loss", early_stop=1)
     assert (summary["steps"], summary["planned_steps"], summary["selected_step"]) == (12, 16, 8)
     assert summary["selected_because"].endswith("stopped early: 1 evaluations without a better eval_loss")
     assert adapter_bytes(tmp_path) == adapter_bytes(out)
 
 
 def test_no_decision_is_taken_by_the_clock(
-    by_loss: tuple[dict[str, Any], Path], inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by_loss: tuple[dict[str, Any], Path],
+    inputs: dict[str, Any],
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a clock that jumps by an hour at every look, evaluations are at the same steps and the choice is the same."""
     clock = itertools.count(0, 3600)
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    summary = train_sft(**inputs, out=tmp_path, **SETTINGS, select_by="eval_loss")
+    summary = train_sft(**inputs, out=tmp_path, **settings, select_by="eval_loss")
     assert summary["evaluations"] == by_loss[0]["evaluations"]
     assert adapter_bytes(tmp_path) == adapter_bytes(by_loss[1])
     assert summary["evaluation_seconds"] == 4 * 3600
@@ -201,10 +216,10 @@ class Scores:
 
 
 def test_the_step_with_the_highest_score_is_published_and_scoring_leaves_training_alone(
-    by_loss: tuple[dict[str, Any], Path], inputs: dict[str, Any], tmp_path: Path
+    by_loss: tuple[dict[str, Any], Path], inputs: dict[str, Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     scores = Scores(0.25, 0.5, 0.25, 0.5)
-    summary = train_sft(**inputs, out=tmp_path, **SETTINGS, select_by="pass@1", scorer=scores.scorer())
+    summary = train_sft(**inputs, out=tmp_path, **settings, select_by="pass@1", scorer=scores.scorer())
     assert scores.asked == [4, 8, 12, 16] and summary["selected_step"] == 8
     why = "highest pass@1, 0.5000, of 4 evaluations (of 2 equal ones by eval_loss)"
     assert summary["selected_because"] == why

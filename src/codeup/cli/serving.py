@@ -37,8 +37,8 @@ def serve(
     from codeup.serve.guard import is_loopback
 
     file = models.is_gguf(model)
-    folder = tokenizer_of(model, tokenizer) if file else models.locate(model)
     named = parse_adapters(adapters, files=file)
+    folder = tokenizer_of(model, tokenizer) if file else models.locate(model)  # which may have to merge `nano` first
     print("loading libraries", file=sys.stderr, flush=True)
     from codeup.serve import app, running, voices
     from codeup.serve.pages import Page
