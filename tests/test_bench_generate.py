@@ -76,25 +76,25 @@ def test_a_step_reads_every_weight_once_and_every_rows_keys_and_values(tmp_path:
             weights + rows * before * position * item for rows in (1, 16)
         ]
         assert found.threads == 1 and found.ceiling > 0
-        assert all(speed.first_token_s > 0 and found.share(speed) > 0 for speed in found.speeds)
+        assert all(speed.first_token_s > 0 and speed.share > 0 for speed in found.speeds)
     assert len(decoding_lines([hf, llama])) == 7
 
 
-def test_memory_is_read_before_and_after_and_the_faster_read_counts(
-    short: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for reads in ([5.0, 7.0], [7.0, 5.0]):
-        turns = iter(reads)
-        monkeypatch.setattr(decode, "read_bytes_per_s", lambda threads, turns=turns: next(turns))
-        assert decode.measure(["nano-base"], threads=1)[0].ceiling == 7.0
-
-
-def test_the_share_is_the_bytes_of_a_second_over_those_that_could_be_read() -> None:
-    alone, together = decode.Speed(1, 0.1, 20.0, 500), decode.Speed(16, 0.1, 80.0, 640)
-    found = decode.Decoding("hf", "", 2, 20_000.0, (alone, together))
-    assert (found.share(alone), found.share(together)) == (0.5, 0.16)  # 20 * 500, and 5 steps of 640, of 20,000
-    assert together.bytes_per_token == 40
-    assert found.as_json()["speeds"][1]["share_of_ceiling"] == 0.16
+def test_a_rounds_share_is_of_the_faster_read_around_it(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rounds after one that does not count, with memory that is faster in the second than in the others."""
+    monkeypatch.setattr(decode, "ROUNDS", 3)
+    for speeds, share in (
+        ((99.0, 20.0, 30.0, 10.0), 0.3333),
+        ((99.0, 20.0, 90.0, 10.0), 0.5),
+        ((1.0, 8.0, 60.0, 9.0), 0.3),
+    ):
+        turns, memory = iter(speeds), iter([20e3, 10e3, 60e3, 60e3, 5e3, 15e3])
+        monkeypatch.setattr(decode, "read_bytes_per_s", lambda threads, memory=memory: next(memory))
+        monkeypatch.setattr(decode, "_round", lambda engine, batch, seed, turns=turns: (0.1, next(turns)))
+        reads: list[float] = []
+        speed = decode._speed(decode._Loaded("hf", None, 2, 500, 0), 1, reads)
+        assert speed.share == share and max(reads) == 60e3
+    assert decode.Speed(16, 0.1, 80.0, 640, 0.1).bytes_per_token == 40
 
 
 def test_only_decoding_is_measured_where_no_problems_are_wanted(short: None) -> None:

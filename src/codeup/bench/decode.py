@@ -4,6 +4,9 @@
     step      the weights, and the keys and values of every row, read once for one token per row      bytes
     share     steps/s * bytes of a step / ceiling;  at batch 1 that is tokens/s of what tokens/s could be
 
+Memory is read before and after every round, and a round's share is of the faster of these two: a virtual machine's
+memory is twice as fast in one minute as in the next. What is printed as read is the fastest of all.
+
 Both engines are asked through the interface that chat and the server use, streaming, with random prompts of
 PROMPT_TOKENS tokens. An embedding that is not the head too is not counted: a token reads one row of it. A model that
 writes many tokens which end within a character is slow in llama.cpp for another reason (engines/_llama_live.py).
@@ -34,12 +37,16 @@ READS = 5
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Decoding `batch` rows at once, the median round; `step_bytes` are read for one token of every row."""
+    """Decoding `batch` rows at once, the median round; `step_bytes` are read for one token of every row.
+
+    `share` is the median over rounds of what was read in a second, of what could be read around that round.
+    """
 
     batch: int
     first_token_s: float
     tokens_per_s: float
     step_bytes: int
+    share: float
 
     @property
     def bytes_per_token(self) -> float:
@@ -52,7 +59,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """An engine's speeds beside the bytes that `threads` threads can read in a second."""
+    """An engine's speeds beside the bytes that `threads` threads can read in a second at the best moment."""
 
     engine: str
     description: str
@@ -60,15 +67,8 @@ class Decoding:
     ceiling: float
     speeds: tuple[Speed, ...]
 
-    def share(self, speed: Speed) -> float:
-        return speed.bytes_per_s / self.ceiling
-
     def as_json(self) -> dict[str, Any]:
-        added = [
-            {"bytes_per_token": each.bytes_per_token, "share_of_ceiling": round(self.share(each), 4)}
-            for each in self.speeds
-        ]
-        speeds = [{**asdict(speed), **more} for speed, more in zip(self.speeds, added, strict=True)]
+        speeds = [{**asdict(each), "bytes_per_token": each.bytes_per_token} for each in self.speeds]
         return {**asdict(self), "speeds": speeds}
 
 
@@ -89,10 +89,9 @@ def measure(names: Sequence[str], *, threads: int = 0, emit: Emit = ignore_event
     for number, name in enumerate(names):
         emit(Event("progress", "bench decode", number, len(names), "models"))
         loaded = _llamacpp(Path(name).expanduser(), threads) if models.is_gguf(name) else _hf(name, threads)
-        ceiling = read_bytes_per_s(loaded.threads)
-        speeds = tuple(_speed(loaded, batch) for batch in BATCHES)
-        ceiling = max(ceiling, read_bytes_per_s(loaded.threads))  # other work may have begun or ended meanwhile
-        found.append(Decoding(loaded.name, loaded.engine.description, loaded.threads, ceiling, speeds))
+        reads: list[float] = []
+        speeds = tuple(_speed(loaded, batch, reads) for batch in BATCHES)
+        found.append(Decoding(loaded.name, loaded.engine.description, loaded.threads, max(reads), speeds))
         if models.is_gguf(name):
             loaded.engine.close()
         del loaded  # one model in memory at a time
@@ -160,14 +159,20 @@ def gguf_bytes(file: Path) -> tuple[int, int]:
     return sum(sizes.values()), 2 * field("block_count") * field("attention.head_count_kv") * values
 
 
-def _speed(loaded: _Loaded, batch: int) -> Speed:
-    """The median of ROUNDS rounds, after one that nobody counts (memory, kernels)."""
-    rounds = [_round(loaded.engine, batch, seed) for seed in range(ROUNDS + 1)][1:]
+def _speed(loaded: _Loaded, batch: int, reads: list[float]) -> Speed:
+    """The median of ROUNDS rounds, after one that nobody counts (memory, kernels); `reads` takes what memory gave."""
     before = PROMPT_TOKENS + NEW_TOKENS // 2
-    return Speed(
-        batch, statistics.median(first for first, _ in rounds), statistics.median(speed for _, speed in rounds),
-        loaded.weights + batch * before * loaded.position,
-    )  # fmt: skip
+    step_bytes = loaded.weights + batch * before * loaded.position
+    rounds = []
+    for seed in range(ROUNDS + 1):
+        if seed:
+            reads.append(read_bytes_per_s(loaded.threads))
+        first_s, tokens_per_s = _round(loaded.engine, batch, seed)
+        if seed:
+            reads.append(read_bytes_per_s(loaded.threads))
+            rounds.append((first_s, tokens_per_s, tokens_per_s / batch * step_bytes / max(reads[-2:])))
+    first_s, tokens_per_s, share = map(statistics.median, zip(*rounds, strict=True))
+    return Speed(batch, first_s, tokens_per_s, step_bytes, round(share, 4))
 
 
 def _round(engine: Any, batch: int, seed: int) -> tuple[float, float]:

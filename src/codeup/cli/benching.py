@@ -236,7 +236,7 @@ def generation_lines(result: Generation) -> list[str]:
 
 
 def decoding_lines(decoding: Sequence[Decoding]) -> list[str]:
-    """Speeds as text, a row per engine and batch; `of memory` is the share of the bytes that could be read."""
+    """Speeds as text, a row per engine and batch; `of memory` is the share of what could be read around it."""
     found = [
         f"{'engine':<10}{'batch':>6}{'first token ms':>16}{'tokens/s':>10}{'MB per token':>14}{'GB/s':>7}"
         f"{'of memory':>11}"
@@ -245,11 +245,11 @@ def decoding_lines(decoding: Sequence[Decoding]) -> list[str]:
         for speed in each.speeds:
             found.append(
                 f"{each.engine:<10}{speed.batch:>6}{speed.first_token_s * 1000:>16,.0f}{speed.tokens_per_s:>10,.1f}"
-                f"{speed.bytes_per_token / 1e6:>14,.1f}{speed.bytes_per_s / 1e9:>7.1f}{each.share(speed):>11.0%}"
+                f"{speed.bytes_per_token / 1e6:>14,.1f}{speed.bytes_per_s / 1e9:>7.1f}{speed.share:>11.0%}"
             )
     for each in decoding:
         found.append(
-            f"{each.engine}: {each.description}; {each.threads} threads read {each.ceiling / 1e9:.1f} GB/s of memory"
+            f"{each.engine}: {each.description}; {each.threads} threads read up to {each.ceiling / 1e9:.1f} GB/s"
         )
     return found
 
