@@ -2,12 +2,12 @@
 
     CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py [LANGUAGE ...] [--out FOLDER] [--show]
 
-For each language, with HumanEval-X's file of it as the only benchmark, among the rows of measure_decontamination.py's
---kinds (Code Alpaca, Alpaca, a part of GSM8K):
+For each language, with HumanEval-X's file of it (TypeScript and PHP: MBXP's) as the only benchmark, among the rows of
+measure_decontamination.py's --kinds (Code Alpaca, Alpaca, a part of GSM8K):
 
 Two files of rows, both with the ordinary ones:
 
-    bare         its 164 solutions without a comment, all asked for in the same words
+    bare         its solutions (164, MBXP's are more) without a comment, all asked for in the same words
     renamed      the same with every name of their own replaced (the function, parameters, variables)
                  (these two without running anything: the first file)
     rephrased    written by hand with other words, structure, names and types (rephrased_humaneval_languages.jsonl), and
@@ -35,12 +35,18 @@ from codeup.decontaminate.files import decontaminate
 parser = getattr(code_parses, "parser", None) or vars(code_parses)["_parser"]
 ORDINARY = ("new_codealpaca.json", "code_alpaca_2k.json", "alpaca_en_demo.json")
 REPHRASED = Path(__file__).with_name("rephrased_humaneval_languages.jsonl")
-FILES = {"javascript": "js", "cpp": "cpp", "java": "java", "go": "go", "rust": "rust"}
-TITLES = {"javascript": "JavaScript", "cpp": "C++", "java": "Java", "go": "Go", "rust": "Rust"}
+X = "humaneval-x/humaneval_"
+FILES = {
+    "javascript": f"{X}js.jsonl.gz", "cpp": f"{X}cpp.jsonl.gz", "java": f"{X}java.jsonl.gz", "go": f"{X}go.jsonl.gz",
+    "rust": f"{X}rust.jsonl.gz", "typescript": "mbxp/mbtsp_release_v1.2.jsonl.gz",
+    "php": "mbxp/mbphp_release_v1.2.jsonl.gz",
+}  # fmt: skip
+TITLES = {"javascript": "JavaScript", "cpp": "C++", "java": "Java", "go": "Go", "rust": "Rust",
+          "typescript": "TypeScript", "php": "PHP"}  # fmt: skip
 DECLARING = re.compile(
     "variable_declarator|formal_parameters?$|parameter|init_declarator|(?:pointer|reference|array)_declarator|"
     "short_var_declaration|range_clause|for_range_loop|enhanced_for|for_in_statement|var_spec|let_declaration|"
-    "pattern|function|method|lambda|closure|const_spec|for_expression|^declaration$|arrow"
+    "pattern|function|method|lambda|closure|const_spec|for_expression|^declaration$|arrow|foreach|^pair$"
 )
 
 
@@ -67,7 +73,9 @@ def bare(language: str, code: str, names: Mapping[str, str]) -> str:
         if node.start_byte < at:
             continue
         own = node.text.decode()
-        new = "" if "comment" in node.type else names.get(own, own) if "identifier" in node.type else own
+        new = (
+            "" if "comment" in node.type else names.get(own, own) if re.search("identifier|^name$", node.type) else own
+        )
         parts += [text[at : node.start_byte], new.encode()]
         at = node.end_byte
     lines = b"".join([*parts, text[at:]]).decode().splitlines()
@@ -80,12 +88,19 @@ def own_names(language: str, code: str) -> list[str]:
     root = parser(language).parse(code.encode()).root_node
     for leaf in leaves(root):
         above = leaf.parent
-        if leaf.type in ("identifier", "shorthand_property_identifier_pattern") and above is not None:
-            while above.type in ("expression_list", "tuple_pattern", "mut_pattern", "reference_pattern"):
+        if leaf.type in ("identifier", "shorthand_property_identifier_pattern", "name") and above is not None:
+            while above.type in (
+                "expression_list",
+                "tuple_pattern",
+                "mut_pattern",
+                "reference_pattern",
+                "variable_name",
+            ):
                 above = above.parent
             value = above.child_by_field_name("value") or above.child_by_field_name("right")
             before = value is None or leaf.start_byte < value.start_byte
-            if DECLARING.search(above.type) and not re.search("invocation|call", above.type) and before:
+            declares = DECLARING.search(above.type) or (language == "php" and above.type == "assignment_expression")
+            if declares and not re.search("invocation|call", above.type) and before:
                 found[leaf.text.decode()] = None
     return [name for name in found if name not in ("Solution", "main", "self", "args")]
 
@@ -94,8 +109,10 @@ def planted(folder: Path, language: str) -> list[dict[str, Any]]:
     """Rows of the three kinds."""
     ask = f"Write this in {TITLES[language]}."
     rows: list[dict[str, Any]] = []
-    for row in read_rows(folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"):
+    for row in read_rows(folder / "benchmarks" / FILES[language]):
         assert row.value is not None
+        if not row.value["canonical_solution"]:
+            continue
         before = row.value["declaration"] if language == "rust" else row.value["prompt"]
         code = before + row.value["canonical_solution"]
         names = {name: f"w{number}x" for number, name in enumerate(own_names(language, code))}
@@ -133,6 +150,8 @@ def main() -> None:
         copies = [row for row in some if "rephrased" not in row["kind"]]
         rewritten = [row for row in some if "rephrased" in row["kind"]]
         for part, rows, run in (("copies", copies, "none"), ("rephrased", rewritten, "auto")):
+            if not rows:
+                continue
             with tempfile.TemporaryDirectory() as temporary:
                 work = (options.out or Path(temporary)) / language / part
                 one_file(folder, language, [*ordinary(folder), *rows], work, run, show=options.show)
@@ -144,9 +163,9 @@ def one_file(folder: Path, language: str, rows: list[dict[str, Any]], work: Path
     work.mkdir(parents=True, exist_ok=True)
     source = work / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    file = folder / "benchmarks" / "humaneval-x" / f"humaneval_{FILES[language]}.jsonl.gz"
+    file = folder / "benchmarks" / FILES[language]
     begun = time.monotonic()
-    summary = decontaminate(source, {"humaneval-x": file}, work / "out", workers=2, run=run)  # type: ignore[arg-type]
+    summary = decontaminate(source, {file.parent.name: file}, work / "out", workers=2, run=run)  # type: ignore[arg-type]
     lines = (work / "out" / "contamination.jsonl").read_text(encoding="utf-8").splitlines()
     hits = [json.loads(line) for line in lines]
     found = {hit["row"] for hit in hits if hit["sufficient"]}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +37,7 @@ def steps(problem: Problem, text: str, folder: Path) -> list[list[str]]:
     """Write the program as the original runners do, and say which commands compile and run it."""
     language, tools = problem.language, whole.tools(problem.language)
     names = {"cpp": "main.cpp", "java": "Main.java", "javascript": "main.js", "typescript": "main.ts", "go": "main_test.go",
-             "rust": "main.rs", "php": "main.php"}  # fmt: skip
+             "rust": "main.rs", "php": "main.php", "python": "main.py"}  # fmt: skip
     path = folder / names[language]
     if language == "go":
         code, own = go_room.split_imports(text)
@@ -78,7 +79,7 @@ def steps(problem: Problem, text: str, folder: Path) -> list[list[str]]:
             ],
             ["node", str(folder / "main.js")],
         ]
-    return [[{"javascript": "node", "php": "php"}[language], str(path)]]
+    return [[{"javascript": "node", "php": "php", "python": sys.executable}[language], str(path)]]
 
 
 def naive(problem: Problem) -> bool:
