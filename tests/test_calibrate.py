@@ -73,7 +73,18 @@ def test_given_programs_that_look_like_markdown_are_told_of(data: BenchmarkData,
         assert ("1 of the given programs hold Markdown fences" in found) == told and score in found, found
 
 
-def test_what_is_known_is_not_run_again(data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_is_run_again(data: BenchmarkData, tmp_path: Path) -> None:
+    """Somebody may have installed what it lacked."""
+    found = calibrate.calibrate(data, limits=Limits(cpu_s=2))
+    (path,) = (tmp_path / "cache").rglob("calibration/*.json")
+    text = path.read_text()
+    path.write_text(text.replace("returned 2", "as it was"))
+    assert path.read_text() != text and calibrate.calibrate(data, limits=Limits(cpu_s=2)) == found
+    assert path.read_text() == text
+
+
+def test_what_is_known_to_pass_is_not_run_again(data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = replace(data, problems=data.problems[:1])
     first = calibrate.calibrate(data, limits=Limits(cpu_s=2))
     monkeypatch.setattr(calibrate, "Pool", None)  # opening one would be an error
     assert calibrate.calibrate(data, limits=Limits(cpu_s=2)) == first

@@ -293,6 +293,20 @@ def test_pass_at_k_follows_the_number_of_samples_or_is_given_for_those_asked() -
     assert five["value"] == pytest.approx(1 - 21 / 252)
 
 
+def test_a_verdict_that_a_library_is_missing_is_reached_again(tmp_path: Path) -> None:
+    """Somebody may have installed it; what else failed stays as it was."""
+    run(tmp_path)
+    again = lambda: judge_samples(tmp_path / "s.jsonl", humaneval, DATA, tmp_path / "out", limits=LIMITS)  # noqa: E731
+    again()
+    path = tmp_path / "out" / "verdicts.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, detail in zip(rows, ("ModuleNotFoundError: No module named 'boost'", "returned 3"), strict=False):
+        row.update(outcome="FAILED", detail=detail)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert again()["outcomes"] == {"FAILED": 1, "PASSED": 3}
+    assert [json.loads(line)["detail"] for line in path.read_text().splitlines()][:2] == ["", "returned 3"]
+
+
 def test_more_tries_than_samples_are_refused_before_anything_runs(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(UserError, match="pass@2 needs 2 samples of every problem, and T/0 has 1"):

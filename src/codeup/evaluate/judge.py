@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -169,6 +170,13 @@ def _scores(
     return [{**common, **score, **score_name(data, score)} for score in scores(rows, clusters_of(data), pass_at)]
 
 
+LACKING = re.compile(
+    r"No such file or directory|[Cc]annot find (?:module|package|-l)|can't find crate|package \S+ does not exist|"
+    r"unresolved import|No module named|cannot load such file|Can't locate|is not in (?:std|GOROOT)"
+)
+"""What a verdict says where a library is missing. Such a one is reached again: somebody may have installed it since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sandboxes:
     """How sandboxes are opened for one file of samples."""
@@ -233,8 +241,9 @@ def _verdicts(
     extraction = {_place(each): each.extraction for each in programs}
     repair_end(path)
     old = read_lines(path) if path.exists() else []
+    known = [row for row in old if row["outcome"] == Outcome.PASSED or not LACKING.search(row["detail"])]
     rows = {
-        (row["task_id"], row["index"]): row for row in old if keys.get((row["task_id"], row["index"])) == row["key"]
+        (row["task_id"], row["index"]): row for row in known if keys.get((row["task_id"], row["index"])) == row["key"]
     }
     missing = [each for each in programs if _place(each) not in rows]
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""
