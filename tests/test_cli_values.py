@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -73,6 +74,32 @@ def test_an_error_that_is_not_about_a_place_keeps_its_traceback(error: OSError) 
         guarded(fails)()
     with pytest.raises(typer.Exit):
         guarded(lambda: Path("/").write_text("x"))()
+
+
+def test_a_full_disk_is_named_where_the_error_names_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a command's paths the one whose disk is full; else the temporary folder where that is; else none."""
+
+    def fails(model: str, data: Path, out: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    for full, named in (
+        (tmp_path / "there", f"{tmp_path}/there/new: "),
+        (tmp_path / "temporary", None),
+        (Path("/none"), ""),
+    ):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        usage = lambda place, full=full: SimpleNamespace(free=5 if place == full else 1 << 30)  # noqa: E731
+        monkeypatch.setattr("shutil.disk_usage", usage)
+        with pytest.raises(typer.Exit) as ended:
+            guarded(fails)(model="m", data=tmp_path / "d.jsonl", out=tmp_path / "there" / "new")
+        said = f"{tmp_path}/temporary: " if named is None else named
+        assert f"error: {said}No space left on device\n  to mend: free disk space" in capsys.readouterr().err
+        assert ended.value.exit_code == 2
 
 
 def test_a_closed_pipe_still_ends_a_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:

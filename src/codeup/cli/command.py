@@ -13,7 +13,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -48,6 +49,8 @@ PLACES = {
     errno.EDQUOT: FULL,
 }
 """Errors of the file system that a person can mend, with how; BrokenPipeError and bugs are none of them."""
+LEAST_LEFT = 1 << 20
+"""Bytes: a disk with fewer is full."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -67,6 +70,18 @@ def end_in_order() -> None:
         raise SystemExit(TERMINATED)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def _full(given: Iterable[Any]) -> str:
+    """The first of a command's paths, or the temporary folder, on whose disk nothing is left; "" where none is full."""
+    import shutil
+    import tempfile
+
+    for place in (*(each for each in given if isinstance(each, Path)), Path.cwd(), Path(tempfile.gettempdir())):
+        there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+        if shutil.disk_usage(there).free < LEAST_LEFT:
+            return str(place)
+    return ""
 
 
 def guarded(command: F) -> F:
@@ -95,7 +110,8 @@ def guarded(command: F) -> F:
             mend = PLACES.get(error.errno or 0)
             if mend is None or not (error.filename or mend is FULL):
                 raise
-            where = f"{error.filename}: " if error.filename else ""  # writing to an open file names none
+            place = error.filename or _full(kwargs.values())  # writing to an open file names none
+            where = f"{place}: " if place else ""
             print(f"error: {where}{error.strerror}\n  to mend: {mend}", file=sys.stderr)
             raise typer.Exit(2) from None
 
