@@ -76,7 +76,7 @@ def test_a_step_reads_every_weight_once_and_every_rows_keys_and_values(tmp_path:
             weights + rows * before * position * item for rows in (1, 16)
         ]
         assert found.threads == 1 and found.ceiling > 0
-        assert all(speed.first_token_s > 0 and speed.share > 0 for speed in found.speeds)
+        assert all(speed.first_token_s > 0 and speed.share_of_ceiling > 0 for speed in found.speeds)
     assert len(decoding_lines([hf, llama])) == 7
 
 
@@ -93,7 +93,7 @@ def test_a_rounds_share_is_of_the_faster_read_around_it(short: None, monkeypatch
         monkeypatch.setattr(decode, "_round", lambda engine, batch, seed, turns=turns: (0.1, next(turns)))
         reads: list[float] = []
         speed = decode._speed(decode._Loaded("hf", None, 2, 500, 0), 1, reads)
-        assert speed.share == share and max(reads) == 60e3
+        assert speed.share_of_ceiling == share and max(reads) == 60e3
     assert decode.Speed(16, 0.1, 80.0, 640, 0.1).bytes_per_token == 40
 
 

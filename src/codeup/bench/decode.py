@@ -39,14 +39,14 @@ READS = 5
 class Speed:
     """Decoding `batch` rows at once, the median round; `step_bytes` are read for one token of every row.
 
-    `share` is the median over rounds of what was read in a second, of what could be read around that round.
+    `share_of_ceiling` is the median over rounds of what was read in a second, of what could be read around that round.
     """
 
     batch: int
     first_token_s: float
     tokens_per_s: float
     step_bytes: int
-    share: float
+    share_of_ceiling: float
 
     @property
     def bytes_per_token(self) -> float:

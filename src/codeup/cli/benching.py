@@ -245,7 +245,7 @@ def decoding_lines(decoding: Sequence[Decoding]) -> list[str]:
         for speed in each.speeds:
             found.append(
                 f"{each.engine:<10}{speed.batch:>6}{speed.first_token_s * 1000:>16,.0f}{speed.tokens_per_s:>10,.1f}"
-                f"{speed.bytes_per_token / 1e6:>14,.1f}{speed.bytes_per_s / 1e9:>7.1f}{speed.share:>11.0%}"
+                f"{speed.bytes_per_token / 1e6:>14,.1f}{speed.bytes_per_s / 1e9:>7.1f}{speed.share_of_ceiling:>11.0%}"
             )
     for each in decoding:
         found.append(

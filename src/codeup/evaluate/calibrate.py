@@ -6,8 +6,8 @@
 
 A problem whose own solution fails here measures the machine or the benchmark, not a model. Such problems are listed
 with their cause in every result; they leave the score only by an explicit list (`--exclude`), which the result repeats.
-What passed is kept in the cache by the data's sha256, the tools' versions and the code that judges. What failed is run
-again each time: a library may have been installed since, or the machine have been busy.
+Results are kept in the cache by the data's sha256, the tools' versions and the code that judges; what lacked a library
+is run again, for somebody may have installed it since.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def calibrate(
     data: BenchmarkData, *, workers: int = 1, limits: Limits | None = None, allow_unsafe: bool = False,
     emit: Emit = ignore_event,
 ) -> Calibration:  # fmt: skip
-    """Run the canonical solutions that are not known to pass. Raises UserError where a language's tools are missing."""
+    """Run the canonical solutions that are not known yet. Raises UserError where a language's tools are missing."""
     limits = whole.limits_for(limits, data.problems)
     versions = whole.versions(data.problems)
     opened = whole.opened(data.problems)
     path = _path(data, versions, limits)
-    known = {task: row for task, row in _read(path).items() if row["outcome"] == Outcome.PASSED}
+    known = {task: row for task, row in _read(path).items() if not libraries.lacks(row)}
     wanted = [problem for problem in data.problems if problem.canonical_solution.strip()]
     missing = [problem for problem in wanted if problem.task_id not in known]
     if missing:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from codeup.errors import UserError
 from codeup.evaluate import answers as kept
 from codeup.evaluate import elsewhere, evalplus_results, truth, whole
 from codeup.evaluate.generate import meta_path, prompt_text
+from codeup.evaluate.libraries import lacks
 from codeup.evaluate.other_extractions import would_pass
 from codeup.evaluate.programs import (
     SuiteRules,
@@ -170,13 +170,6 @@ def _scores(
     return [{**common, **score, **score_name(data, score)} for score in scores(rows, clusters_of(data), pass_at)]
 
 
-LACKING = re.compile(
-    r"No such file or directory|[Cc]annot find (?:module|package|-l)|can't find crate|package \S+ does not exist|"
-    r"unresolved import|No module named|cannot load such file|Can't locate|is not in (?:std|GOROOT)"
-)
-"""What a verdict says where a library is missing. Such a one is reached again: somebody may have installed it since."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sandboxes:
     """How sandboxes are opened for one file of samples."""
@@ -241,9 +234,10 @@ def _verdicts(
     extraction = {_place(each): each.extraction for each in programs}
     repair_end(path)
     old = read_lines(path) if path.exists() else []
-    known = [row for row in old if row["outcome"] == Outcome.PASSED or not LACKING.search(row["detail"])]
     rows = {
-        (row["task_id"], row["index"]): row for row in known if keys.get((row["task_id"], row["index"])) == row["key"]
+        (row["task_id"], row["index"]): row
+        for row in old
+        if keys.get((row["task_id"], row["index"])) == row["key"] and not lacks(row)
     }
     missing = [each for each in programs if _place(each) not in rows]
     sandbox = next(iter(rows.values()))["sandbox"] if rows else ""

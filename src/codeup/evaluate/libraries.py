@@ -3,6 +3,7 @@
     problem.extra["libraries"] = ("pandas", "numpy")     names as they are imported
     needed([...])                                        ("numpy", "pandas", ...) for the sandbox, or UserError
     missing([...])                                       {"DS-1000/512": "the library tensorflow is not installed"}
+    lacks({"outcome": "COMPILE", "detail": "fatal error: boost/any.hpp: No such file or directory"})         True
 
 A problem without its library measures this machine: it is refused, or left out by `--exclude missing-libraries`, which
 results repeat. Which versions are right for a benchmark nobody can say but its calibration.
@@ -13,11 +14,19 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from codeup.errors import UserError, installs
-from codeup.types import Problem
+from codeup.types import Outcome, Problem
+
+LACKING = re.compile(
+    r"No such file or directory|[Cc]annot find (?:module|package|-l)|can't find crate|package \S+ does not exist|"
+    r"unresolved import|No module named|cannot load such file|Can't locate|is not in (?:std|GOROOT)"
+)
+"""What tools say of a library or file that is not there."""
 
 
 def needed(problems: Sequence[Problem]) -> tuple[str, ...]:
@@ -50,6 +59,11 @@ def _several(names: list[str]) -> str:
 def versions(problems: Sequence[Problem]) -> dict[str, str]:
     """Library -> "library version", of those that are installed."""
     return {name: f"{name} {number}" for name in _names(problems) if (number := _version(name))}
+
+
+def lacks(row: Mapping[str, Any]) -> bool:
+    """Whether a verdict (outcome, detail) names a library or file that is missing, which may be there today."""
+    return row["outcome"] != Outcome.PASSED and LACKING.search(row["detail"]) is not None
 
 
 def _of(problem: Problem) -> tuple[str, ...]:
