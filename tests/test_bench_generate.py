@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -83,17 +84,20 @@ def test_a_step_reads_every_weight_once_and_every_rows_keys_and_values(tmp_path:
 def test_a_rounds_share_is_of_the_faster_read_around_it(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rounds after one that does not count, with memory that is faster in the second than in the others."""
     monkeypatch.setattr(decode, "ROUNDS", 3)
-    for speeds, share in (
-        ((99.0, 20.0, 30.0, 10.0), 0.3333),
-        ((99.0, 20.0, 90.0, 10.0), 0.5),
-        ((1.0, 8.0, 60.0, 9.0), 0.3),
+    for batch, speeds, share in (
+        (1, (99.0, 20.0, 30.0, 10.0), 0.3333),
+        (1, (99.0, 20.0, 90.0, 10.0), 0.5),
+        (1, (1.0, 8.0, 60.0, 9.0), 0.3),
+        (16, (99.0, 320.0, 480.0, 160.0), 0.3333),  # sixteen rows at once: as many steps
     ):
         turns, memory = iter(speeds), iter([20e3, 10e3, 60e3, 60e3, 5e3, 15e3])
         monkeypatch.setattr(decode, "read_bytes_per_s", lambda threads, memory=memory: next(memory))
         monkeypatch.setattr(decode, "_round", lambda engine, batch, seed, turns=turns: (0.1, next(turns)))
         reads: list[float] = []
-        speed = decode._speed(decode._Loaded("hf", None, 2, 500, 0), 1, reads)
-        assert speed.share_of_ceiling == share and max(reads) == 60e3
+        speed = decode._speed(decode._Loaded("hf", None, 2, 500, 0), batch, reads)
+        assert speed.share_of_ceiling == share == statistics.median(speed.rounds) and max(reads) == 60e3
+    shown = decode.Decoding("hf", "", 2, max(reads), (speed,)).as_json()
+    assert (shown["ceiling"], shown["speeds"][0]["share_of_ceiling"]) == (60e3, 0.3333)
     assert decode.Speed(16, 0.1, 80.0, 640, 0.1).bytes_per_token == 40
 
 

@@ -47,6 +47,7 @@ class Speed:
     tokens_per_s: float
     step_bytes: int
     share_of_ceiling: float
+    rounds: tuple[float, ...] = ()  # each round's share
 
     @property
     def bytes_per_token(self) -> float:
@@ -171,8 +172,9 @@ def _speed(loaded: _Loaded, batch: int, reads: list[float]) -> Speed:
         if seed:
             reads.append(read_bytes_per_s(loaded.threads))
             rounds.append((first_s, tokens_per_s, tokens_per_s / batch * step_bytes / max(reads[-2:])))
-    first_s, tokens_per_s, share = map(statistics.median, zip(*rounds, strict=True))
-    return Speed(batch, first_s, tokens_per_s, step_bytes, round(share, 4))
+    firsts, speeds, shares = zip(*rounds, strict=True)
+    found = (statistics.median(firsts), statistics.median(speeds), step_bytes, round(statistics.median(shares), 4))
+    return Speed(batch, *found, tuple(round(share, 4) for share in shares))
 
 
 def _round(engine: Any, batch: int, seed: int) -> tuple[float, float]:
