@@ -1,6 +1,7 @@
 """How many HumanEval problems in other languages than Python are found among ordinary rows, by language and kind.
 
     CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py [LANGUAGE ...] [--out FOLDER] [--show]
+    CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py php --renamed 100 --run auto
 
 For each language, with HumanEval-X's file of it (TypeScript and PHP: MBXP's) as the only benchmark, among the rows of
 measure_decontamination.py's --kinds (Code Alpaca, Alpaca, a part of GSM8K):
@@ -49,6 +50,8 @@ DECLARING = re.compile(
     "pattern|function|method|lambda|closure|const_spec|for_expression|^declaration$|arrow|foreach|^pair$"
 )
 
+AROUND_NAMES = ("expression_list", "tuple_pattern", "mut_pattern", "reference_pattern", "variable_name")
+
 
 def leaves(node: Any) -> Iterator[Any]:
     """Nodes without children, comments left out."""
@@ -73,9 +76,8 @@ def bare(language: str, code: str, names: Mapping[str, str]) -> str:
         if node.start_byte < at:
             continue
         own = node.text.decode()
-        new = (
-            "" if "comment" in node.type else names.get(own, own) if re.search("identifier|^name$", node.type) else own
-        )
+        named = re.search("identifier|^name$", node.type)
+        new = "" if "comment" in node.type else names.get(own, own) if named else own
         parts += [text[at : node.start_byte], new.encode()]
         at = node.end_byte
     lines = b"".join([*parts, text[at:]]).decode().splitlines()
@@ -89,13 +91,7 @@ def own_names(language: str, code: str) -> list[str]:
     for leaf in leaves(root):
         above = leaf.parent
         if leaf.type in ("identifier", "shorthand_property_identifier_pattern", "name") and above is not None:
-            while above.type in (
-                "expression_list",
-                "tuple_pattern",
-                "mut_pattern",
-                "reference_pattern",
-                "variable_name",
-            ):
+            while above.type in AROUND_NAMES:
                 above = above.parent
             value = above.child_by_field_name("value") or above.child_by_field_name("right")
             before = value is None or leaf.start_byte < value.start_byte
@@ -143,10 +139,23 @@ def main() -> None:
     asked.add_argument("languages", nargs="*", default=list(FILES))
     asked.add_argument("--out", type=Path, default=None)
     asked.add_argument("--show", action="store_true", help="which ordinary rows go, which rephrasings stay")
+    asked.add_argument(
+        "--renamed", type=int, default=0, help="instead of all that: so many of the renamed, and no others"
+    )
+    asked.add_argument(
+        "--run", default="none", help="with --renamed: whether programs are run, as the command takes it"
+    )
     options = asked.parse_args()
     folder = Path(os.environ["CODEUP_TEST_DATA"])
     for language in options.languages:
         some = planted(folder, language)
+        if options.renamed:
+            some = [row for row in some if row["kind"] == "renamed"]
+            random.Random(3).shuffle(some)
+            with tempfile.TemporaryDirectory() as temporary:
+                rows = [*ordinary(folder), *some[: options.renamed]]
+                one_file(folder, language, rows, options.out or Path(temporary), options.run, show=options.show)
+            continue
         copies = [row for row in some if "rephrased" not in row["kind"]]
         rewritten = [row for row in some if "rephrased" in row["kind"]]
         for part, rows, run in (("copies", copies, "none"), ("rephrased", rewritten, "auto")):
