@@ -98,10 +98,7 @@ def judge_samples(
     start = time.monotonic()
     rows, sandbox, judged = _verdicts(out / "verdicts.jsonl", answers, problems, sandboxes, rules, emit, step_name)
     timing = _timing(judged, len(rows), time.monotonic() - start)
-    style = _made(samples).get("prompt_style", "default")
-    _write_lines(out / "verdicts.jsonl", rows)
-    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
-    kept.write(out / kept.FILE, answers, problems, benchmark, style)
+    _keep(out, answers, rows, problems, benchmark, _made(samples).get("prompt_style", "default"))
     summary = {
         **settings(samples, answers, data, model),
         **_asked(samples, answers, data),
@@ -120,6 +117,16 @@ def judge_samples(
     artifacts.write_json(out / "scores.json", summary)
     artifacts.write_json(out / "timing.json", timing)
     return {**summary, **timing}
+
+
+def _keep(
+    out: Path, answers: list[Answer], rows: list[dict[str, Any]], problems: Mapping[str, Problem],
+    benchmark: ModuleType, style: str,
+) -> None:  # fmt: skip
+    """Write the verdicts in the order of the answers, some examples of each outcome, and every answer as it ran."""
+    _write_lines(out / "verdicts.jsonl", rows)
+    _write_lines(out / "examples.jsonl", _examples(answers, rows, problems, benchmark, style))
+    kept.write(out / kept.FILE, answers, problems, benchmark, style)
 
 
 def _limits(given: Limits | None, problems: Sequence[Problem], rules: SuiteRules) -> Limits:

@@ -3,7 +3,7 @@
     problem.extra["libraries"] = ("pandas", "numpy")     names as they are imported
     needed([...])                                        ("numpy", "pandas", ...) for the sandbox, or UserError
     missing([...])                                       {"DS-1000/512": "the library tensorflow is not installed"}
-    lacks({"outcome": "COMPILE", "detail": "fatal error: boost/any.hpp: No such file or directory"})         True
+    lacks({"detail": "fatal error: boost/any.hpp: No such file or directory"})         True
 
 A problem without its library measures this machine: it is refused, or left out by `--exclude missing-libraries`, which
 results repeat. Which versions are right for a benchmark nobody can say but its calibration.
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from codeup.errors import UserError, installs
-from codeup.types import Outcome, Problem
+from codeup.types import Problem
 
 LACKING = re.compile(
     r"No such file or directory|[Cc]annot find (?:module|package|-l)|can't find crate|package \S+ does not exist|"
@@ -62,8 +62,8 @@ def versions(problems: Sequence[Problem]) -> dict[str, str]:
 
 
 def lacks(row: Mapping[str, Any]) -> bool:
-    """Whether a verdict (outcome, detail) names a library or file that is missing, which may be there today."""
-    return row["outcome"] != Outcome.PASSED and LACKING.search(row["detail"]) is not None
+    """Whether a verdict's detail names a library or file that is missing, which may be there today."""
+    return LACKING.search(row["detail"]) is not None
 
 
 def _of(problem: Problem) -> tuple[str, ...]:
