@@ -2,6 +2,7 @@
 
     CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py [LANGUAGE ...] [--out FOLDER] [--show]
     CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py php --renamed 100 --run auto
+    CODEUP_TEST_DATA=FOLDER python tests/measure_decontamination_languages.py --held-out
 
 For each language, with HumanEval-X's file of it (TypeScript and PHP: MBXP's) as the only benchmark, among the rows of
 measure_decontamination.py's --kinds (Code Alpaca, Alpaca, a part of GSM8K):
@@ -13,6 +14,8 @@ Two files of rows, both with the ordinary ones:
                  (these two without running anything: the first file)
     rephrased    written by hand with other words, structure, names and types (rephrased_humaneval_languages.jsonl), and
                  put down before any of it was run; every other one was looked at while limits were chosen ("tune")
+    clean        --held-out: 56 more of problems drawn by chance, written by somebody who had seen neither the methods
+                 nor what they find (rephrased_languages_held_out.jsonl), 28 of MBXP
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from codeup.decontaminate.files import decontaminate
 parser = getattr(code_parses, "parser", None) or vars(code_parses)["_parser"]
 ORDINARY = ("new_codealpaca.json", "code_alpaca_2k.json", "alpaca_en_demo.json")
 REPHRASED = Path(__file__).with_name("rephrased_humaneval_languages.jsonl")
+HELD_OUT = Path(__file__).with_name("rephrased_languages_held_out.jsonl")
 X = "humaneval-x/humaneval_"
 FILES = {
     "javascript": f"{X}js.jsonl.gz", "cpp": f"{X}cpp.jsonl.gz", "java": f"{X}java.jsonl.gz", "go": f"{X}go.jsonl.gz",
@@ -125,6 +129,17 @@ def planted(folder: Path, language: str) -> list[dict[str, Any]]:
     return rows
 
 
+def held_out(language: str) -> list[dict[str, Any]]:
+    """Rows of the held-out file for one benchmark file."""
+    family = ("javascript", "typescript") if language == "javascript" else (language,)
+    rows = map(json.loads, HELD_OUT.read_text(encoding="utf-8").splitlines())
+    benchmark = FILES[language].partition("/")[0]
+    return [
+        {"kind": "rephrased, clean", "instruction": row["instruction"], "input": "", "output": row["output"]}
+        for row in rows if row["benchmark"] == benchmark and row["language"] in family
+    ]  # fmt: skip
+
+
 def ordinary(folder: Path) -> list[dict[str, Any]]:
     """The rows of measure_decontamination.py --kinds."""
     rows = [row for name in ORDINARY for row in json.loads((folder / "train" / name).read_text(encoding="utf-8"))]
@@ -145,9 +160,15 @@ def main() -> None:
     asked.add_argument(
         "--run", default="none", help="with --renamed: whether programs are run, as the command takes it"
     )
+    asked.add_argument("--held-out", action="store_true", help="instead of all that: the held-out rephrasings, run")
     options = asked.parse_args()
     folder = Path(os.environ["CODEUP_TEST_DATA"])
     for language in options.languages:
+        if options.held_out:
+            rows = [*ordinary(folder), *held_out(language)]
+            with tempfile.TemporaryDirectory() as temporary:
+                one_file(folder, language, rows, options.out or Path(temporary), "auto", show=options.show)
+            continue
         some = planted(folder, language)
         if options.renamed:
             some = [row for row in some if row["kind"] == "renamed"]

@@ -15,7 +15,7 @@ from codeup.data.contamination.items import Item, read_items
 from codeup.data.contamination.other_functions import Source
 from codeup.data.contamination.retrieval import Ranking
 from codeup.data.spool import Spool
-from codeup.decontaminate import files, programs
+from codeup.decontaminate import files, programs, screen
 from codeup.decontaminate.look import Looking, look
 from codeup.errors import UserError
 from codeup.sandbox.pool import Pool
@@ -293,16 +293,153 @@ def test_few_calls_prove_nothing_and_yes_or_no_takes_more_of_them() -> None:
     assert not programs.telling(item(4 * truths)) and programs.telling(item(5 * truths))
 
 
-def test_a_process_that_dies_of_one_function_does_not_hide_the_others(tmp_path: Path) -> None:
-    ready("javascript")
-    tools = plugins.load("languages", "javascript").toolchain()
+def looked_at(items: list[Item], *texts: tuple[str, str]) -> list[tuple[int, int, int, int]]:
+    """What the first look says of functions: (function, item, right on varied inputs, of so many)."""
+    rooms = {name: plugins.load("languages", name).toolchain() for name in ("javascript", "typescript")}
+    show = tuple(dict.fromkeys(path for tools in rooms.values() for path in tools.show))
+    functions = [screen.text_of(source, source.functions()[0]) for source in (Source(*text) for text in texts)]
+    with Pool(1, screen.LIMITS, show=show, import_names=()) as pool:
+        looking = screen.Screen(dict(enumerate(items)), pool, rooms)
+        looking.expect()
+        found = list(looking.look(functions, [range(len(items))] * len(functions)))
+    return [(number, item, look.right, len(look.suite.inputs)) for number, item, look in found]
+
+
+def twice(tests: str, **settings: Any) -> Item:
+    source = "const twice = (x) => { return 2 * x; };"
+    return Item(
+        "b", "1", "", tests=tests, entry_point="twice", **{"language": "javascript", "source": source} | settings
+    )
+
+
+def test_a_process_that_dies_of_one_function_does_not_hide_the_others() -> None:
+    ready("javascript", "typescript")
     killing = "function end(b) { return 'x'.repeat(500000000).split(''); }"  # V8 ends itself
-    sources = [Source("javascript", text) for text in ("const f = (a) => 2 * a;", killing, "const g = (b) => b + b;")]
-    waiting = [programs.Looked(row, each, each.functions()[0], [0]) for row, each in enumerate(sources)]
-    texts = [{"entry": "twice", "text": "console.assert(twice(4) === 8)"}]
-    with Pool(1, programs.LIMITS, show=tools.show, import_names=()) as pool:
-        found = list(programs._passes_at_once(waiting, texts, pool, tools))
-    assert [(each.row, test) for each, test in found] == [(0, 0), (2, 0)]
+    late = "async function late(b) { throw new Error('nobody waits for it'); }"
+    forging = """function forged(b) {
+      const fs = require.constructor('return process')().mainModule.require('fs');
+      fs.appendFileSync('said.jsonl', '{"function": 0, "test": 7, "calls": [], "values": []}\\n[1]\\n3\\n');
+    }"""
+    texts = ["const f = (a) => 2 * a;", killing, late, forging, "const g = (b) => b + b;"]
+    found = looked_at([twice("console.assert(twice(4) === 8)")], *(("javascript", text) for text in texts))
+    assert [(number, item) for number, item, _, _ in found] == [(0, 0), (4, 0)]
+
+
+def test_typescript_is_looked_at_in_both_directions_and_its_modules_are_there() -> None:
+    ready("javascript", "typescript")
+    typed = twice(
+        "import * as assert from 'assert'\nlet actual: number = twice(4);\nassert.deepEqual(actual, 8, 'no');",
+        language="typescript", source="const twice = function (x: number): number {\n return 2 * x;\n}",
+    )  # fmt: skip
+    lodash = twice("const _ = require('lodash');\nif (!_.isEqual(twice(4), 8)) throw new Error('a');")
+    rows = [
+        ("typescript", "function f(n: number): number { return n * 2; }"),
+        ("javascript", "const g = (n) => n + n;"),
+        ("javascript", "const h = (n) => 8 * n;"),
+        ("typescript", "function broken(n: number): number { const m = ; return n * 2; }"),
+    ]
+    found = sorted((number, item) for number, item, _, _ in looked_at([typed, lodash], *rows))
+    assert found == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_an_items_solution_says_what_its_tests_do_not_ask() -> None:
+    ready("javascript", "typescript")
+    item = twice("for (const n of [1, 3, 5, 8]) console.assert(twice(n) === 2 * n)")
+    rows = [("javascript", "const same = (n) => n + n;"), ("javascript", "const few = (n) => n < 9 ? n * 2 : -1;")]
+    (_, _, right, count), (_, _, less, _) = looked_at([item], *rows)
+    assert count >= 10 and right == count and less < count
+    plenty = twice("for (let n = 0; n < 30; n += 1) console.assert(twice(n) === 2 * n)")  # they ask enough themselves
+    assert looked_at([plenty], rows[0]) == [(0, 0, 0, 0)]
+    broken = twice("console.assert(twice(1) === 3)")  # its own solution is wrong: nothing is known of other inputs
+    assert looked_at([broken], ("javascript", "const more = (n) => 3 * n;")) == [(0, 0, 0, 0)]
+
+
+YES = {
+    **JS, "declaration": "\nconst rare = (values, k) => {\n", "prompt": "const rare = (values, k) => {\n",
+    "canonical_solution": "  return values.filter((v) => v === k).length === 1;\n}\n",
+    "test": "console.assert(rare([1, 2, 3], 1) === true)\nconsole.assert(rare([5, 5, 2, 8, 5], 5) === false)\n"
+    "console.assert(rare([4, 7, 7, 1], 9) === false)\nconsole.assert(rare([6, 2], 2) === true)\n",
+}  # fmt: skip
+
+
+def test_who_only_passes_the_tests_is_marked_and_not_dropped(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    right = "```js\nfunction once(xs, x) { return xs.indexOf(x) >= 0 && xs.indexOf(x) === xs.lastIndexOf(x); }\n```"
+    lucky = "```js\nfunction short(xs, x) { return xs.length < 4; }\n```"
+    rows = [{"instruction": "a", "output": lucky}, {"instruction": "b", "output": right}]
+    clean(tmp_path, rows, YES)
+    assert hits(tmp_path) == [(0, "execution", False), (1, "execution", True)]
+    (first, _) = map(json.loads, (tmp_path / "out" / "contamination.jsonl").read_text().splitlines())
+    assert first["why_not"] == "too few on varied inputs"
+    asked = ["Is a list shorter than four?", "tell me about short queues", "My basket has too few things"]
+    clean(tmp_path, [rows[1], *({"instruction": each, "output": lucky} for each in asked)], YES, textbook=3)
+    assert hits(tmp_path)[0] == (0, "execution", True), "they do not make it textbook"
+
+
+def test_a_rows_function_that_agrees_counts_also_behind_one_that_does_not(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    short = "function short(xs, x) { return xs.length < 4; }"
+    once = "function once(xs, x) { return xs.filter((each) => each === x).length === 1; }"
+    both = f"```js\n{short}\n{once}\n```"
+    clean(tmp_path, [{"instruction": "b", "output": both}], YES)
+    assert hits(tmp_path) == [(0, "execution", True)]
+
+
+def test_varied_inputs_count_where_there_are_some_and_the_tests_calls_where_not() -> None:
+    three = twice(3 * "console.assert(twice(1) === 3);")
+    assert programs.telling(three) and not programs.telling(twice("console.assert(twice(1) === 3);"))
+
+    def suite(strength: int, varied: int) -> screen.Look:
+        return screen.Look(varied, screen.Suite(([0],) * varied, (0,) * varied, 3, strength))
+
+    assert not programs.telling(three, suite(1, 20)), "the same is expected of every input"
+    assert programs.telling(three, suite(3, 2)) and not programs.telling(three, suite(2, 6))
+    assert programs.telling(three, suite(2, 7))
+
+
+def test_saying_no_to_everything_does_not_agree() -> None:
+    yes_or_no = screen.Suite(([0],) * 10, (True, *[False] * 9), 3, 2)
+    assert not screen.Look(9, yes_or_no, screen._rarely([False] + [True] * 9, yes_or_no)).agrees
+    assert screen.Look(9, yes_or_no, screen._rarely([True] * 9 + [False], yes_or_no)).agrees
+    many = screen.Suite(([0],) * 4, (1, 2, 3, 4), 3, 4)
+    assert [screen.Look(n, many, screen._rarely([True] * n, many)).agrees for n in (1, 2)] == [False, True]
+
+
+def test_a_function_that_everybody_has_is_no_leak_of_another_item_that_it_also_answers(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    total = "const sum = (xs, k) => {\n  return xs.reduce((a, b) => a + b, 0) + k;\n}\n"
+    test = "".join(f"console.assert(NAME({xs}, {k}) === {sum(xs) + k})\n" for xs, k in (
+        ([1, 2, 3], 1), ([5, 0, 2, 8], 2), ([7], 4), ([3, 3, 1], 0), ([2, 9], 6)))  # fmt: skip
+    first = {**JS, "task_id": "JavaScript/1", "declaration": total.split("  ")[0], "prompt": total.split("  ")[0],
+             "canonical_solution": "  return xs.reduce((a, b) => a + b, 0) + k;\n}\n",
+             "test": test.replace("NAME", "sum")}  # fmt: skip
+    same = {key: value.replace("sum", "score") for key, value in first.items()} | {"task_id": "JavaScript/2"}
+    same["test"] += "console.assert(score([1, 1, 1, 1], 3) === 7)\nconsole.assert(score([400, 2], 3) === 405)\n"
+    loop = "let t = bonus;\n  for (const one of list) t += one;\n  return t;"
+    code = f"```js\nfunction total(list, bonus) {{\n  {loop}\n}}\n```"
+    small = code.replace("t += one;", "t += one > 300 ? 300 : one;")
+    asked = ["Add a bonus to marks", "What does my shopping cost", "Totals with an offset please"]
+    rows = [{"instruction": each, "output": code} for each in asked[:2]] + [{"instruction": asked[2], "output": small}]
+    clean(tmp_path, rows, first, same, textbook=3)  # three have the first one, two of them the second
+    assert {drop for _, _, drop in hits(tmp_path)} == {False}
+    clean(tmp_path, rows, same, textbook=3)
+    assert [row for row, _, drop in hits(tmp_path) if drop] == [0, 1]
+
+
+def test_without_typescripts_compiler_its_texts_are_named_and_javascripts_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready("javascript")
+
+    def missing() -> None:
+        raise UserError("no compiler of version 5 is installed", mend="npm install typescript@5")
+
+    monkeypatch.setattr(plugins.load("languages", "typescript"), "toolchain", missing)
+    (account,) = clean(tmp_path, [*ORDINARY, LEAK, TYPED], JS)["run"]["other_languages"]
+    assert [row for row, _, drop in hits(tmp_path) if drop] == [7]
+    assert account["likeness_only"].startswith("typescript: no compiler of version 5")
+    (account,) = clean(tmp_path, [*ORDINARY, LEAK], JS)["run"]["other_languages"]
+    assert account["likeness_only"] == "", "nothing asked for it"
 
 
 def test_without_a_grammar_the_account_says_that_likeness_alone_judged(

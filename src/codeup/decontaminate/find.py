@@ -42,7 +42,8 @@ from codeup.data.store import texts_of
 from codeup.decontaminate import likeness, programs
 from codeup.decontaminate.likeness import NEAR_RANK, Likeness
 from codeup.decontaminate.look import MOST_PROGRAMS, Looking, Seen, look
-from codeup.decontaminate.suites import Problem, problems
+from codeup.decontaminate.programs import Tried
+from codeup.decontaminate.suites import FEW, Problem, agreeing, problems
 from codeup.decontaminate.trials import LIMITS, Function, Solved, Trials, functions_of
 from codeup.executors import Executor
 from codeup.sandbox.pool import Pool
@@ -55,14 +56,11 @@ TEXTBOOK = 4
 """Unrelated requests that make a solution common knowledge; 0: none is."""
 RETRIEVED = 50
 NEAR_TRIED = 20
-FEW = 5
 MOST_RUN = MOST_PROGRAMS
 """Functions that are all run; of larger sets only the rows retrieved for some item are."""
 RELATED = 0.85
 """Share of common words from which two requests count as one."""
-VARIED, VARIED_YES_NO = 0.5, 0.75
-"""Share of varied inputs that must agree, also where only two values are expected."""
-WEAK = f"its tests are few and expect yes or no, and it is not among the {NEAR_RANK} rows most like it"
+WEAK = f"its tests are few or expect little, and it is not among the {NEAR_RANK} rows most like it"
 MOST_COMPARED = 400
 """Rows with evidence for one problem that are compared with each other."""
 RESIDUE = 3
@@ -207,7 +205,7 @@ class _Judge:
 
     def hits(
         self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness],
-        passed: Mapping[int, Mapping[int, str]],
+        passed: Mapping[int, Mapping[int, Tried]],
     ) -> list[Hit]:  # fmt: skip
         """All hits, by row, those that suffice first."""
         self.prompts = {(each.row, each.item) for each in seen.overlaps if each.field == "prompt"}
@@ -224,7 +222,7 @@ class _Judge:
 
     def _count(
         self, seen: Seen, solved: Mapping[int, Mapping[int, Solved]], like: Sequence[Likeness],
-        passed: Mapping[int, Mapping[int, str]],
+        passed: Mapping[int, Mapping[int, Tried]],
     ) -> None:  # fmt: skip
         """How many unrelated requests hold a solution of each problem, whatever shows it."""
         whole: dict[int, set[int]] = defaultdict(set)
@@ -234,8 +232,9 @@ class _Judge:
         for row, item, _ in seen.same_shape:
             whole[self._key(item)].add(row)
         for row, found in passed.items():
-            for item in found:
-                whole[self._key(item)].add(row)
+            for item, each_pass in found.items():
+                if each_pass.look.agrees:
+                    whole[self._key(item)].add(row)
         nearly = {key: set(rows) for key, rows in whole.items()}
         for row, results in solved.items():
             for each in results.values():
@@ -278,21 +277,33 @@ class _Judge:
             why = self._excuse(each.row, each.item, self.unrelated_like)
             yield Hit(each.row, each.item, each.method, each.score, each.evidence, not why, why)
 
-    def _by_programs(self, passed: Mapping[int, Mapping[int, str]]) -> Iterator[Hit]:
+    def _by_programs(self, passed: Mapping[int, Mapping[int, Tried]]) -> Iterator[Hit]:
         for row, found in passed.items():
-            for index, name in found.items():
+            known = self._known_functions(found)
+            for index, each in found.items():
                 item = self.items[index]
-                weak = "" if programs.telling(item) or row in self._nearest_to(index) else WEAK
-                why = weak or self._excuse(row, index, self.unrelated)
-                evidence = f"its function {name} passes the tests in {item.language}"
+                weak = "" if programs.telling(item, each.look) or row in self._nearest_to(index) else WEAK
+                why = weak or self._excuse(row, index, self.unrelated) or known.get(each.name, "")
+                if not each.look.agrees:
+                    why = "too few on varied inputs"
+                evidence = f"its function {each.name} passes the tests in {item.language}{each.look.told}"
                 yield Hit(row, index, "execution", 1.0, evidence, not why, why)
+
+    def _known_functions(self, found: Mapping[int, Tried]) -> dict[str, str]:
+        """Those of a row's functions that everybody has, with why: that they also answer another item is no news."""
+        return {
+            each.name: f"textbook: it is a solution of {self.items[index].task_id} too, which is"
+            for index, each in found.items()
+            if each.look.agrees and programs.telling(self.items[index], each.look)
+            and self.unrelated.get(self._key(index), 0) >= self.least
+        }  # fmt: skip
 
     def _nearest_to(self, item: int) -> set[int]:
         return {each.row for each in self.ranking.best(item, NEAR_RANK)}
 
     def _wholly(self, result: Solved) -> bool:
         """Right on all the benchmark's inputs, and mostly on varied ones, which the problem may not allow."""
-        share = VARIED if self.groups[result.problem].strength > 2 else VARIED_YES_NO
+        share = agreeing(self.groups[result.problem].strength)
         return result.right == result.tried and result.varied_right >= share * result.varied
 
     def _weak(self, row: int, result: Solved, problem: Problem) -> str:

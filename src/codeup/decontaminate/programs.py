@@ -5,10 +5,10 @@
 
 The item's tests run in the language's own room (`languages/`): sandbox, warm compilers, and a pass needs the proof that
 the last check was reached. Of each item the rows most like it are tried, with functions that take as many arguments and
-values of the same kinds, MOST_OF_ALL of them. JavaScript is quick enough for more: in one process all functions are
-looked at with all tests (screen.js), or in large files those of the RETRIEVED rows, and only what passes there is run
-by itself. Only definitions are kept of a row's code (data/contamination/other_functions.py); renamed.py makes the
-program.
+values of the same kinds, MOST_OF_ALL of them. JavaScript and TypeScript are quick enough for more: all functions are
+looked at with all tests in one process (screen.py), or in large files those of the RETRIEVED rows, and only what passes
+there is run by itself. Only definitions are kept of a row's code (data/contamination/other_functions.py); renamed.py
+makes the program.
 
 Each program with its tests is run once, whichever rows hold it; what came of it is written down at once, so that an
 interrupted run continues. A language whose tools are missing is named, and its rows are judged by likeness only.
@@ -21,7 +21,7 @@ import functools
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,14 @@ from codeup.data.contamination.retrieval import Ranking
 from codeup.data.spool import Spool
 from codeup.data.store import texts_of
 from codeup.decontaminate.look import Seen
-from codeup.decontaminate.renamed import definitions, expression, under_name
+from codeup.decontaminate.renamed import under_name
+from codeup.decontaminate.screen import TYPED, UNSEEN, Look, asked, screen, seen_here
+from codeup.decontaminate.suites import FEW
 from codeup.decontaminate.trials import read_known
 from codeup.errors import UserError
-from codeup.languages._tools import run_step
+from codeup.languages._tools import Toolchain
 from codeup.sandbox.limits import Limits
-from codeup.sandbox.pool import Pool, ProgramJob, RunJob
+from codeup.sandbox.pool import Pool, ProgramJob
 from codeup.types import Emit, Event, Outcome
 
 VERSION = 1
@@ -53,43 +55,31 @@ MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 20, 10_000
 """Functions of one row and of all rows that are tried on one item; of a language with many items fewer of all rows."""
 MOST_SCREENED = 20_000
 """Rows with JavaScript that are all looked at; of more only those retrieved."""
-SCREENED = 200
-"""Functions of one process that looks at JavaScript's, and what it may take."""
-SCREEN_CPU_S = 120.0
 CPU_S, MEMORY_MB = 3.0, 1024
 LIMITS = Limits(cpu_s=10.0, wall_s=60.0, memory_mb=1024, scratch_mb=256, files=256, threads=512)
 """The sandbox's own; compilers have those of languages/_tools.py."""
 BATCH = 64
 FEW_CALLS, MANY_CALLS = 3, 5
 """Calls in an item's tests that prove something: of one that returns more than yes or no, and of any."""
-_TYPESCRIPT = "typescript"
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A function on one item: the room that runs it, the program with it under the item's name, the name it had."""
+    """A function on one item: the room that runs it, the program with it under the item's name, the name it had, and
+    what the first look saw, where there was one."""
 
     item: int
     room: str
     program: str
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A JavaScript function of a row, and the numbers of the tests that it is looked at with."""
-
-    row: int
-    source: Source
-    function: Found
-    tests: list[int]
+    look: Look = field(default=UNSEEN, compare=False)
 
 
 @dataclass(slots=True)
 class Passed:
-    """Row -> item -> the name of its function that passes; and what was done for each language."""
+    """Row -> item -> its function that passes; and what was done for each language."""
 
-    rows: dict[int, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    rows: dict[int, dict[int, Tried]] = field(default_factory=lambda: defaultdict(dict))
     account: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -106,60 +96,83 @@ def try_all(
         among = np.zeros(seen.rows, dtype=bool)
         among[holders] = True
         rows = _Rows(spool, language)
-        tried = _tried(items, able, ranking, among, rows) if run and holders else {}
-        wanted = dict.fromkeys([*(["javascript"] if language == "javascript" else []), *(t.room for t in tried)])
-        rooms, missing = _rooms(wanted if run and holders else {})
         why = "" if run else "running is switched off"
         why = why or ("" if able else "no function to call was found in its items (is its grammar installed?)")
-        count = 0
+        count, missing = 0, dict[str, str]()
         try:
-            if "javascript" in rooms and able:
-                tried |= _screen(items, able, ranking, among, rows, rooms["javascript"], emit, step)
-            ready = [each for each in tried if each.room in rooms]
-            count = len(ready)
-            for each in _passing(ready, items, rooms, known, workers, emit, step) if ready else ():
+            tried, rooms, missing = (
+                _candidates(items, able, ranking, among, rows, emit, step) if holders and not why else ({}, {}, {})
+            )
+            count = len(tried)
+            for each in _passing(list(tried), items, rooms, known, workers, emit, step) if tried else ():
                 for row in tried[each]:
-                    passed.rows[row].setdefault(each.item, each.name)
+                    before = passed.rows[row].get(each.item)
+                    if before is None or (each.look.agrees and not before.look.agrees):
+                        passed.rows[row][each.item] = each
         except UserError as error:  # a sandbox that is not strong runs no compilers
             why, count = str(error), 0
+        lacking = [f"{name}: {error}" for name, error in missing.items()]
         passed.account.append({
             "language": language, "items": len(own), "items_run": len(able), "rows": len(holders),
-            "programs": count, "likeness_only": "; ".join([*([why] if why else []), *missing]),
+            "programs": count, "likeness_only": "; ".join([*([why] if why else []), *lacking]),
         })  # fmt: skip
     return passed
 
 
-def _rooms(names: Sequence[str] | Mapping[str, None]) -> tuple[dict[str, Any], list[str]]:
+def _rooms(names: Iterable[str]) -> tuple[dict[str, Toolchain], dict[str, str]]:
     """The tools that are here, and what is missing."""
-    found: dict[str, Any] = {}
-    missing: list[str] = []
+    found: dict[str, Toolchain] = {}
+    missing: dict[str, str] = {}
     for name in names:
         try:
             found[name] = plugins.load("languages", name).toolchain()
         except UserError as error:
-            missing.append(f"{name}: {error}")
+            missing[name] = str(error)
     return found, missing
 
 
 # --- what is tried ---------------------------------------------------------------------------------------------------
 
 
+def _candidates(
+    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows, emit: Emit,
+    step: str,
+) -> tuple[dict[Tried, list[int]], dict[str, Toolchain], dict[str, str]]:  # fmt: skip
+    """The programs to run with the rows that hold them, the tools that run them, and the tools that are missing."""
+    found = _ranked(items, able, ranking, among, rows)
+    looking = ["javascript", TYPED] if rows.family == "javascript" else []
+    rooms, missing = _rooms(dict.fromkeys([*looking, *(each.room for each in found)]))
+    if looking and "javascript" in rooms:
+        asked_of = _asked_of(items, able, ranking, among)
+        tools = {name: rooms[name] for name in looking if name in rooms}
+        for one in screen(items, asked_of, rows.of, tools, emit, step):
+            each = _put_under_name(one.source, one.function, items[one.item], one.item, one.look)
+            found[each].append(one.row)
+    if not rows.typed and not any(items[index].language == TYPED for index in able):
+        missing.pop(TYPED, None)  # nothing asked for it
+    return {each: some for each, some in found.items() if each.room in rooms}, rooms, missing
+
+
 class _Rows:
     """The code of the rows in one language, read when it is asked for."""
 
     def __init__(self, spool: Spool, family: str) -> None:
-        self._spool, self._family = spool, family
+        self._spool, self.family = spool, family
+        self.typed = False
+        """Whether one that was read is TypeScript."""
         self.of = functools.lru_cache(maxsize=2048)(self._of)
 
     def _of(self, row: int) -> list[Source]:
         (conversation,) = self._spool.read([row])
-        return sources([block for some in of_texts(texts_of(conversation)) for block in some], {self._family})
+        found = sources([block for some in of_texts(texts_of(conversation)) for block in some], {self.family})
+        self.typed = self.typed or any(each.language == TYPED for each in found)
+        return found
 
 
-def _tried(
+def _ranked(
     items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows
 ) -> dict[Tried, list[int]]:  # fmt: skip
-    """Every program to run, with the rows that hold it."""
+    """Programs of the rows most like each item, but for what is looked at first instead."""
     found: dict[Tried, list[int]] = defaultdict(list)
     most = min(MOST_OF_ALL, MOST_PROGRAMS // max(len(able), 1))
     for index in able:
@@ -175,92 +188,45 @@ def _tried(
 
 
 def _of_row(some: Sequence[Source], item: Item, index: int) -> Iterator[Tried]:
-    """The programs of a row for one item; JavaScript for JavaScript is screened instead."""
+    """The programs of a row for one item; JavaScript's and TypeScript's are looked at first instead."""
     wanted = asked(item)
     fitting = [(source, each) for source in some for each in source.functions() if each.may_answer(wanted)]
     for source, function in fitting[:MOST_OF_A_ROW]:
-        if not _screened(source, item):
-            room = _TYPESCRIPT if _TYPESCRIPT in (source.language, item.language) else LANGUAGES[source.language]
-            yield Tried(index, room, under_name(source, function, wanted), function.name)
+        if not seen_here(source, item):
+            yield _put_under_name(source, function, item, index)
 
 
-def _screened(source: Source, item: Item) -> bool:
-    return source.language == item.language == "javascript" and "require(" not in item.tests
+def _put_under_name(source: Source, function: Found, item: Item, index: int, look: Look = UNSEEN) -> Tried:
+    room = TYPED if TYPED in (source.language, item.language) else LANGUAGES[source.language]
+    return Tried(index, room, under_name(source, function, asked(item)), function.name, look)
 
 
-@functools.lru_cache(maxsize=4096)
-def asked(item: Item) -> Found:
-    """The function of an item's own solution."""
-    return [each for each in Source(item.language, item.source).functions() if each.name == item.entry_point][-1]
+def _asked_of(
+    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_]
+) -> dict[int, Sequence[int]]:  # fmt: skip
+    """Which items the rows with JavaScript are looked at with: all, or of many rows those retrieved for an item."""
+    holders = np.flatnonzero(among).tolist()
+    if len(holders) <= MOST_SCREENED:
+        return dict.fromkeys(holders, able)
+    found: dict[int, list[int]] = defaultdict(list)
+    for index in able:
+        for each in ranking.best(index, RETRIEVED, among):
+            found[each.row].append(index)
+    return dict(sorted(found.items()))
 
 
-def telling(item: Item) -> bool:
-    """Whether an item's tests prove something by themselves: their calls are many, or expect more than yes and no."""
+def telling(item: Item, look: Look = UNSEEN) -> bool:
+    """Whether a pass proves something by itself: its inputs are many, or expect more than yes and no.
+
+    Of an item whose solution said what varied inputs give, these count; else the calls in its tests.
+    """
+    suite = look.suite
+    if suite.inputs:
+        return suite.strength > 1 and suite.given + len(suite.inputs) >= (FEW if suite.strength > 2 else 2 * FEW)
     calls = len(re.findall(rf"\b{re.escape(item.entry_point)}\s*\(", item.tests))
     words = len(re.findall(r"(?i)\b(?:true|false)\b", item.tests))
     asserts_alone = not re.search(r"[=!]=|[Ee]qual|eq!|deep", item.tests)
-    return calls >= MANY_CALLS if words >= calls or asserts_alone else calls >= FEW_CALLS
-
-
-# --- JavaScript, all at once -----------------------------------------------------------------------------------------
-
-
-def _screen(
-    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows, tools: Any,
-    emit: Emit, step: str,
-) -> dict[Tried, list[int]]:  # fmt: skip
-    """The programs that pass at a first look, which keeps nothing apart but contexts: they are yet to be run."""
-    asked_of: dict[int, Sequence[int]] = {row: able for row in np.flatnonzero(among).tolist()}
-    if len(asked_of) > MOST_SCREENED:
-        asked_of = defaultdict(list)
-        for index in able:
-            for each in ranking.best(index, RETRIEVED, among):
-                asked_of[each.row].append(index)  # type: ignore[attr-defined]
-    found: dict[Tried, list[int]] = defaultdict(list)
-    texts = [{"entry": items[index].entry_point, "text": items[index].tests} for index in able]
-    place = {index: number for number, index in enumerate(able)}
-    limits = Limits(cpu_s=SCREEN_CPU_S, wall_s=2 * SCREEN_CPU_S, memory_mb=1024, scratch_mb=64, files=64, threads=512)
-    with Pool(1, limits, show=tools.show, import_names=(), proc=dict(tools.proc)) as pool:
-        waiting: list[Looked] = []
-        for done, (row, indices) in enumerate(sorted(asked_of.items()), 1):
-            for source in rows.of(row):
-                some = [index for index in indices if _screened(source, items[index])]
-                for function in source.functions():
-                    fitting = [place[index] for index in some if function.may_answer(asked(items[index]))]
-                    waiting += [Looked(row, source, function, fitting)] if fitting else []
-            if len(waiting) >= SCREENED or done == len(asked_of):
-                for one, number in _passes_at_once(waiting, texts, pool, tools) if waiting else ():
-                    index = able[number]
-                    program = under_name(one.source, one.function, asked(items[index]))
-                    found[Tried(index, "javascript", program, one.function.name)].append(one.row)
-                waiting = []
-                emit(Event("progress", step, done, len(asked_of), "rows with JavaScript"))
-    return found
-
-
-def _passes_at_once(
-    waiting: Sequence[Looked], texts: Sequence[Mapping[str, str]], pool: Pool, tools: Any
-) -> Iterator[tuple[Looked, int]]:
-    """Which of these functions pass which tests, in one process. Where that dies of one of them, halves are tried."""
-    listed = [
-        {"code": definitions(each.source), "expression": expression(each.function), "tests": each.tests}
-        for each in waiting
-    ]
-    files = {
-        "screen.js": Path(__file__).with_name("screen.js").read_text(encoding="utf-8"),
-        "functions.json": json.dumps(listed), "tests.json": json.dumps(texts),
-    }  # fmt: skip
-    argv = [tools.at["node"], "--max-old-space-size=512", "screen.js"]
-    step = {**run_step(argv, cpu_s=SCREEN_CPU_S, memory_mb=1536), "stdin": ""}
-    (done,) = pool.run(RunJob(files, {}, (step,), {"files": 0, "bytes": 0}))["steps"]
-    if done["status"] != 0 and len(waiting) > 1:
-        for half in (waiting[: len(waiting) // 2], waiting[len(waiting) // 2 :]):
-            yield from _passes_at_once(half, texts, pool, tools)
-    for line in done["out"].splitlines() if done["status"] == 0 else ():
-        if re.fullmatch(r"\d+ \d+", line):
-            number, test = map(int, line.split())
-            if number < len(waiting) and test in waiting[number].tests:
-                yield waiting[number], test
+    return calls >= (MANY_CALLS if words >= calls or asserts_alone else FEW_CALLS)
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,10 @@ LARGE = 4000
 """Characters of an input's or a result's JSON beyond which it is not used: it would be sent thousands of times."""
 QUICK_S, SLOW_S = 0.02, 0.5
 """CPU seconds of the benchmark's own solution up to which an input is used first, and beyond which never."""
+FEW = 5
+"""Inputs that prove something; twice as many where they expect one of two values."""
+VARIED, VARIED_YES_NO = 0.5, 0.75
+"""Share of varied inputs that must agree, also where only two values are expected."""
 VERSION = 3
 COLLECT = """
 
@@ -104,6 +108,11 @@ class Problem:
             seen[json.dumps(self.expected[place])].append(place)
         by_turns = itertools.zip_longest(*seen.values())
         return sorted([place for turn in by_turns for place in turn if place is not None][:PROBES])
+
+
+def agreeing(strength: int) -> float:
+    """Share of varied inputs on which a solution must agree, not all of which the problem allows."""
+    return VARIED if strength > 2 else VARIED_YES_NO
 
 
 def problems(items: Sequence[Item], pool: Pool, *, emit: Emit = ignore_event, step: str = "") -> list[Problem]:

@@ -1,0 +1,277 @@
+"""A first look at JavaScript and TypeScript: every function of the rows on every item's tests, in a few processes.
+
+    own solutions   on their own tests, written down with what they are called with   -> inputs, and varied ones
+                    on the varied inputs                                              -> Suite, what is expected
+    rows' functions on the items' tests; those that pass, on the varied inputs        -> Look
+
+An item with three short tests is passed by many wrong functions; where its own solution is right, it says what other
+inputs give (varied.py), as in suites.py for Python. Nothing is kept apart but contexts: what passes here is run again
+by itself (programs.py). TypeScript's texts are translated by its compiler first.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from codeup.data.contamination.items import Item
+from codeup.data.contamination.other_functions import Found, Source
+from codeup.decontaminate.alike import alike
+from codeup.decontaminate.renamed import definitions, expression
+from codeup.decontaminate.suites import ENOUGH_INPUTS, MOST_INPUTS, agreeing
+from codeup.decontaminate.varied import varied
+from codeup.errors import WorkFailed
+from codeup.languages._tools import Toolchain, run_step
+from codeup.sandbox.limits import Limits
+from codeup.sandbox.pool import Pool, RunJob
+from codeup.types import Emit, Event
+
+TOGETHER = 200
+"""Functions of one process, and what it may take."""
+TRANSLATED = 2000
+"""Texts that one process translates."""
+CPU_S, MEMORY_MB = 120.0, 1536
+LIMITS = Limits(cpu_s=CPU_S, wall_s=2 * CPU_S, memory_mb=1024, scratch_mb=64, files=64, threads=512)
+SAID = {"files": 1, "bytes": 32 << 20}
+TYPED = "typescript"
+_KNOWN = {"assert", "node:assert", "assert/strict", "lodash", "js-md5"}
+"""What screen.js has of the modules that tests ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A function as it is looked at: JavaScript or TypeScript that defines it, and the expression that it is."""
+
+    code: str
+    expression: str
+    typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Inputs that are not the tests', and what an item's own solution gives for them. `strength` is how many different
+    values are expected of all inputs, `given` how many the tests have."""
+
+    inputs: tuple[list[Any], ...] = ()
+    expected: tuple[Any, ...] = ()
+    given: int = 0
+    strength: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a function that passes an item's tests does on its varied inputs: how many it gets right, and, where two
+    values are expected, the share of the one that it gets right more rarely."""
+
+    right: int
+    suite: Suite
+    rarely: float = 1.0
+
+    @property
+    def told(self) -> str:
+        """The same for a person."""
+        count = len(self.suite.inputs)
+        return f", and gives {self.right} of {count} expected values on varied inputs" if count else ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it gives what the item's solution gives also where the tests do not look."""
+        share = agreeing(self.suite.strength)
+        return self.right >= share * len(self.suite.inputs) and self.rarely >= share
+
+
+UNSEEN = Look(0, Suite())
+"""Of a function that no varied inputs were tried on."""
+
+
+def seen_here(source: Source, item: Item) -> bool:
+    """Whether a text's functions are looked at with an item's tests here."""
+    modules = re.findall(r"\b(?:require\(|from)\s*['\"]([^'\"]+)['\"]", item.tests)
+    return source.family == "javascript" and item.language in ("javascript", TYPED) and _KNOWN.issuperset(modules)
+
+
+@functools.lru_cache(maxsize=4096)
+def asked(item: Item) -> Found:
+    """The function of an item's own solution."""
+    return [each for each in Source(item.language, item.source).functions() if each.name == item.entry_point][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """A function of a row that passes the tests of an item at a first look."""
+
+    row: int
+    source: Source
+    function: Found
+    item: int
+    look: Look
+
+
+def screen(
+    items: Sequence[Item], asked_of: Mapping[int, Sequence[int]], sources: Callable[[int], Sequence[Source]],
+    rooms: Mapping[str, Toolchain], emit: Emit, step: str,
+) -> Iterator[Passing]:  # fmt: skip
+    """Look at the functions of rows, {row: items that it may answer}. `rooms` are JavaScript's and TypeScript's tools;
+    without the latter its texts are left out. Raises UserError and WorkFailed as the sandbox does."""
+    tools = list(rooms.values())
+    show = dict.fromkeys(path for each in tools for path in each.show)
+    proc = {name: text for each in tools for name, text in each.proc.items()}
+    chosen = {index: items[index] for index in sorted({index for some in asked_of.values() for index in some})}
+    with Pool(1, LIMITS, show=tuple(show), import_names=(), proc=proc) as pool:
+        looking = Screen(chosen, pool, rooms)
+        looking.expect()
+        waiting: list[tuple[int, Source, Found, list[int]]] = []
+        for done, (row, indices) in enumerate(asked_of.items(), 1):
+            for source in sources(row):
+                some = [index for index in indices if seen_here(source, items[index])]
+                for function in source.functions():
+                    fitting = [index for index in some if function.may_answer(asked(items[index]))]
+                    waiting += [(row, source, function, fitting)] if fitting else []
+            if len(waiting) >= TOGETHER or done == len(asked_of):
+                texts = [text_of(source, function) for _, source, function, _ in waiting]
+                for number, index, look in looking.look(texts, [fitting for *_, fitting in waiting]):
+                    found, source, function, _ = waiting[number]
+                    yield Passing(found, source, function, index, look)
+                waiting = []
+                emit(Event("progress", step, done, len(asked_of), "rows with JavaScript"))
+
+
+class Screen:
+    """One process at a time that looks at functions; of the items, those whose tests can be read."""
+
+    def __init__(self, items: Mapping[int, Item], pool: Pool, rooms: Mapping[str, Toolchain]) -> None:
+        self._pool, self._node = pool, rooms["javascript"].at["node"]
+        self._compiler = f"{rooms[TYPED].at['cache']}/typescript.js" if TYPED in rooms else None
+        texts = self._javascript([Text(item.tests, "", item.language == TYPED) for item in items.values()])
+        self.items = [index for index, text in zip(items, texts, strict=True) if text is not None]
+        self.place = {index: number for number, index in enumerate(self.items)}
+        self._tests: list[dict[str, Any]] = [
+            {"entry": item.entry_point, "text": text, "inputs": []}
+            for item, text in zip(items.values(), texts, strict=True) if text is not None
+        ]  # fmt: skip
+        own = [_own_text(items[index]) for index in self.items]
+        self._own = [
+            replace(text, code=code or "", typed=False) for text, code in zip(own, self._javascript(own), strict=True)
+        ]
+        self.suites: dict[int, Suite] = dict.fromkeys(self.items, Suite())
+
+    def expect(self) -> None:
+        """Learn from the items' own solutions what varied inputs give."""
+        calls: dict[int, list[list[Any]]] = {}
+        for number, said in self._on_own_tests([{**test, "record": True} for test in self._tests]):
+            calls[number] = list({json.dumps(each): each for each in said["calls"]}.values())[:MOST_INPUTS]
+        more = {n: list(varied(given, ENOUGH_INPUTS - len(given))) for n, given in calls.items() if given}
+        tests = [{**test, "inputs": [*calls.get(n, []), *more.get(n, [])]} for n, test in enumerate(self._tests)]
+        for number, said in self._on_own_tests(tests):
+            given, inputs = len(calls.get(number, [])), tests[number]["inputs"]
+            values = said["values"]
+            known = [place for place in range(given, len(inputs)) if values[place] is not None]
+            strength = len({value for value in values if value is not None})
+            self.suites[self.items[number]] = Suite(
+                tuple(inputs[place] for place in known), tuple(json.loads(values[place]) for place in known), given,
+                strength,
+            )  # fmt: skip
+            self._tests[number]["inputs"] = [inputs[place] for place in known]
+
+    def look(self, functions: Sequence[Text], indices: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, Look]]:
+        """Which functions pass the tests of which of the items that they are asked about: (function, item, look)."""
+        numbers = [[self.place[index] for index in some if index in self.place] for some in indices]
+        for number, test, said in self._said(functions, numbers, self._tests):
+            suite = self.suites[self.items[test]]
+            pairs = zip(said["values"], suite.expected, strict=True)
+            right = [value is not None and alike(json.loads(value), wanted) for value, wanted in pairs]
+            yield number, self.items[test], Look(sum(right), suite, _rarely(right, suite))
+
+    def _on_own_tests(self, tests: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for begin in range(0, len(self._own), TOGETHER):
+            own = self._own[begin : begin + TOGETHER]
+            numbers = [[begin + number] for number in range(len(own))]
+            yield from ((test, said) for _, test, said in self._said(own, numbers, tests))
+
+    def _said(
+        self, functions: Sequence[Text], numbers: Sequence[Sequence[int]], tests: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """What each function that passes a test says: (function, test, line). One that dies is asked in halves."""
+        codes = self._javascript(functions)
+        asked_of = [
+            (n, {"code": code, "expression": functions[n].expression, "tests": numbers[n]})
+            for n, code in enumerate(codes) if code is not None and numbers[n]
+        ]  # fmt: skip
+        yield from self._at_once(asked_of, tests)
+
+    def _at_once(
+        self, some: Sequence[tuple[int, Mapping[str, Any]]], tests: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        files = {"functions.json": json.dumps([each for _, each in some]), "tests.json": json.dumps(tests)}
+        lines = self._run("screen.js", files) if some else []
+        if lines is None and len(some) > 1:
+            for half in (some[: len(some) // 2], some[len(some) // 2 :]):
+                yield from self._at_once(half, tests)
+        for line in lines or ():
+            if _sound(line, [each["tests"] for _, each in some], tests):
+                yield some[line["function"]][0], line["test"], line
+
+    def _javascript(self, texts: Sequence[Text]) -> list[str | None]:
+        """The texts in JavaScript; None where the compiler refuses one or there is none."""
+        found: list[str | None] = [None if text.typed else text.code for text in texts]
+        typed = [number for number, text in enumerate(texts) if text.typed and self._compiler is not None]
+        for begin in range(0, len(typed), TRANSLATED):
+            part = typed[begin : begin + TRANSLATED]
+            lines = self._run("translate.js", {"texts.json": json.dumps([texts[n].code for n in part])})
+            if lines is None or len(lines) != len(part):
+                raise WorkFailed(f"TypeScript's compiler did not come back from {len(part)} texts")
+            for number, line in zip(part, lines, strict=True):
+                found[number] = line
+        return found
+
+    def _run(self, script: str, files: Mapping[str, str]) -> list[Any] | None:
+        """What a script writes, a line of JSON each; None where it does not end well."""
+        text = Path(__file__).with_name(script).read_text(encoding="utf-8")
+        argv = [self._node, "--max-old-space-size=512", script, *([self._compiler] if self._compiler else [])]
+        step = {**run_step(argv, cpu_s=CPU_S, memory_mb=MEMORY_MB), "stdin": ""}
+        answer = self._pool.run(RunJob({**files, script: text}, {}, (step,), SAID))
+        if answer["steps"][-1]["status"] != 0 or "said.jsonl" not in answer.get("made", {}):
+            return None
+        said = base64.b64decode(answer["made"]["said.jsonl"]).decode("utf-8", "replace")
+        try:
+            return [json.loads(line) for line in said.splitlines()]
+        except ValueError:  # a function wrote there too
+            return None
+
+
+def _sound(line: Any, asked_of: Sequence[Sequence[int]], tests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a line is one of screen.js about what it was asked; a function may have written there too."""
+    try:
+        number, test, values = line["function"], line["test"], line["values"]
+        for value in values:
+            _ = None if value is None else json.loads(value)
+        return test in asked_of[number] and len(values) == len(tests[test]["inputs"]) and type(line["calls"]) is list
+    except (KeyError, IndexError, TypeError, ValueError):
+        return False
+
+
+def text_of(source: Source, function: Found) -> Text:
+    """A row's function with the definitions around it."""
+    return Text(definitions(source), expression(function), source.language == TYPED)
+
+
+def _rarely(right: Sequence[bool], suite: Suite) -> float:
+    """The smallest share of right answers for one expected value, so that saying no to everything is not alike."""
+    if suite.strength != 2:
+        return 1.0
+    of: dict[str, list[bool]] = defaultdict(list)
+    for one, wanted in zip(right, suite.expected, strict=True):
+        of[json.dumps(wanted)].append(one)
+    return min((sum(some) / len(some) for some in of.values()), default=1.0)
+
+
+def _own_text(item: Item) -> Text:
+    source = Source(item.language, item.source)
+    return text_of(source, asked(item))
