@@ -213,6 +213,61 @@ def test_every_other_language_finds_its_reworded_solution_and_not_a_wrong_one(la
     assert hits(tmp_path) == [(1, "execution", True)]
 
 
+RUST_WORDS = {
+    **OTHERS["rust"][0], "declaration": "fn longest(words: Vec<String>, least: i32) -> Vec<String> {\n",
+    "canonical_solution": "    words.into_iter().filter(|w| w.len() as i32 > least).collect()\n}\n",
+    "test": "#[cfg(test)]\nmod tests {\n    use super::*;\n    #[test]\n    fn test_longest() {\n"
+    "        let some = |n: i32| longest(vec![String::from(\"a\"), String::from(\"bcd\"), String::from(\"ef\")], n);\n"
+    "        assert_eq!(some(2), vec![\"bcd\"]);\n        assert_eq!(some(1), vec![\"bcd\", \"ef\"]);\n"
+    "        assert_eq!(longest(vec![], 0), Vec::<String>::new());\n    }\n}\n",
+}  # fmt: skip
+ENDS = "#include<vector>\nusing namespace std;\nvector<float> ends(vector<int> values, int k){\n"
+CPP_SPREAD = {
+    **CPP, "prompt": ENDS, "declaration": ENDS,
+    "canonical_solution": "    return {values[0] + (float)k, values.back() + (float)k};\n}\n",
+    "test": "#undef NDEBUG\n#include<assert.h>\nint main(){\n"
+    "    assert (ends({1, 2, 3}, 1) == vector<float>({2, 4}));\n"
+    "    assert (ends({5}, 2) == vector<float>({7, 7}));\n    assert (ends({9, 8}, 0) == vector<float>({9, 8}));\n}\n",
+}  # fmt: skip
+MOST = "import java.util.*;\n\nclass Solution {\n    public int most(List<List<Integer>> rows, int k) {\n"
+JAVA_ROWS = {
+    **JAVA, "prompt": MOST, "declaration": MOST,
+    "canonical_solution": "        return rows.stream().mapToInt(r -> r.size()).max().getAsInt() + k;\n    }\n}\n",
+    "test": "public class Main {\n    public static void main(String[] args) {\n        Solution s = new Solution();\n"
+    "        List<Boolean> correct = Arrays.asList(\n"
+    "            s.most(Arrays.asList(Arrays.asList(1, 2), Arrays.asList(3)), 1) == 3,\n"
+    "            s.most(Arrays.asList(Arrays.asList(4)), 2) == 3,\n"
+    "            s.most(Arrays.asList(Arrays.asList(4, 1, 2, 7)), 0) == 4\n"
+    "        );\n        if (correct.contains(false)) throw new AssertionError();\n    }\n}\n",
+}  # fmt: skip
+SAME_TYPES = {
+    "rust numbers of another size, a slice": (
+        "rust", OTHERS["rust"][0], "fn total(list: &[i64], offset: i64) -> i64 {\n"
+        "    list.iter().enumerate().map(|(place, one)| one * (place as i64 + offset)).sum()\n}\n"),
+    "rust borrowed text": (
+        "rust", RUST_WORDS, "pub fn kept(parts: &Vec<&str>, min: usize) -> Vec<String> {\n"
+        "    parts.iter().filter(|p| p.len() > min).map(|p| p.to_string()).collect()\n}\n"),
+    "cpp lists of larger numbers, a pair": (
+        "cpp", CPP_SPREAD, "std::pair<double, double> outer(const std::vector<long long>& list, long offset) {\n"
+        "  return {list.front() + (double)offset, list.back() + (double)(offset)};\n}\n"),
+    "java arrays of arrays": (
+        "java", JAVA_ROWS, "class Field {\n  static long widest(int[][] field, long more) {\n    long best = 0;\n"
+        "    for (int[] row : field) best = Math.max(best, row.length);\n    return best + more;\n  }\n}\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME_TYPES)
+def test_types_that_mean_the_same_are_converted(name: str, tmp_path: Path) -> None:
+    language, item, right = SAME_TYPES[name]
+    ready(language)
+    wrong = right.replace("offset)", "offset + 1)").replace("> min", "> min + 1").replace("best +", "1 + best +")
+    assert wrong != right
+    rows = [{"instruction": "a", "output": f"```{language}\n{wrong}```"},
+            {"instruction": "b", "output": f"```{language}\n{right}```"}]  # fmt: skip
+    clean(tmp_path, rows, item)
+    assert hits(tmp_path) == [(1, "execution", True)]
+
+
 def test_what_many_unrelated_requests_have_is_textbook_in_every_language(tmp_path: Path) -> None:
     ready("javascript")
     asked = [

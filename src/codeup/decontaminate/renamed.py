@@ -6,29 +6,25 @@
 
 Names are exchanged in the whole text, so that a recursion stays one. A method is put into the class that the tests
 make, or gets a function that calls it. Where a compiler would mind, types that mean the same are converted: C++'s
-double to the item's float and references to values, Java's arrays to lists and back. Nothing else is changed.
+double to the item's float and references to values, others by a function around it (converted.py). Nothing else is
+changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from codeup.data.contamination.other_functions import Found, Source
-
-JAVA_TO = {
-    ("list", "int[]"): "{}.stream().mapToInt(i -> i).toArray()",
-    ("list", "long[]"): "{}.stream().mapToLong(i -> i).toArray()",
-    ("list", "double[]"): "{}.stream().mapToDouble(i -> i).toArray()",
-}
-"""A list as an array of plain numbers."""
+from codeup.decontaminate.converted import converting
 
 
 def under_name(source: Source, function: Found, wanted: Found) -> str:
     """The definitions of a text with one function called as the item's tests call it."""
-    converted = source.family == "java" and bool(wanted.owner) and _differ(function, wanted)
-    name = f"{wanted.name}_own" if converted else wanted.name
+    more = _converting(source, function, wanted)
+    name = f"{wanted.name}_own" if more else wanted.name
     names = _exchanged(function.name, name)
     if function.owner and wanted.owner:
         names |= _exchanged(function.owner, wanted.owner)
@@ -39,11 +35,21 @@ def under_name(source: Source, function: Found, wanted: Found) -> str:
     if function.owner and not wanted.owner:
         parts.append(("", _forwarding(source.family, function, wanted)))
     if source.family == "java":
-        return _java(parts, function, wanted, _converting(function, wanted) if converted else "")
+        return _java(parts, function, wanted, more)
     text = "\n".join(part for _, part in parts)
     if source.family == "cpp":
-        return _cpp(text, wanted)
-    return f"<?php\n{text}\n" if source.family == "php" else f"{text}\n"
+        return _cpp(text, name, wanted) + more
+    return f"<?php\n{text}\n" if source.family == "php" else f"{text}\n{more}"
+
+
+def _converting(source: Source, function: Found, wanted: Found) -> str:
+    """converted.py's function that calls this one, where one is needed."""
+    if (source.family == "java") != bool(wanted.owner) or (function.owner and not wanted.owner):
+        return ""
+    if source.family == "cpp" and _floats(wanted):
+        types = tuple(each.replace("double", "float") for each in function.types)
+        function = replace(function, types=types, returns=function.returns.replace("double", "float"))
+    return converting(source.family, function, wanted)
 
 
 def definitions(source: Source) -> str:
@@ -95,13 +101,17 @@ def _forwarding(family: str, function: Found, wanted: Found) -> str:
 # --- languages whose compilers mind -----------------------------------------------------------------------------------
 
 
-def _cpp(text: str, wanted: Found) -> str:
+def _cpp(text: str, name: str, wanted: Found) -> str:
     """With arguments by value, because tests pass temporary ones, and float where the tests compare floats."""
-    head = re.compile(rf"\b{re.escape(wanted.name)}\s*\([^(){{}};]*\)(?=\s*(?:const\s*)?\{{)")
+    head = re.compile(rf"\b{re.escape(name)}\s*\([^(){{}};]*\)(?=\s*(?:const\s*)?\{{)")
     text = head.sub(lambda match: match[0].replace("&", " "), text)
-    if "float" in wanted.signature and "double" not in wanted.signature:
+    if _floats(wanted):
         text = re.sub(r"\bdouble\b", "float", text)
     return f"using namespace std;\n{text}\n"
+
+
+def _floats(wanted: Found) -> bool:
+    return "float" in wanted.signature and "double" not in wanted.signature
 
 
 def _java(parts: Sequence[tuple[str, str]], function: Found, wanted: Found, more: str) -> str:
@@ -115,38 +125,3 @@ def _java(parts: Sequence[tuple[str, str]], function: Found, wanted: Found, more
         rest = re.sub(rf"(\bclass\s+{re.escape(wanted.owner)}\b[^{{]*\{{)", lambda match: f"{match[0]}\n{more}\n", rest,
                       count=1)  # fmt: skip
     return "\n".join([*imports, rest, ""])
-
-
-def _differ(function: Found, wanted: Found) -> bool:
-    plain = [tuple(map(_bare, (*each.types, each.returns))) for each in (function, wanted)]
-    return plain[0] != plain[1] and len(function.types) == len(wanted.types)
-
-
-def _bare(type_: str) -> str:
-    return re.sub(r"\s+|java\.util\.", "", type_)
-
-
-def _converting(function: Found, wanted: Found) -> str:
-    """The method that the tests call: their types on the outside, the row's on the inside."""
-    given = [_java_to(name, own) for name, own in zip(wanted.parameters, map(_bare, function.types), strict=True)]
-    call = f"{wanted.name}_own({', '.join(given)})"
-    head = re.sub(r"\bstatic\b", "", wanted.signature).strip()
-    return f"{head} {{ return {_java_back(call, _bare(function.returns), _bare(wanted.returns))}; }}"
-
-
-def _java_to(name: str, own: str) -> str:
-    if ("list", own) in JAVA_TO:
-        return JAVA_TO["list", own].format(name)
-    if own.endswith("[]"):
-        return f"{name}.toArray(new {own[:-2]}[0])"
-    if own.startswith(("ArrayList<", "LinkedList<")):
-        return f"new {own.partition('<')[0]}<>({name})"
-    return f"({own}) {name}" if own in ("int", "long", "double", "float") else name
-
-
-def _java_back(call: str, own: str, wanted: str) -> str:
-    if own in ("int[]", "long[]", "double[]"):
-        return f"Arrays.stream({call}).boxed().collect(java.util.stream.Collectors.toList())"
-    if own.endswith("[]"):
-        return f"Arrays.asList({call})"
-    return f"({wanted}) {call}" if wanted in ("int", "long", "double", "float") else call
