@@ -348,9 +348,11 @@ def test_few_calls_prove_nothing_and_yes_or_no_takes_more_of_them() -> None:
     assert not programs.telling(item(4 * truths)) and programs.telling(item(5 * truths))
 
 
-def looked_at(items: list[Item], *texts: tuple[str, str]) -> list[tuple[int, int, int, int]]:
+def looked_at(
+    items: list[Item], *texts: tuple[str, str], family: str = "javascript"
+) -> list[tuple[int, int, int, int]]:
     """What the first look says of functions: (function, item, right on varied inputs, of so many)."""
-    rooms = {name: plugins.load("languages", name).toolchain() for name in ("javascript", "typescript")}
+    rooms = {name: plugins.load("languages", name).toolchain() for name in screen.ROOMS[family]}
     show = tuple(dict.fromkeys(path for tools in rooms.values() for path in tools.show))
     functions = [screen.text_of(source, source.functions()[0]) for source in (Source(*text) for text in texts)]
     with Pool(1, screen.LIMITS, show=show, import_names=()) as pool:
@@ -407,6 +409,53 @@ def test_an_items_solution_says_what_its_tests_do_not_ask() -> None:
     assert looked_at([plenty], rows[0]) == [(0, 0, 0, 0)]
     broken = twice("console.assert(twice(1) === 3)")  # its own solution is wrong: nothing is known of other inputs
     assert looked_at([broken], ("javascript", "const more = (n) => 3 * n;")) == [(0, 0, 0, 0)]
+
+
+PHP_TOTAL = {"language": "php", "source": "<?php\nfunction twice($x) { return 2 * $x; }"}
+
+
+def php_able() -> None:
+    ready("php")
+    if not screen.able({"php": plugins.load("languages", "php").toolchain()}):
+        pytest.skip("this PHP has no pcntl")
+
+
+def test_php_functions_that_end_hang_sleep_or_fill_the_memory_do_not_hide_the_others() -> None:
+    php_able()
+    tests = "function compare($a, $b) { return $a == $b; }\nif (!compare(twice(4), 8)) { throw new Exception('a'); }"
+    items = [twice("$x = [[1] => 2];", **PHP_TOTAL), twice(tests, **PHP_TOTAL), twice("<?php\n" + tests, **PHP_TOTAL),
+             twice("$x = ;", **PHP_TOTAL)]  # fmt: skip
+    functions = [
+        "function f($a) { return 2 * $a; }", "function f($a) { exit(0); }", "function f($a) { while (true) {} }",
+        "function f($a) { sleep(1000); }", "function f($a) { $m = []; while (true) $m[] = str_repeat('a', 99999); }",
+        "class Double { public static function of(int $a) { echo 'x'; return $a + $a; } }",
+        "class Twice { function of($a) { return $a + $a; } }",
+        "function f($a) { if ($a > 4) while (true) {} return 8; }",
+    ]  # fmt: skip
+    found = looked_at(items, *(("php", text) for text in functions), family="php")
+    assert sorted({(number, item) for number, item, _, _ in found}) == [
+        (number, item) for number in (0, 5, 6, 7) for item in (1, 2)
+    ]
+    whole = {number: right == count > 5 for number, _, right, count in found}
+    assert whole == {0: True, 5: True, 6: True, 7: False}
+
+
+def test_a_php_solution_that_says_true_to_everything_tells_nothing_of_other_answers() -> None:
+    php_able()
+    loose = "if (!(twice(4) == 8) || !(twice(5) == 10) || !(twice(1) == 2)) { throw new Exception('a'); }"
+    item = twice(loose, language="php", source="<?php\nfunction twice($x) { return true; }")
+    rows = [("php", "function f($a) { return $a * 2; }"), ("php", "function g($b) { return true; }")]
+    (right, yes) = looked_at([item], *rows, family="php")
+    assert right == (0, 0, 0, 0) and yes[2] == yes[3] > 5
+    assert not programs.telling(item, screen.Look(5, screen.Suite(([0],) * 5, (True,) * 5, 3, 1)))
+
+
+def test_without_children_of_its_process_php_is_tried_by_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready("php")
+    monkeypatch.setattr(screen, "_forks", lambda php: False)
+    item, right = OTHERS["php"]
+    clean(tmp_path, [{"instruction": "b", "output": f"```php\n{right}```"}], item)
+    assert hits(tmp_path) == [(0, "execution", True)]
 
 
 YES = {

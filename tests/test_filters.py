@@ -346,3 +346,9 @@ def test_the_content_of_what_is_kept_is_counted_by_rows_and_source() -> None:
     assert told["t"]["secrets"] == {"aws_access_key": 1} and told["t"]["natural_langs"] == {"de": 1}
     assert told["t"]["would_drop"] == {"filter: natural_languages": 1}
     assert mender({}, asked)("s", rows[1]) is rows[1], "report_only leaves everything in"
+
+
+def test_php_is_known_by_its_typed_parameters_and_javascript_may_have_dollars() -> None:
+    bare = "function isOdd(string $word): bool\n{\n    return strlen($word) % 2 !== 0;\n}"
+    angular = "function Main($scope, $http) {\n  $scope.list = [];\n  $http.get('/a');\n}"
+    assert [code_languages.looks_like(text) for text in (bare, angular)] == ["php", "javascript"]

@@ -101,6 +101,7 @@ _SIGNS = [
     ("ruby", " do |", 3, r" do \|\w+(?:, \w+)*\|"),
     ("php", "<?php", 6, ""),
     ("php", "$", 2, r"^[ \t]*\$\w+ = .*;[ \t]*$"),
+    ("php", "$", 4, r"function \w*\((?:[^()\n]*, ?)?\??(?:array|bool|callable|float|int|mixed|string) &?\$\w"),
     ("php", "echo ", 1, r"^[ \t]*echo .*;[ \t]*$"),
     ("bash", "#!/", 4, r"\A#! ?/(?:usr/)?bin/(?:env )?(?:ba|z)?sh\b"),
     ("bash", "then", 3, r"if \[\[? .* \]\]?(?:; ?|\n[ \t]*)then"),

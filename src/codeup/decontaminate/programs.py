@@ -5,10 +5,10 @@
 
 The item's tests run in the language's own room (`languages/`): sandbox, warm compilers, and a pass needs the proof that
 the last check was reached. Of each item the rows most like it are tried, with functions that take as many arguments and
-values of the same kinds, MOST_OF_ALL of them. JavaScript and TypeScript are quick enough for more: all functions are
-looked at with all tests in one process (screen.py), or in large files those of the RETRIEVED rows, and only what passes
-there is run by itself. Only definitions are kept of a row's code (data/contamination/other_functions.py); renamed.py
-makes the program.
+values of the same kinds, MOST_OF_ALL of them. JavaScript, TypeScript and PHP are quick enough for more: all functions
+are looked at with all tests in one process (screen.py), or in large files those of the RETRIEVED rows, and only what
+passes there is run by itself. Only definitions are kept of a row's code (data/contamination/other_functions.py);
+renamed.py makes the program.
 
 Each program with its tests is run once, whichever rows hold it; what came of it is written down at once, so that an
 interrupted run continues. A language whose tools are missing is named, and its rows are judged by likeness only.
@@ -38,7 +38,8 @@ from codeup.data.spool import Spool
 from codeup.data.store import texts_of
 from codeup.decontaminate.look import Seen
 from codeup.decontaminate.renamed import under_name
-from codeup.decontaminate.screen import TYPED, UNSEEN, Look, asked, screen, seen_here
+from codeup.decontaminate.screen import ROOMS, TYPED, UNSEEN, Look, asked, screen, seen_here
+from codeup.decontaminate.screen import able as able_to_look
 from codeup.decontaminate.suites import FEW
 from codeup.decontaminate.trials import read_known
 from codeup.errors import UserError
@@ -54,7 +55,7 @@ LOOKED_AT = 400
 MOST_OF_A_ROW, MOST_OF_ALL, MOST_PROGRAMS = 4, 20, 10_000
 """Functions of one row and of all rows that are tried on one item; of a language with many items fewer of all rows."""
 MOST_SCREENED = 20_000
-"""Rows with JavaScript that are all looked at; of more only those retrieved."""
+"""Rows with JavaScript, or PHP, that are all looked at; of more only those retrieved."""
 CPU_S, MEMORY_MB = 3.0, 1024
 LIMITS = Limits(cpu_s=10.0, wall_s=60.0, memory_mb=1024, scratch_mb=256, files=256, threads=512)
 """The sandbox's own; compilers have those of languages/_tools.py."""
@@ -139,13 +140,14 @@ def _candidates(
     step: str,
 ) -> tuple[dict[Tried, list[int]], dict[str, Toolchain], dict[str, str]]:  # fmt: skip
     """The programs to run with the rows that hold them, the tools that run them, and the tools that are missing."""
-    found = _ranked(items, able, ranking, among, rows)
-    looking = ["javascript", TYPED] if rows.family == "javascript" else []
-    rooms, missing = _rooms(dict.fromkeys([*looking, *(each.room for each in found)]))
-    if looking and "javascript" in rooms:
+    own, missing = _rooms(ROOMS.get(rows.family, ()))
+    looking = able_to_look(own)
+    found = _ranked(items, able, ranking, among, rows, looking)
+    rooms, more = _rooms({each.room: None for each in found if each.room not in own})
+    rooms, missing = {**own, **rooms}, {**missing, **more}
+    if looking:
         asked_of = _asked_of(items, able, ranking, among)
-        tools = {name: rooms[name] for name in looking if name in rooms}
-        for one in screen(items, asked_of, rows.of, tools, emit, step):
+        for one in screen(items, asked_of, rows.of, own, emit, step):
             each = _put_under_name(one.source, one.function, items[one.item], one.item, one.look)
             found[each].append(one.row)
     if not rows.typed and not any(items[index].language == TYPED for index in able):
@@ -170,15 +172,15 @@ class _Rows:
 
 
 def _ranked(
-    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows
+    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows, looking: bool
 ) -> dict[Tried, list[int]]:  # fmt: skip
-    """Programs of the rows most like each item, but for what is looked at first instead."""
+    """Programs of the rows most like each item, but for what is `looking` at first instead."""
     found: dict[Tried, list[int]] = defaultdict(list)
     most = min(MOST_OF_ALL, MOST_PROGRAMS // max(len(able), 1))
     for index in able:
         own: set[Tried] = set()
         for each in ranking.best(index, LOOKED_AT, among):
-            for tried in _of_row(rows.of(each.row), items[index], index):
+            for tried in _of_row(rows.of(each.row), items[index], index, looking):
                 own.add(tried)
                 if each.row not in found[tried]:
                     found[tried].append(each.row)
@@ -187,12 +189,12 @@ def _ranked(
     return found
 
 
-def _of_row(some: Sequence[Source], item: Item, index: int) -> Iterator[Tried]:
-    """The programs of a row for one item; JavaScript's and TypeScript's are looked at first instead."""
+def _of_row(some: Sequence[Source], item: Item, index: int, looking: bool) -> Iterator[Tried]:
+    """The programs of a row for one item, but for those that are looked at first."""
     wanted = asked(item)
     fitting = [(source, each) for source in some for each in source.functions() if each.may_answer(wanted)]
     for source, function in fitting[:MOST_OF_A_ROW]:
-        if not seen_here(source, item):
+        if not (looking and seen_here(source, item)):
             yield _put_under_name(source, function, item, index)
 
 
@@ -204,7 +206,7 @@ def _put_under_name(source: Source, function: Found, item: Item, index: int, loo
 def _asked_of(
     items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_]
 ) -> dict[int, Sequence[int]]:  # fmt: skip
-    """Which items the rows with JavaScript are looked at with: all, or of many rows those retrieved for an item."""
+    """Which items rows are looked at with first: all, or of many rows those retrieved for an item."""
     holders = np.flatnonzero(among).tolist()
     if len(holders) <= MOST_SCREENED:
         return dict.fromkeys(holders, able)

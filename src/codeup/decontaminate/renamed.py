@@ -57,8 +57,11 @@ def definitions(source: Source) -> str:
     return "\n".join(source.text(node) for node in source.definitions() if not node.type.startswith("import"))
 
 
-def expression(function: Found) -> str:
-    """JavaScript that calls a function of such definitions."""
+def expression(family: str, function: Found) -> str:
+    """JavaScript or PHP that calls a function of such definitions."""
+    if family == "php":
+        made = f"{function.owner}::" if function.static else f"(new {function.owner}())->"
+        return f"fn(...$a) => {made if function.owner else ''}{function.name}(...$a)"
     if not function.owner:
         return function.name
     made = function.owner if function.static else f"new {function.owner}()"

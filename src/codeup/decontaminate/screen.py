@@ -1,12 +1,13 @@
-"""A first look at JavaScript and TypeScript: every function of the rows on every item's tests, in a few processes.
+"""A first look at JavaScript, TypeScript and PHP: every function of the rows on every item's tests, in a few processes.
 
     own solutions   on their own tests, written down with what they are called with   -> inputs, and varied ones
                     on the varied inputs                                              -> Suite, what is expected
     rows' functions on the items' tests; those that pass, on the varied inputs        -> Look
 
 An item with three short tests is passed by many wrong functions; where its own solution is right, it says what other
-inputs give (varied.py), as in suites.py for Python. Nothing is kept apart but contexts: what passes here is run again
-by itself (programs.py). TypeScript's texts are translated by its compiler first.
+inputs give (varied.py), as in suites.py for Python. Little is kept apart, contexts (screen.js) or children of a process
+(screen.php): what passes here is run again by itself (programs.py). TypeScript's texts are translated by its compiler
+first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from codeup.decontaminate.renamed import definitions, expression
 from codeup.decontaminate.suites import ENOUGH_INPUTS, MOST_INPUTS, agreeing
 from codeup.decontaminate.varied import varied
 from codeup.errors import WorkFailed
-from codeup.languages._tools import Toolchain, run_step
+from codeup.languages._tools import Toolchain, run_step, version
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool, RunJob
 from codeup.types import Emit, Event
@@ -37,17 +38,19 @@ TOGETHER = 200
 """Functions of one process, and what it may take."""
 TRANSLATED = 2000
 """Texts that one process translates."""
-CPU_S, MEMORY_MB = 120.0, 1536
+CPU_S, MEMORY_MB, HEAP_MB = 120.0, 1536, 512
 LIMITS = Limits(cpu_s=CPU_S, wall_s=2 * CPU_S, memory_mb=1024, scratch_mb=64, files=64, threads=512)
 SAID = {"files": 1, "bytes": 32 << 20}
 TYPED = "typescript"
+ROOMS = {"javascript": ("javascript", TYPED), "php": ("php",)}
+"""The rooms whose tools look at a family's functions; the first is needed."""
 _KNOWN = {"assert", "node:assert", "assert/strict", "lodash", "js-md5"}
 """What screen.js has of the modules that tests ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A function as it is looked at: JavaScript or TypeScript that defines it, and the expression that it is."""
+    """A function as it is looked at: code that defines it, and the expression that it is."""
 
     code: str
     expression: str
@@ -93,8 +96,19 @@ UNSEEN = Look(0, Suite())
 
 def seen_here(source: Source, item: Item) -> bool:
     """Whether a text's functions are looked at with an item's tests here."""
-    modules = re.findall(r"\b(?:require\(|from)\s*['\"]([^'\"]+)['\"]", item.tests)
-    return source.family == "javascript" and item.language in ("javascript", TYPED) and _KNOWN.issuperset(modules)
+    if source.family == "javascript":
+        return _KNOWN.issuperset(re.findall(r"\b(?:require\(|from)\s*['\"]([^'\"]+)['\"]", item.tests))
+    return source.family in ROOMS
+
+
+def able(rooms: Mapping[str, Toolchain]) -> bool:
+    """Whether these tools can look: Node, or a PHP that can make children of its process."""
+    return "javascript" in rooms or ("php" in rooms and _forks(rooms["php"].at["php"]))
+
+
+@functools.lru_cache(maxsize=4)
+def _forks(php: str) -> bool:
+    return version([php, "-n", "-r", "echo extension_loaded('pcntl') ? '1.0' : '';"]) == "1.0"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -118,8 +132,8 @@ def screen(
     items: Sequence[Item], asked_of: Mapping[int, Sequence[int]], sources: Callable[[int], Sequence[Source]],
     rooms: Mapping[str, Toolchain], emit: Emit, step: str,
 ) -> Iterator[Passing]:  # fmt: skip
-    """Look at the functions of rows, {row: items that it may answer}. `rooms` are JavaScript's and TypeScript's tools;
-    without the latter its texts are left out. Raises UserError and WorkFailed as the sandbox does."""
+    """Look at the functions of rows, {row: items that it may answer}. `rooms` are the tools of a family (ROOMS);
+    without TypeScript's its texts are left out. Raises UserError and WorkFailed as the sandbox does."""
     tools = list(rooms.values())
     show = dict.fromkeys(path for each in tools for path in each.show)
     proc = {name: text for each in tools for name, text in each.proc.items()}
@@ -140,14 +154,15 @@ def screen(
                     found, source, function, _ = waiting[number]
                     yield Passing(found, source, function, index, look)
                 waiting = []
-                emit(Event("progress", step, done, len(asked_of), "rows with JavaScript"))
+                emit(Event("progress", step, done, len(asked_of), f"rows with {next(iter(rooms))}"))
 
 
 class Screen:
     """One process at a time that looks at functions; of the items, those whose tests can be read."""
 
     def __init__(self, items: Mapping[int, Item], pool: Pool, rooms: Mapping[str, Toolchain]) -> None:
-        self._pool, self._node = pool, rooms["javascript"].at["node"]
+        self._pool, self._node = pool, rooms["javascript"].at["node"] if "javascript" in rooms else ""
+        self._php = rooms["php"].at["php"] if "php" in rooms else ""
         self._compiler = f"{rooms[TYPED].at['cache']}/typescript.js" if TYPED in rooms else None
         texts = self._javascript([Text(item.tests, "", item.language == TYPED) for item in items.values()])
         self.items = [index for index, text in zip(items, texts, strict=True) if text is not None]
@@ -186,6 +201,9 @@ class Screen:
         for number, test, said in self._said(functions, numbers, self._tests):
             suite = self.suites[self.items[test]]
             pairs = zip(said["values"], suite.expected, strict=True)
+            if suite.strength == 1 and len(set(said["values"])) > 1:  # PHP's `true` equals whatever is expected
+                yield number, self.items[test], UNSEEN
+                continue
             right = [value is not None and alike(json.loads(value), wanted) for value, wanted in pairs]
             yield number, self.items[test], Look(sum(right), suite, _rarely(right, suite))
 
@@ -210,7 +228,7 @@ class Screen:
         self, some: Sequence[tuple[int, Mapping[str, Any]]], tests: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[int, int, dict[str, Any]]]:
         files = {"functions.json": json.dumps([each for _, each in some]), "tests.json": json.dumps(tests)}
-        lines = self._run("screen.js", files) if some else []
+        lines = self._run("screen.js" if self._node else "screen.php", files) if some else []
         if lines is None and len(some) > 1:
             for half in (some[: len(some) // 2], some[len(some) // 2 :]):
                 yield from self._at_once(half, tests)
@@ -234,8 +252,15 @@ class Screen:
     def _run(self, script: str, files: Mapping[str, str]) -> list[Any] | None:
         """What a script writes, a line of JSON each; None where it does not end well."""
         text = Path(__file__).with_name(script).read_text(encoding="utf-8")
-        argv = [self._node, "--max-old-space-size=512", script, *([self._compiler] if self._compiler else [])]
-        step = {**run_step(argv, cpu_s=CPU_S, memory_mb=MEMORY_MB), "stdin": ""}
+        argv = [self._php, "-n", "-d", f"memory_limit={HEAP_MB // 2}M", script]
+        if self._node:
+            argv = [
+                self._node,
+                f"--max-old-space-size={HEAP_MB}",
+                script,
+                *([self._compiler] if self._compiler else []),
+            ]
+        step = {**run_step(argv, cpu_s=CPU_S, memory_mb=MEMORY_MB, processes=bool(self._php)), "stdin": ""}
         answer = self._pool.run(RunJob({**files, script: text}, {}, (step,), SAID))
         if answer["steps"][-1]["status"] != 0 or "said.jsonl" not in answer.get("made", {}):
             return None
@@ -259,7 +284,7 @@ def _sound(line: Any, asked_of: Sequence[Sequence[int]], tests: Sequence[Mapping
 
 def text_of(source: Source, function: Found) -> Text:
     """A row's function with the definitions around it."""
-    return Text(definitions(source), expression(function), source.language == TYPED)
+    return Text(definitions(source), expression(source.family, function), source.language == TYPED)
 
 
 def _rarely(right: Sequence[bool], suite: Suite) -> float:
