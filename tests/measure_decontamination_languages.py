@@ -32,9 +32,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codeup import plugins
 from codeup.data import code_parses
+from codeup.data.contamination.items import read_items
 from codeup.data.files import read_rows
 from codeup.decontaminate.files import decontaminate
+from codeup.decontaminate.screen import LIMITS, ROOMS, Screen
+from codeup.sandbox.pool import Pool
 
 parser = getattr(code_parses, "parser", None) or vars(code_parses)["_parser"]
 ORDINARY = ("new_codealpaca.json", "code_alpaca_2k.json", "alpaca_en_demo.json")
@@ -118,7 +122,7 @@ def planted(folder: Path, language: str) -> list[dict[str, Any]]:
         names = {name: f"w{number}x" for number, name in enumerate(own_names(language, code))}
         for kind, chosen in (("bare", {}), ("renamed", names)):
             output = f"```{language}\n{bare(language, code, chosen)}```"
-            rows.append({"kind": kind, "instruction": ask, "input": "", "output": output})
+            rows.append({"kind": kind, "instruction": ask, "input": "", "output": output, "task": row.value["task_id"]})
     family = ("javascript", "typescript") if language == "javascript" else (language,)
     for number, line in enumerate(REPHRASED.read_text(encoding="utf-8").splitlines()):
         row_ = json.loads(line)
@@ -127,6 +131,18 @@ def planted(folder: Path, language: str) -> list[dict[str, Any]]:
             side = f"rephrased, {'held out' if number % 2 else 'tune'}"
             rows.append({"kind": side, "instruction": row_["instruction"], "input": "", "output": output})
     return rows
+
+
+def right_ones(folder: Path, language: str) -> set[str]:
+    """The items whose own solution passes their tests at a first look (screen.py); models wrote many of MBXP's."""
+    file = folder / "benchmarks" / FILES[language]
+    family = next(family for family, names in ROOMS.items() if language in names)
+    rooms = {name: plugins.load("languages", name).toolchain() for name in ROOMS[family]}
+    items = {n: item for n, item in enumerate(read_items(file.parent.name, file)) if item.runnable_elsewhere}
+    with Pool(1, LIMITS, show=tuple(path for each in rooms.values() for path in each.show), import_names=()) as pool:
+        looking = Screen(items, pool, rooms)
+        looking.expect()
+    return {items[index].task_id for index, suite in looking.suites.items() if suite.given}
 
 
 def held_out(language: str) -> list[dict[str, Any]]:
@@ -155,7 +171,10 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=None)
     asked.add_argument("--show", action="store_true", help="which ordinary rows go, which rephrasings stay")
     asked.add_argument(
-        "--renamed", type=int, default=0, help="instead of all that: so many of the renamed, and no others"
+        "--renamed",
+        type=int,
+        default=0,
+        help="instead of all that: so many of the renamed (JavaScript, TypeScript, PHP), and no others",
     )
     asked.add_argument(
         "--run", default="none", help="with --renamed: whether programs are run, as the command takes it"
@@ -171,7 +190,11 @@ def main() -> None:
             continue
         some = planted(folder, language)
         if options.renamed:
-            some = [row for row in some if row["kind"] == "renamed"]
+            right = right_ones(folder, language)
+            some = [
+                {**row, "kind": f"renamed, {'right' if row['task'] in right else 'wrong'}"}
+                for row in some if row["kind"] == "renamed"
+            ]  # fmt: skip
             random.Random(3).shuffle(some)
             with tempfile.TemporaryDirectory() as temporary:
                 rows = [*ordinary(folder), *some[: options.renamed]]

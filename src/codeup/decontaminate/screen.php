@@ -2,7 +2,7 @@
 // Which functions pass which tests: a first look as in screen.js, with the same files. Each function is looked at in a
 // child of this process, which tells how far it came; where it dies or hangs, another one goes on behind that test.
 error_reporting(0);
-const TEST_S = 1, SILENT_S = 2, MOST_LATE = 2, MOST_CALLS = 40, LARGE = 4000;
+const TEST_S = 1, SILENT_S = 5, MOST_LATE = 2, MOST_CALLS = 40, LARGE = 4000;
 $functions = json_decode(file_get_contents('functions.json'), true);
 $tests = json_decode(file_get_contents('tests.json'), true);
 
