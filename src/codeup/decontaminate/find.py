@@ -4,8 +4,9 @@
     prompt, tests      COVERAGE of the 13-grams of an item's prompt or tests                drop
     solution           COVERAGE of the 10-grams of its solution                             drop, unless textbook
     shape              a function equal but for names, of SHAPE_NODES syntax nodes or more  drop, unless textbook
-    execution          a function of the row gives all expected values, or, in another      drop, unless textbook
-                       language than Python, passes the item's own tests (programs.py)
+    execution          a function of the row gives all expected values and most on varied   drop, unless textbook
+                       inputs, or, in another language than Python, passes the item's own
+                       tests (programs.py; varied inputs where screen.py knows some)
     near execution     ... nearly all, in a row among the NEAR_RANK most like the item      drop, unless textbook
     name, examples     among those, a function of its name, or two of its example inputs    drop, unless textbook
     any of these, less one shared gram; a textbook solution; a problem whose tests prove    mark
@@ -14,7 +15,8 @@
 Textbook: rows of TEXTBOOK or more unrelated requests give that evidence for one problem. Everybody who asks for
 `is_prime` gets it; it is no sign that the benchmark was copied. Requests are unrelated where less than RELATED of
 their words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where
-it also holds two of the item's example inputs or a 13-gram of its prompt.
+it also holds two of the item's example inputs or a 13-gram of its prompt. What a textbook function answers besides is no
+evidence either (other languages than Python).
 
 Recall is not complete: a solution in a language that no item is in, a script without a function, or a function with
 other arguments is found by what it shares as text only (likeness.py). What looks most like each item and was not
