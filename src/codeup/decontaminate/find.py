@@ -15,8 +15,8 @@
 Textbook: rows of TEXTBOOK or more unrelated requests give that evidence for one problem. Everybody who asks for
 `is_prime` gets it; it is no sign that the benchmark was copied. Requests are unrelated where less than RELATED of
 their words are shared, so a leak that was copied does not excuse itself. A textbook row is dropped all the same where
-it also holds two of the item's example inputs or a 13-gram of its prompt. What a textbook function answers besides is no
-evidence either (other languages than Python).
+it also holds two of the item's example inputs or a 13-gram of its prompt. What a textbook function answers besides is
+no evidence either (other languages than Python).
 
 Recall is not complete: a solution in a language that no item is in, a script without a function, or a function with
 other arguments is found by what it shares as text only (likeness.py). What looks most like each item and was not
