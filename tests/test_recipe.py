@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from codeup import recipe as recipes
 from codeup.chat import TEMPLATES
@@ -186,3 +188,31 @@ def test_a_recipe_knows_the_templates_that_chat_knows() -> None:
 @pytest.mark.parametrize("path", sorted(Path("recipes").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_shipped_recipe_is_valid(path: Path) -> None:
     recipes.load(path)
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def parts_in_the_docs() -> list[tuple[str, str]]:
+    """(file, YAML) of every block in README and docs that is a recipe or some of its uppermost keys."""
+    found = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"^ *```ya?ml\n([\s\S]*?)^ *```", path.read_text(encoding="utf-8"), re.M):
+            keys = yaml.safe_load(block)
+            if isinstance(keys, dict) and set(keys) <= set(recipes.Recipe.model_fields):
+                found.append((path.name, block))
+    return found
+
+
+@pytest.mark.parametrize(("file", "block"), parts_in_the_docs())
+def test_what_the_docs_show_of_recipes_is_taken(file: str, block: str) -> None:
+    keys = yaml.safe_load(block)
+    whole = {"name": "shown", **keys, "model": {"base": "nano-base", **keys.get("model", {})}}
+    for stage in keys.get("stages", []):  # what a part leaves out
+        data = whole.setdefault("data", {})
+        data.setdefault(stage.setdefault("data", "rows"), {"sources": [{"source": "alpaca", "path": "rows.json"}]})
+    assert recipes.parse(yaml.safe_dump(whole), name=file)
+
+
+def test_blocks_were_found_in_the_docs() -> None:
+    assert len(parts_in_the_docs()) >= 5

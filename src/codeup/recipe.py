@@ -26,6 +26,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
 """Names become parts of folder names, so they hold letters, digits, `_`, `.` and `-` only."""
 
 
+BenchmarkName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
+"""As their papers call them: humaneval+."""
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values are not coerced from strings, instances are frozen."""
 
@@ -80,7 +84,7 @@ class Source(Section):
 class Against(Section):
     """A benchmark whose problems must not be in the training data."""
 
-    name: Name = Field(description="what the benchmark is called in the report")
+    name: BenchmarkName = Field(description="what the benchmark is called in the report")
     path: str = Field(description="its file: HumanEval, HumanEval+, MBPP, MBXP, GSM8K or any JSONL (from data_root)")
     columns: dict[str, str] = Field(
         default_factory=dict, description="columns of a file of your own: prompt, solution, test, entry_point, task_id"
