@@ -240,7 +240,26 @@ JAVA_ROWS = {
     "            s.most(Arrays.asList(Arrays.asList(4, 1, 2, 7)), 0) == 4\n"
     "        );\n        if (correct.contains(false)) throw new AssertionError();\n    }\n}\n",
 }  # fmt: skip
+CPP_PRIME = {
+    **CPP, "prompt": "bool is_prime(int n){\n", "declaration": "bool is_prime(int n){\n",
+    "canonical_solution": "    for (int i=2;i*i<=n;i++) if (n%i==0) return false;\n    return n>1;\n}\n",
+    "test": "#undef NDEBUG\n#include<assert.h>\nint main(){\n"
+    + "".join(f"    assert (is_prime({n}) == {str(n in (2, 7, 13)).lower()});\n" for n in (1, 2, 7, 9, 13, 15)) + "}\n",
+}  # fmt: skip
+JAVA_AREA = {
+    **JAVA, "prompt": MOST.replace("int most(List<List<Integer>> rows, int k)", "double area(double a, double h)"),
+    "declaration": MOST.replace("int most(List<List<Integer>> rows, int k)", "double area(double a, double h)"),
+    "canonical_solution": "        return a * h / 2;\n    }\n}\n",
+    "test": "public class Main {\n    public static void main(String[] args) {\n        Solution s = new Solution();\n"
+    "        if (s.area(5, 3) != 7.5 || s.area(2, 2) != 2.0 || s.area(10, 8) != 40.0) throw new AssertionError();\n"
+    "    }\n}\n",
+}  # fmt: skip
 SAME_TYPES = {
+    "cpp a helper that has the item's name": (
+        "cpp", CPP_PRIME, "bool is_prime(int n) { if (n < 2) return false; for (int i = 2; i < n; i++)\n"
+        "  if (n % i == 0) return false; return true; }\n\n"
+        "bool check(long long number) { const bool offset = (is_prime((int) number)); return offset; }\n"),
+    "java float": ("java", JAVA_AREA, "class Shape { static float area(float a, float h) { return (a * h) / 2f; } }"),
     "rust numbers of another size, a slice": (
         "rust", OTHERS["rust"][0], "fn total(list: &[i64], offset: i64) -> i64 {\n"
         "    list.iter().enumerate().map(|(place, one)| one * (place as i64 + offset)).sum()\n}\n"),
@@ -261,11 +280,38 @@ def test_types_that_mean_the_same_are_converted(name: str, tmp_path: Path) -> No
     language, item, right = SAME_TYPES[name]
     ready(language)
     wrong = right.replace("offset)", "offset + 1)").replace("> min", "> min + 1").replace("best +", "1 + best +")
+    wrong = wrong.replace("n > 1", "n > 2").replace("n < 2", "n < 3").replace("/ 2f", "/ 3f")
     assert wrong != right
     rows = [{"instruction": "a", "output": f"```{language}\n{wrong}```"},
             {"instruction": "b", "output": f"```{language}\n{right}```"}]  # fmt: skip
     clean(tmp_path, rows, item)
-    assert hits(tmp_path) == [(1, "execution", True)]
+    assert [hit for hit in hits(tmp_path) if hit[1] == "execution"] == [(1, "execution", True)]
+
+
+def test_a_result_that_is_no_whole_number_is_not_cut_to_one(tmp_path: Path) -> None:
+    ready("cpp")
+    head = "#include<vector>\nusing namespace std;\nint mean(vector<int> values){\n"
+    item = {**CPP, "prompt": head, "declaration": head, "canonical_solution": "    return values[0];\n}\n",
+            "test": "#undef NDEBUG\n#include<assert.h>\nint main(){\n    assert (mean({1, 2}) == 1);\n"
+            "    assert (mean({1, 2, 5, 3}) == 2);\n    assert (mean({7}) == 7);\n}\n"}  # fmt: skip
+    body = "double t = 0; for (auto x : list) t += x; return t / list.size();"
+    row = f"double average(std::vector<long long> list) {{ {body} }}"
+    clean(tmp_path, [{"instruction": "a", "output": f"```cpp\n{row}\n```"}], item)
+    assert hits(tmp_path) == []
+
+
+def test_a_textbook_row_that_holds_the_prompt_is_dropped_all_the_same(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    words = "Sum of the values where each of them counts as often as its place in the list says plus a number k."
+    item = {**JS, "prompt": f"/* {words} */\nconst weigh = (values, k) => {{\n"}
+    asked = [
+        f"Do this: {words[:90]}",
+        "My teacher wants a weighted total",
+        "offset sums please",
+        "Dot product by place",
+    ]
+    clean(tmp_path, [{**LEAK, "instruction": each} for each in asked], item, textbook=3)
+    assert {row for row, method, drop in hits(tmp_path) if drop and method == "execution"} == {0}
 
 
 def test_what_many_unrelated_requests_have_is_textbook_in_every_language(tmp_path: Path) -> None:
@@ -405,10 +451,55 @@ def test_an_items_solution_says_what_its_tests_do_not_ask() -> None:
     rows = [("javascript", "const same = (n) => n + n;"), ("javascript", "const few = (n) => n < 9 ? n * 2 : -1;")]
     (_, _, right, count), (_, _, less, _) = looked_at([item], *rows)
     assert count >= 10 and right == count and less < count
-    plenty = twice("for (let n = 0; n < 30; n += 1) console.assert(twice(n) === 2 * n)")  # they ask enough themselves
+    plenty = twice("for (let n = 0; n < 60; n += 2) console.assert(twice(n) === 2 * n)")  # they ask enough themselves
     assert looked_at([plenty], rows[0]) == [(0, 0, 0, 0)]
     broken = twice("console.assert(twice(1) === 3)")  # its own solution is wrong: nothing is known of other inputs
     assert looked_at([broken], ("javascript", "const more = (n) => 3 * n;")) == [(0, 0, 0, 0)]
+
+
+def test_signs_that_end_lines_elsewhere_and_very_deep_values_lose_nothing() -> None:
+    ready("javascript", "typescript")
+    ends = "\N{LINE SEPARATOR}\N{NEXT LINE}"
+    nested = "(x) => { let t = 2 * x; if (x !== 4) for (let i = 0; i < 1900; i += 1) t = [t]; return t; };"
+    rows = [("typescript", f"const f = (x: number): number => {{ /* {ends} */ return 2 * x; }};"),
+            ("javascript", f"const g = (x) => x === 4 ? 8 : '{ends}';"), ("javascript", f"const deep = {nested}"),
+            ("javascript", f"const h = (x) => {{ const s = '{ends}'; return s.length * x; }};")]  # fmt: skip
+    found = looked_at([twice(f"console.assert(twice(4) === 8, '{ends}')")], *rows)
+    assert [number for number, _, _, _ in found] == [0, 1, 2, 3]
+    assert [right == count for _, _, right, count in found] == [True, False, False, True]
+
+
+def test_what_a_function_does_on_other_items_does_not_hide_its_own() -> None:
+    ready("javascript", "typescript")
+    items = [twice(f"console.assert(twice({n}) === 1)") for n in (10**8, 45, 46, 47)]
+    items += [twice("console.assert(twice(9) === 34 && twice(3) === 2 && twice(6) === 8)")]
+    slow = "function f(n) { return n < 2 ? n : f(n - 1) + f(n - 2); }"
+    dies = "function g(n) { if (n > 1e6) 'x'.repeat(5e8).split('');\n" \
+           "  return [0, 1, 1, 2, 3, 5, 8, 13, 21, 34][n]; }"  # fmt: skip
+    assert [(number, item) for number, item, _, _ in looked_at(items, ("javascript", slow))] == [(0, 4)]
+    assert [(number, item) for number, item, _, _ in looked_at(items, ("javascript", dies))] == [(0, 4)]
+
+
+def test_what_node_has_is_there_at_the_first_look() -> None:
+    ready("javascript", "typescript")
+    bodies = ["return structuredClone(x) * 2", "console.debug(x); console.group('a'); return x * 2",
+              "setTimeout(() => {}, 5); process.stdout.write('a'); return Buffer.from([x])[0] * 2"]  # fmt: skip
+    rows = [("javascript", f"const f = (x) => {{ {body}; }};") for body in bodies]
+    assert [number for number, _, _, _ in looked_at([twice("console.assert(twice(4) === 8)")], *rows)] == [0, 1, 2]
+
+
+def test_items_that_the_first_look_cannot_read_are_tried_by_rank(tmp_path: Path) -> None:
+    ready("javascript", "typescript")
+    odd = {**JS, "test": f"{JS['test']}import fs from 'fs';\n"}  # no script
+    source = Source("javascript", "function f(a, b) { return 1; }")
+    whole = JS["declaration"] + JS["canonical_solution"]
+    items = [
+        Item("b", str(n), "", tests=each["test"], entry_point="weigh", language="javascript", source=whole)
+        for n, each in enumerate((JS, odd))
+    ]
+    rooms = {name: plugins.load("languages", name).toolchain() for name in ("javascript", "typescript")}
+    _, seen = screen.screen(items, {0: [0, 1]}, lambda row: [source], rooms, lambda event: None, "")
+    assert seen == {0}
 
 
 PHP_TOTAL = {"language": "php", "source": "<?php\nfunction twice($x) { return 2 * $x; }"}

@@ -21,6 +21,8 @@ from codeup.data.contamination.other_functions import Found
 Convert = Callable[[str, str, str], str | None]
 """(expression, the type that it has, the type that is needed) -> an expression of that; None where none is known."""
 
+_REAL = re.compile(r"(?i)float|double|\bf(?:32|64)\b")
+
 
 def converting(family: str, function: Found, wanted: Found) -> str:
     """The function that the item's tests call, with `wanted.name` + "_own" in it; '' where types differ in nothing, or
@@ -34,6 +36,8 @@ def converting(family: str, function: Found, wanted: Found) -> str:
     arguments = [convert(name, bare(theirs), bare(own)) for name, theirs, own in given]
     if any(each is None for each in arguments):
         return ""
+    if _REAL.search(function.returns) and not _REAL.search(wanted.returns):
+        return ""  # cut off to a whole number, a wrong answer may be right
     call = f"{wanted.name}_own({', '.join(map(str, arguments))})"
     result = convert(call, bare(function.returns), bare(wanted.returns))
     head = re.sub(r"\bstatic\b", "", wanted.signature).strip()
@@ -122,7 +126,7 @@ def _cpp(has: str, given: str, needed: str) -> str | None:
 
 # --- Java ------------------------------------------------------------------------------------------------------------
 
-_JAVA_PLAIN = {"int": "Integer", "long": "Long", "double": "Double", "boolean": "Boolean"}
+_JAVA_PLAIN = {"int": "Integer", "long": "Long", "double": "Double", "float": "Float"}
 _JAVA_LIST = "java.util.stream.Collectors.toList()"
 
 

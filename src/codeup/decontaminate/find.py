@@ -281,24 +281,24 @@ class _Judge:
 
     def _by_programs(self, passed: Mapping[int, Mapping[int, Tried]]) -> Iterator[Hit]:
         for row, found in passed.items():
-            known = self._known_functions(found)
             for index, each in found.items():
                 item = self.items[index]
                 weak = "" if programs.telling(item, each.look) or row in self._nearest_to(index) else WEAK
-                why = weak or self._excuse(row, index, self.unrelated) or known.get(each.name, "")
+                why = weak or self._excuse(row, index, self.unrelated) or self._known_for_another(index, found)
                 if not each.look.agrees:
                     why = "too few on varied inputs"
                 evidence = f"its function {each.name} passes the tests in {item.language}{each.look.told}"
                 yield Hit(row, index, "execution", 1.0, evidence, not why, why)
 
-    def _known_functions(self, found: Mapping[int, Tried]) -> dict[str, str]:
-        """Those of a row's functions that everybody has, with why: that they also answer another item is no news."""
-        return {
-            each.name: f"textbook: it is a solution of {self.items[index].task_id} too, which is"
-            for index, each in found.items()
-            if each.look.agrees and programs.telling(self.items[index], each.look)
-            and self.unrelated.get(self._key(index), 0) >= self.least
-        }  # fmt: skip
+    def _known_for_another(self, item: int, found: Mapping[int, Tried]) -> str:
+        """Why a row's function is one that everybody has, for another item that it answers; '' where it is not."""
+        own = self._key(item)
+        for index, each in found.items():
+            count = self.unrelated.get(self._key(index), 0)
+            solves = each.name == found[item].name and each.look.agrees and self._key(index) != own
+            if solves and count >= self.least and programs.telling(self.items[index], each.look):
+                return f"textbook: {count} unrelated requests have it as {self.items[index].task_id}"
+        return ""
 
     def _nearest_to(self, item: int) -> set[int]:
         return {each.row for each in self.ranking.best(item, NEAR_RANK)}

@@ -38,7 +38,7 @@ from codeup.data.spool import Spool
 from codeup.data.store import texts_of
 from codeup.decontaminate.look import Seen
 from codeup.decontaminate.renamed import under_name
-from codeup.decontaminate.screen import ROOMS, TYPED, UNSEEN, Look, asked, screen, seen_here
+from codeup.decontaminate.screen import ROOMS, TYPED, UNSEEN, Look, asked, screen
 from codeup.decontaminate.screen import able as able_to_look
 from codeup.decontaminate.suites import FEW
 from codeup.decontaminate.trials import read_known
@@ -140,16 +140,18 @@ def _candidates(
     step: str,
 ) -> tuple[dict[Tried, list[int]], dict[str, Toolchain], dict[str, str]]:  # fmt: skip
     """The programs to run with the rows that hold them, the tools that run them, and the tools that are missing."""
-    own, missing = _rooms(ROOMS.get(rows.family, ()))
-    looking = able_to_look(own)
-    found = _ranked(items, able, ranking, among, rows, looking)
-    rooms, more = _rooms({each.room: None for each in found if each.room not in own})
-    rooms, missing = {**own, **rooms}, {**missing, **more}
-    if looking:
+    rooms, missing = _rooms(ROOMS.get(rows.family, ()))
+    found: dict[Tried, list[int]] = defaultdict(list)
+    seen = set[int]()
+    if able_to_look(rooms):
         asked_of = _asked_of(items, able, ranking, among)
-        for one in screen(items, asked_of, rows.of, own, emit, step):
+        passing, seen = screen(items, asked_of, rows.of, rooms, emit, step)
+        for one in passing:
             each = _put_under_name(one.source, one.function, items[one.item], one.item, one.look)
             found[each].append(one.row)
+    found |= _ranked(items, [index for index in able if index not in seen], ranking, among, rows)
+    more, lacking = _rooms({each.room: None for each in found if each.room not in rooms})
+    rooms, missing = {**rooms, **more}, {**missing, **lacking}
     if not rows.typed and not any(items[index].language == TYPED for index in able):
         missing.pop(TYPED, None)  # nothing asked for it
     return {each: some for each, some in found.items() if each.room in rooms}, rooms, missing
@@ -172,15 +174,15 @@ class _Rows:
 
 
 def _ranked(
-    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows, looking: bool
+    items: Sequence[Item], able: Sequence[int], ranking: Ranking, among: NDArray[np.bool_], rows: _Rows
 ) -> dict[Tried, list[int]]:  # fmt: skip
-    """Programs of the rows most like each item, but for what is `looking` at first instead."""
+    """Programs of the rows most like each item."""
     found: dict[Tried, list[int]] = defaultdict(list)
     most = min(MOST_OF_ALL, MOST_PROGRAMS // max(len(able), 1))
     for index in able:
         own: set[Tried] = set()
         for each in ranking.best(index, LOOKED_AT, among):
-            for tried in _of_row(rows.of(each.row), items[index], index, looking):
+            for tried in _of_row(rows.of(each.row), items[index], index):
                 own.add(tried)
                 if each.row not in found[tried]:
                     found[tried].append(each.row)
@@ -189,13 +191,12 @@ def _ranked(
     return found
 
 
-def _of_row(some: Sequence[Source], item: Item, index: int, looking: bool) -> Iterator[Tried]:
-    """The programs of a row for one item, but for those that are looked at first."""
+def _of_row(some: Sequence[Source], item: Item, index: int) -> Iterator[Tried]:
+    """The programs of a row for one item."""
     wanted = asked(item)
     fitting = [(source, each) for source in some for each in source.functions() if each.may_answer(wanted)]
     for source, function in fitting[:MOST_OF_A_ROW]:
-        if not (looking and seen_here(source, item)):
-            yield _put_under_name(source, function, item, index)
+        yield _put_under_name(source, function, item, index)
 
 
 def _put_under_name(source: Source, function: Found, item: Item, index: int, look: Look = UNSEEN) -> Tried:

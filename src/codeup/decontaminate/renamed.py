@@ -26,6 +26,8 @@ def under_name(source: Source, function: Found, wanted: Found) -> str:
     more = _converting(source, function, wanted)
     name = f"{wanted.name}_own" if more else wanted.name
     names = _exchanged(function.name, name)
+    if more and function.name != wanted.name:  # the name is that of the function around it
+        names[wanted.name] = f"{wanted.name}_before"
     if function.owner and wanted.owner:
         names |= _exchanged(function.owner, wanted.owner)
     parts: list[tuple[str, str]] = []

@@ -2,7 +2,7 @@
 // Which functions pass which tests: a first look as in screen.js, with the same files. Each function is looked at in a
 // child of this process, which tells how far it came; where it dies or hangs, another one goes on behind that test.
 error_reporting(0);
-const TEST_S = 1, SILENT_S = 5, MOST_LATE = 2, MOST_CALLS = 40, LARGE = 4000;
+const TEST_S = 1, SILENT_S = 5, MOST_LATE = 4, MOST_CALLS = 40, LARGE = 4000;
 $functions = json_decode(file_get_contents('functions.json'), true);
 $tests = json_decode(file_get_contents('tests.json'), true);
 
@@ -42,7 +42,7 @@ function codeup_defined(int $number, array $test): bool {
     $text = preg_replace('/^\s*<\?php/', '', $test['text']);
     $called = "function {$test['entry']}(...\$a) { return \\codeup_call(\$a); }";
     try {
-        eval("namespace CodeupTest$number; $called function run() { $text\n }");
+        eval("namespace CodeupTest$number; $called function codeup_run() { $text\n }");
         return true;
     } catch (\Throwable) {
         return false;
@@ -89,7 +89,7 @@ function codeup_look(array $one, array $numbers, array $tests, $to): void {
         codeup_clock();
         $codeup_calls = ($tests[$number]['record'] ?? false) ? [] : null;
         try {
-            ("CodeupTest$number\\run")();
+            ("CodeupTest$number\\codeup_run")();
         } catch (\Throwable) {
             continue;
         }
@@ -107,6 +107,7 @@ foreach ($readable as $number => $_) {
     codeup_defined($number, $tests[$number]);
 }
 $out = fopen('said.jsonl', 'a');
+fwrite($out, json_encode(['unread' => array_values(array_diff(array_keys($tests), array_keys($readable)))]) . "\n");
 foreach ($functions as $number => $one) {
     $left = array_values(array_filter($one['tests'], fn($test) => isset($readable[$test])));
     for ($late = 0; $left && $late < MOST_LATE; $late += 1) {

@@ -28,7 +28,6 @@ from codeup.decontaminate.alike import alike
 from codeup.decontaminate.renamed import definitions, expression
 from codeup.decontaminate.suites import ENOUGH_INPUTS, MOST_INPUTS, agreeing
 from codeup.decontaminate.varied import varied
-from codeup.errors import WorkFailed
 from codeup.languages._tools import Toolchain, run_step, version
 from codeup.sandbox.limits import Limits
 from codeup.sandbox.pool import Pool, RunJob
@@ -94,11 +93,12 @@ UNSEEN = Look(0, Suite())
 """Of a function that no varied inputs were tried on."""
 
 
-def seen_here(source: Source, item: Item) -> bool:
-    """Whether a text's functions are looked at with an item's tests here."""
-    if source.family == "javascript":
+@functools.lru_cache(maxsize=4096)
+def seen_here(family: str, item: Item) -> bool:
+    """Whether a family's functions are looked at with an item's tests here."""
+    if family == "javascript":
         return _KNOWN.issuperset(re.findall(r"\b(?:require\(|from)\s*['\"]([^'\"]+)['\"]", item.tests))
-    return source.family in ROOMS
+    return family in ROOMS
 
 
 def able(rooms: Mapping[str, Toolchain]) -> bool:
@@ -131,30 +131,38 @@ class Passing:
 def screen(
     items: Sequence[Item], asked_of: Mapping[int, Sequence[int]], sources: Callable[[int], Sequence[Source]],
     rooms: Mapping[str, Toolchain], emit: Emit, step: str,
-) -> Iterator[Passing]:  # fmt: skip
-    """Look at the functions of rows, {row: items that it may answer}. `rooms` are the tools of a family (ROOMS);
-    without TypeScript's its texts are left out. Raises UserError and WorkFailed as the sandbox does."""
+) -> tuple[list[Passing], set[int]]:  # fmt: skip
+    """Look at the functions of rows, {row: items that it may answer}: what passes, and the items that were looked at.
+
+    `rooms` are the tools of a family (ROOMS); without TypeScript's its texts are left out. Raises UserError and
+    WorkFailed as the sandbox does.
+    """
+    family = next(iter(rooms))
     tools = list(rooms.values())
     show = dict.fromkeys(path for each in tools for path in each.show)
     proc = {name: text for each in tools for name, text in each.proc.items()}
-    chosen = {index: items[index] for index in sorted({index for some in asked_of.values() for index in some})}
+    asked_about = sorted({index for some in asked_of.values() for index in some})
+    chosen = {index: items[index] for index in asked_about if seen_here(family, items[index])}
+    found: list[Passing] = []
     with Pool(1, LIMITS, show=tuple(show), import_names=(), proc=proc) as pool:
         looking = Screen(chosen, pool, rooms)
         looking.expect()
         waiting: list[tuple[int, Source, Found, list[int]]] = []
         for done, (row, indices) in enumerate(asked_of.items(), 1):
             for source in sources(row):
-                some = [index for index in indices if seen_here(source, items[index])]
                 for function in source.functions():
-                    fitting = [index for index in some if function.may_answer(asked(items[index]))]
+                    fitting = [
+                        index for index in indices if index in chosen and function.may_answer(asked(chosen[index]))
+                    ]
                     waiting += [(row, source, function, fitting)] if fitting else []
             if len(waiting) >= TOGETHER or done == len(asked_of):
                 texts = [text_of(source, function) for _, source, function, _ in waiting]
                 for number, index, look in looking.look(texts, [fitting for *_, fitting in waiting]):
-                    found, source, function, _ = waiting[number]
-                    yield Passing(found, source, function, index, look)
+                    held, source, function, _ = waiting[number]
+                    found.append(Passing(held, source, function, index, look))
                 waiting = []
-                emit(Event("progress", step, done, len(asked_of), f"rows with {next(iter(rooms))}"))
+                emit(Event("progress", step, done, len(asked_of), f"rows with {family}"))
+    return found, set(chosen) & looking.read
 
 
 class Screen:
@@ -176,13 +184,16 @@ class Screen:
             replace(text, code=code or "", typed=False) for text, code in zip(own, self._javascript(own), strict=True)
         ]
         self.suites: dict[int, Suite] = dict.fromkeys(self.items, Suite())
+        self.read = set(self.items)
+        """The items whose tests can be read; found out by looking."""
 
     def expect(self) -> None:
         """Learn from the items' own solutions what varied inputs give."""
         calls: dict[int, list[list[Any]]] = {}
         for number, said in self._on_own_tests([{**test, "record": True} for test in self._tests]):
             calls[number] = list({json.dumps(each): each for each in said["calls"]}.values())[:MOST_INPUTS]
-        more = {n: list(varied(given, ENOUGH_INPUTS - len(given))) for n, given in calls.items() if given}
+        few = {n: given for n, given in calls.items() if 0 < len(given) < ENOUGH_INPUTS}
+        more = {n: list(varied(given, ENOUGH_INPUTS - len(given))) for n, given in few.items()}
         tests = [{**test, "inputs": [*calls.get(n, []), *more.get(n, [])]} for n, test in enumerate(self._tests)]
         for number, said in self._on_own_tests(tests):
             given, inputs = len(calls.get(number, [])), tests[number]["inputs"]
@@ -229,24 +240,28 @@ class Screen:
     ) -> Iterator[tuple[int, int, dict[str, Any]]]:
         files = {"functions.json": json.dumps([each for _, each in some]), "tests.json": json.dumps(tests)}
         lines = self._run("screen.js" if self._node else "screen.php", files) if some else []
-        if lines is None and len(some) > 1:
-            for half in (some[: len(some) // 2], some[len(some) // 2 :]):
+        if lines is None:
+            for half in _halves(some):
                 yield from self._at_once(half, tests)
         for line in lines or ():
-            if _sound(line, [each["tests"] for _, each in some], tests):
+            if isinstance(line, dict) and isinstance(line.get("unread"), list):
+                self.read -= {self.items[n] for n in line["unread"] if isinstance(n, int) and n < len(self.items)}
+            elif _sound(line, [each["tests"] for _, each in some], tests):
                 yield some[line["function"]][0], line["test"], line
 
     def _javascript(self, texts: Sequence[Text]) -> list[str | None]:
         """The texts in JavaScript; None where the compiler refuses one or there is none."""
         found: list[str | None] = [None if text.typed else text.code for text in texts]
         typed = [number for number, text in enumerate(texts) if text.typed and self._compiler is not None]
-        for begin in range(0, len(typed), TRANSLATED):
-            part = typed[begin : begin + TRANSLATED]
+        waiting = [typed[begin : begin + TRANSLATED] for begin in range(0, len(typed), TRANSLATED)]
+        while waiting:
+            part = waiting.pop()
             lines = self._run("translate.js", {"texts.json": json.dumps([texts[n].code for n in part])})
-            if lines is None or len(lines) != len(part):
-                raise WorkFailed(f"TypeScript's compiler did not come back from {len(part)} texts")
-            for number, line in zip(part, lines, strict=True):
-                found[number] = line
+            if lines is not None and len(lines) == len(part):
+                for number, line in zip(part, lines, strict=True):
+                    found[number] = line
+            elif len(part) > 1:
+                waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
         return found
 
     def _run(self, script: str, files: Mapping[str, str]) -> list[Any] | None:
@@ -266,8 +281,8 @@ class Screen:
             return None
         said = base64.b64decode(answer["made"]["said.jsonl"]).decode("utf-8", "replace")
         try:
-            return [json.loads(line) for line in said.splitlines()]
-        except ValueError:  # a function wrote there too
+            return [json.loads(line) for line in said.split("\n") if line]  # splitlines knows other ends of lines
+        except (ValueError, RecursionError):  # a function wrote there too
             return None
 
 
@@ -278,8 +293,18 @@ def _sound(line: Any, asked_of: Sequence[Sequence[int]], tests: Sequence[Mapping
         for value in values:
             _ = None if value is None else json.loads(value)
         return test in asked_of[number] and len(values) == len(tests[test]["inputs"]) and type(line["calls"]) is list
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return False
+
+
+def _halves(some: Sequence[tuple[int, Mapping[str, Any]]]) -> list[Sequence[tuple[int, Mapping[str, Any]]]]:
+    """What is asked again after a process died: half of the functions each, or of one function half of its tests."""
+    if len(some) > 1:
+        return [some[: len(some) // 2], some[len(some) // 2 :]]
+    ((number, each),) = some
+    tests = each["tests"]
+    middle = len(tests) // 2
+    return [[(number, {**each, "tests": part})] for part in (tests[:middle], tests[middle:])] if middle else []
 
 
 def text_of(source: Source, function: Found) -> Text:
