@@ -256,9 +256,8 @@ JAVA_AREA = {
 }  # fmt: skip
 SAME_TYPES = {
     "cpp a helper that has the item's name": (
-        "cpp", CPP_PRIME, "bool is_prime(int n) { if (n < 2) return false; for (int i = 2; i < n; i++)\n"
-        "  if (n % i == 0) return false; return true; }\n\n"
-        "bool check(long long number) { const bool offset = (is_prime((int) number)); return offset; }\n"),
+        "cpp", CPP_PRIME, "int is_prime(int n) { for (int i = 2; i < n; i++) if (n % i == 0) return i; return n; }\n\n"
+        "bool check(long long number) { return number > 1 && is_prime((int) number) == number; }\n"),
     "java float": ("java", JAVA_AREA, "class Shape { static float area(float a, float h) { return (a * h) / 2f; } }"),
     "rust numbers of another size, a slice": (
         "rust", OTHERS["rust"][0], "fn total(list: &[i64], offset: i64) -> i64 {\n"
@@ -280,7 +279,7 @@ def test_types_that_mean_the_same_are_converted(name: str, tmp_path: Path) -> No
     language, item, right = SAME_TYPES[name]
     ready(language)
     wrong = right.replace("offset)", "offset + 1)").replace("> min", "> min + 1").replace("best +", "1 + best +")
-    wrong = wrong.replace("n > 1", "n > 2").replace("n < 2", "n < 3").replace("/ 2f", "/ 3f")
+    wrong = wrong.replace("number > 1", "number > 2").replace("/ 2f", "/ 3f")
     assert wrong != right
     rows = [{"instruction": "a", "output": f"```{language}\n{wrong}```"},
             {"instruction": "b", "output": f"```{language}\n{right}```"}]  # fmt: skip
@@ -490,7 +489,7 @@ def test_what_node_has_is_there_at_the_first_look() -> None:
 
 def test_items_that_the_first_look_cannot_read_are_tried_by_rank(tmp_path: Path) -> None:
     ready("javascript", "typescript")
-    odd = {**JS, "test": f"{JS['test']}import fs from 'fs';\n"}  # no script
+    odd = {**JS, "test": f"{JS['test']}let = ;\n"}  # no script
     source = Source("javascript", "function f(a, b) { return 1; }")
     whole = JS["declaration"] + JS["canonical_solution"]
     items = [

@@ -125,6 +125,12 @@ def test_types_that_mean_the_same_are_converted_where_a_compiler_would_mind() ->
     java = program("java", "int[] m(int[] xs, double k) { return xs; }",
                    "class Solution { public List<Integer> f(List<Integer> a, double b) { return a; } }")  # fmt: skip
     assert (
-        "public List<Integer> f(List<Integer> a, double b) { return Arrays.stream(f_own(a.stream().mapToInt(i -> i)"
-        ".toArray(), (double) b)).boxed().collect(java.util.stream.Collectors.toList()); }" in java
+        "public List<Integer> f(List<Integer> a, double b) { return Arrays.stream(f_own(a.stream().mapToInt(x -> x)"
+        ".toArray(), b)).boxed().collect(java.util.stream.Collectors.toList()); }" in java
+    )
+    rust = program("rust", "fn m(xs: &[i64], name: String) -> usize { xs.len() + name.len() }",
+                   "fn f(a: Vec<i32>, b: &str) -> i32 { 0 }")  # fmt: skip
+    assert rust.endswith(
+        "fn f(a: Vec<i32>, b: &str) -> i32 { return (f_own(&a.into_iter().map(|x| (x as i64)).collect::<Vec<i64>>(), "
+        "b.to_string()) as i32); }"
     )
