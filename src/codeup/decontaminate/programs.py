@@ -140,7 +140,10 @@ def _candidates(
     step: str,
 ) -> tuple[dict[Tried, list[int]], dict[str, Toolchain], dict[str, str]]:  # fmt: skip
     """The programs to run with the rows that hold them, the tools that run them, and the tools that are missing."""
-    rooms, missing = _rooms(ROOMS.get(rows.family, ()))
+    needed = ROOMS.get(rows.family, ())
+    rooms, missing = _rooms(needed)
+    if needed and needed[0] not in rooms:
+        return {}, rooms, missing
     found: dict[Tried, list[int]] = defaultdict(list)
     seen = set[int]()
     if able_to_look(rooms):
