@@ -114,6 +114,24 @@ def test_a_reworded_solution_is_found_by_running_it_and_nothing_else_is_taken(tm
     assert (account["language"], account["items_run"], account["likeness_only"]) == ("javascript", 1, "")
 
 
+def test_of_many_rows_those_like_an_item_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready("javascript", "typescript")
+    monkeypatch.setattr(programs, "MOST_SCREENED", 0)
+    clean(tmp_path, [*ORDINARY, LEAK, TYPED], JS)
+    assert [row for row, _, drop in hits(tmp_path) if drop] == [7, 8]
+    monkeypatch.setattr(programs, "RETRIEVED", 2)
+    asked: list[int] = []
+    look = programs.screen
+
+    def spied(items: Any, asked_of: dict[int, Any], *rest: Any) -> Any:
+        asked.extend(asked_of)
+        return look(items, asked_of, *rest)
+
+    monkeypatch.setattr(programs, "screen", spied)
+    clean(tmp_path, [*ORDINARY, LEAK, TYPED], JS)
+    assert len(asked) == 2
+
+
 def test_what_everybody_writes_in_one_language_is_no_leak_in_another(tmp_path: Path) -> None:
     ready("javascript", "cpp")
     other = {**LEAK, "instruction": "Dot product with a rising counter, please"}

@@ -143,6 +143,7 @@ def screen(
     proc = {name: text for each in tools for name, text in each.proc.items()}
     asked_about = sorted({index for some in asked_of.values() for index in some})
     chosen = {index: items[index] for index in asked_about if seen_here(family, items[index])}
+    wanted = {index: asked(item) for index, item in chosen.items()}
     found: list[Passing] = []
     with Pool(1, LIMITS, show=tuple(show), import_names=(), proc=proc) as pool:
         looking = Screen(chosen, pool, rooms)
@@ -151,9 +152,7 @@ def screen(
         for done, (row, indices) in enumerate(asked_of.items(), 1):
             for source in sources(row):
                 for function in source.functions():
-                    fitting = [
-                        index for index in indices if index in chosen and function.may_answer(asked(chosen[index]))
-                    ]
+                    fitting = [index for index in indices if index in wanted and function.may_answer(wanted[index])]
                     waiting += [(row, source, function, fitting)] if fitting else []
             if len(waiting) >= TOGETHER or done == len(asked_of):
                 texts = [text_of(source, function) for _, source, function, _ in waiting]
